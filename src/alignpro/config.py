@@ -1,0 +1,316 @@
+"""Settings: strict, declared once, read from a YAML recipe and dotted overrides.
+
+    settings = load("lab", ["train.steps=20"])
+
+An unknown key is refused and its nearest neighbour named, so that a typing mistake never runs for an hour.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from alignpro.errors import SettingsError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Overflow = Literal["refuse", "cut"]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are errors and values are not coerced across kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Sampling(Section):
+    """How tokens are drawn."""
+
+    max_new_tokens: Positive = 128
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="0 keeps every token")] = 0
+
+
+class PrompterSettings(Section):
+    """The small model that rewrites; it is the one that is trained."""
+
+    model: str | None = Field(None, description="folder, hub id, or lab")
+    template: str | None = Field(None, description="meta-prompt with {prompt}; null takes the default")
+    sampling: Sampling = Sampling()
+    overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
+    batch_size: Positive = 128
+
+
+class FrozenSettings(Section):
+    """The model that answers; its weights are never touched."""
+
+    model: str | None = Field(None, description="folder, hub id, or lab")
+    template: str | None = Field(None, description="frame with {prompt}; null takes the chat template, or the bare prompt")
+    sampling: Sampling = Sampling(max_new_tokens=256)
+    overflow: Overflow = "refuse"
+    batch_size: Positive = 128
+
+
+class RewardSettings(Section):
+    """What is maximised, of the original prompt and the response."""
+
+    model: str | None = Field(None, description="folder or hub id of a sequence classifier, python:module:function, or lab")
+    batch_size: Positive = 128
+    max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
+
+
+class DataSettings(Section):
+    """User prompts."""
+
+    prompts: str | None = Field(None, description="txt, jsonl or csv file, or lab")
+    column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv")
+    test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
+    limit: Positive | None = Field(None, description="use at most so many prompts")
+
+
+class KlSettings(Section):
+    """The price of leaving the reference, lambda of (9)."""
+
+    coef: Annotated[float, Field(ge=0)] = 0.1
+    adaptive: bool = Field(False, description="steer coef so that the KL stays near target")
+    target: Annotated[float, Field(gt=0)] = Field(6.0, description="nats a sample, with adaptive")
+    horizon: Positive = Field(10_000, description="samples over which adaptive steers")
+
+
+class PpoSettings(Section):
+    """One PPO update; names and defaults as in the literature."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    epochs: Positive = 4
+    minibatch_size: Positive = 32
+    gradient_accumulation: Positive = Field(1, description="pieces in which a minibatch is computed")
+    clip_coef: Annotated[float, Field(gt=0)] = 0.2
+    value_clip: Annotated[float, Field(gt=0)] = 0.2
+    value_coef: Annotated[float, Field(ge=0)] = 0.1
+    value_learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="null: learning_rate")
+    gamma: Share = 1.0
+    gae_lambda: Share = 0.95
+    whiten_advantages: bool = True
+    target_kl: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="stop a step's epochs when its approximate KL passes 1.5 times this; null never"
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+
+
+class TrainSettings(Section):
+    """The training loop of one policy."""
+
+    method: Literal["ppo"] = "ppo"
+    steps: Annotated[int, Field(ge=0)] = 200
+    prompts_per_step: Positive = 64
+    rewrites: Positive = Field(1, description="rewrites for each prompt of a step")
+    responses: Positive = Field(1, description="responses of the frozen model for each rewrite")
+    kl: KlSettings = KlSettings()
+    ppo: PpoSettings = PpoSettings()
+    save_every: Positive = 10
+    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(2, description="a corrupt one falls back to the one before")
+
+
+class RlhfSettings(TrainSettings):
+    """The oracle arm: the frozen model itself fine-tuned by the same PPO, kl.coef being RLHF's beta."""
+
+    enabled: bool = False
+
+
+class OptimumSettings(Section):
+    """The closed-form optimum (10), estimated by sampling the reference prompter; 0 prompts skips it."""
+
+    prompts: Annotated[int, Field(ge=0)] = 0
+    rewrites: Positive = 64
+    responses: Annotated[int, Field(ge=2)] = 2
+
+
+class EvaluateSettings(Section):
+    """The comparison at the end."""
+
+    arms: list[str] = ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"]
+    prompts: Positive | None = Field(None, description="null: every held-out prompt")
+    responses: Annotated[int, Field(ge=2)] = 4
+    gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    judge: str | None = Field(None, description="second reward that judges wins: python:module:function; null: the reward")
+    tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
+    every: Annotated[int, Field(ge=0)] = Field(20, description="steps between small evaluations in training; 0 none")
+    monitor_prompts: Positive = Field(16, description="prompts of those")
+    optimum: OptimumSettings = OptimumSettings()
+
+    @model_validator(mode="after")
+    def _known_arms(self) -> EvaluateSettings:
+        for arm in self.arms:
+            gibbs = arm.removeprefix("gibbs_")
+            if arm not in ARMS and not (gibbs != arm and gibbs.isdigit() and int(gibbs) > 0):
+                raise ValueError(f"unknown arm {arm!r}; there are {', '.join(ARMS)} and gibbs_N, e.g. gibbs_8")
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
+        return self
+
+
+ARMS = ("no_prompter", "reference_prompter", "align_pro", "rlhf")
+
+
+class Settings(Section):
+    """Everything a run can be told."""
+
+    seed: int = 0
+    threads: Positive | None = Field(None, description="torch threads; null: the cores that are free at the start")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 where the device computes in it, else float32"
+    )
+    prompter: PrompterSettings = PrompterSettings()
+    frozen: FrozenSettings = FrozenSettings()
+    reward: RewardSettings = RewardSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+    rlhf: RlhfSettings = RlhfSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if "rlhf" in self.evaluate.arms and not self.rlhf.enabled:
+            raise ValueError("evaluate.arms names rlhf, but rlhf.enabled is false; set one or drop the other")
+        sampling = self.prompter.sampling
+        if self.train.steps and (sampling.top_p < 1 or sampling.top_k):
+            raise ValueError(
+                "prompter.sampling.top_p and top_k must be 1 and 0 when training: PPO needs the probability of what was"
+                " sampled under the whole distribution"
+            )
+        return self
+
+    def missing(self) -> list[str]:
+        """Settings without which nothing can run, as dotted names."""
+        needed = {
+            "prompter.model": self.prompter.model,
+            "frozen.model": self.frozen.model,
+            "reward.model": self.reward.model,
+            "data.prompts": self.data.prompts,
+        }
+        return [name for name, value in needed.items() if not value]
+
+
+def recipes() -> dict[str, str]:
+    """Name -> first comment line of every packaged recipe."""
+    found = {}
+    for entry in sorted(resources.files("alignpro.recipes").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".yaml"):
+            first = entry.read_text(encoding="utf-8").split("\n", 1)[0]
+            found[entry.name.removesuffix(".yaml")] = first.lstrip("# ")
+    return found
+
+
+def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
+    """Resolve a recipe (packaged name or YAML file) with `a.b=value` overrides, the last winning.
+
+    Raises SettingsError for an unknown recipe, key or value.
+    """
+    tree = _read_recipe(recipe)
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"override {item!r} is not of the form section.key=value")
+        _assign(tree, key, text)
+    return build(tree, source=str(recipe))
+
+
+def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Settings from nested mappings; raises SettingsError naming every fault and, for a wrong key, the nearest right one."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(dict(fault)) for fault in error.errors()]
+        raise SettingsError(f"{source}: " + "; ".join(lines)) from None
+
+
+def dump(settings: Settings) -> str:
+    """The resolved settings as YAML; `load` of it gives them back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def keys() -> list[str]:
+    """Every dotted setting there is."""
+    return sorted(_leaves(Settings))
+
+
+def _read_recipe(recipe: str | Path) -> dict[str, Any]:
+    name = str(recipe)
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if not path.is_file():
+            raise SettingsError(f"recipe file {name} does not exist; `alignpro recipes` lists the packaged ones")
+        text = path.read_text(encoding="utf-8")
+    else:
+        known = recipes()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise SettingsError(f"unknown recipe {name!r}; {hint} A path to a .yaml file works too.")
+        text = (resources.files("alignpro.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise SettingsError(f"recipe {name} holds {type(tree).__name__}, not a mapping of settings")
+    return tree
+
+
+def _assign(tree: dict[str, Any], key: str, text: str) -> None:
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        value = text
+    if isinstance(value, str):  # YAML reads 1e-5 as text; JSON and Python read a number
+        try:
+            value = float(value)
+        except ValueError:
+            value = text
+    *sections, leaf = key.replace("-", "_").split(".")
+    for section in sections:
+        child = tree.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise SettingsError(f"override {key}: {section} is a value, not a section")
+        tree = child
+    tree[leaf] = value
+
+
+def _leaves(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _leaves(info.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _sections(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield prefix + name
+            yield from _sections(info.annotation, f"{prefix}{name}.")
+
+
+def _explain(fault: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = [*keys(), *_sections(Settings)]
+        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5) or [
+            name for name in known if name.rsplit(".", 1)[-1] == where.rsplit(".", 1)[-1]
+        ]
+        return f"unknown setting {where}" + (f", did you mean {near[0]}?" if near else "")
+    message = fault["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    got = fault.get("input")
+    return f"{where}: {message[:1].lower()}{message[1:]}" + ("" if isinstance(got, dict) else f", got {got!r}")

@@ -1,0 +1,75 @@
+"""Every error of the package, in one tree.
+
+    AlignProError
+    ├── UsageError (ValueError)            exit code 2: the caller can mend it by changing a setting
+    │   ├── SettingsError                  unknown or ill-typed setting, unknown recipe
+    │   ├── DataError                      prompts file missing, empty, or without the named column
+    │   ├── ModelNotUsable                 a path without weights or tokenizer, the wrong architecture
+    │   ├── PromptTooLong                  a prompt that does not fit the model's context
+    │   └── RunFolderTaken                 the output folder holds another run
+    └── RunFailure (RuntimeError)          exit code 1: the job broke while running
+        ├── RewardFailure                  the reward failed for too large a share of samples
+        ├── CheckpointError                a checkpoint could not be written, or none could be read
+        ├── HubUnreachable                 a hub id was asked for and the hub cannot be reached
+        └── Interrupted                    stopped by the user; everything so far is saved
+
+Messages say what arrived, what was wanted, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class AlignProError(Exception):
+    """Root of the tree; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(AlignProError, ValueError):
+    """Something the caller gave is wrong."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is unknown, has the wrong type, or contradicts another."""
+
+
+class DataError(UsageError):
+    """The prompts cannot be used as they are."""
+
+
+class ModelNotUsable(UsageError):
+    """A path or id that does not give a usable model and tokenizer."""
+
+
+class PromptTooLong(UsageError):
+    """A prompt does not fit the context and the settings say to refuse it."""
+
+
+class RunFolderTaken(UsageError):
+    """The output folder already holds another run."""
+
+
+class RunFailure(AlignProError, RuntimeError):
+    """The job broke while running; what was computed before is kept."""
+
+
+class RewardFailure(RunFailure):
+    """The reward failed on more than the allowed share of samples."""
+
+
+class CheckpointError(RunFailure):
+    """A checkpoint could not be saved, or none could be loaded."""
+
+
+class HubUnreachable(RunFailure):
+    """A hub id was given, is not in the local cache, and the hub cannot be reached."""
+
+
+class Interrupted(RunFailure):
+    """The user stopped the run; state was saved first."""
+
+
+class AlignProWarning(UserWarning):
+    """Something the user should know that does not stop the work."""

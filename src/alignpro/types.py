@@ -1,0 +1,114 @@
+"""What flows through the package, and the protocols at its seams. No torch here.
+
+Dimension letters, used everywhere: B prompts, G rewrites a prompt, K responses a rewrite, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Finish = Literal["stop", "length", "given"]
+Verdict = Literal["a", "b", "tie"]
+FloatArray = npt.NDArray[np.float64]
+
+NO_TOKENS = np.zeros(0, dtype=np.int64)
+NO_LOGPROBS = np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One text a model produced: a rewrite x' or a response y.
+
+    `tokens` [T] and `logprobs` [T] are those of sampling (natural log, under the distribution that was sampled from) and
+    are empty where the source does not tell them. `finish` is "stop" when the model ended by itself, "length" when it
+    was cut off, "given" when nothing was generated. `failure` names why the text cannot be used, or is None.
+    """
+
+    text: str
+    finish: Finish = "stop"
+    tokens: npt.NDArray[np.int64] = field(default=NO_TOKENS, repr=False)
+    logprobs: npt.NDArray[np.float32] = field(default=NO_LOGPROBS, repr=False)
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """x -> x' -> y -> r for B prompts, G rewrites each, K responses each; made by `alignpro.rollout.rollout` alone.
+
+    `rewards` [B, G, K] holds nan where the rewrite, the response or the reward failed; `failures` counts the reasons.
+    `frozen_calls` is the number of responses asked of the frozen model.
+    """
+
+    prompts: tuple[str, ...]
+    rewrites: tuple[tuple[Generation, ...], ...]
+    responses: tuple[tuple[tuple[Generation, ...], ...], ...]
+    rewards: FloatArray
+    failures: Counter[str]
+    frozen_calls: int
+
+    @property
+    def failed(self) -> int:
+        """Samples without a reward."""
+        return int(np.isnan(self.rewards).sum())
+
+
+@runtime_checkable
+class Prompter(Protocol):
+    """Turns a user prompt x into rewrites x'."""
+
+    name: str
+
+    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+        """`n` independent rewrites for each prompt; a rewrite that cannot be used carries its `failure`."""
+        ...
+
+
+@runtime_checkable
+class FrozenModel(Protocol):
+    """Answers prompts; its weights are never touched."""
+
+    name: str
+
+    def respond(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+        """`counts[i]` independent responses to `prompts[i]`."""
+        ...
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """Scores responses against the original prompt x, never against the rewrite."""
+
+    name: str
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+        """One reward for each pair (x, y)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RewardResult:
+    """`values` [N] with nan where scoring failed; `reasons` [N] says why there and is None elsewhere."""
+
+    values: FloatArray
+    reasons: tuple[str | None, ...]
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.reasons),):
+            raise ValueError(f"{self.values.shape} values for {len(self.reasons)} reasons")
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Compares two responses to the same prompt."""
+
+    name: str
+
+    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Verdict | None]:
+        """A verdict for each triple as presented, None where the judge's answer could not be read."""
+        ...
