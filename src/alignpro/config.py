@@ -52,7 +52,9 @@ class FrozenSettings(Section):
     """The model that answers; its weights are never touched."""
 
     model: str | None = Field(None, description="folder, hub id, or lab")
-    template: str | None = Field(None, description="frame with {prompt}; null takes the chat template, or the bare prompt")
+    template: str | None = Field(
+        None, description="frame with {prompt}; null takes the chat template, or the bare prompt"
+    )
     sampling: Sampling = Sampling(max_new_tokens=256)
     overflow: Overflow = "refuse"
     batch_size: Positive = 128
@@ -61,7 +63,9 @@ class FrozenSettings(Section):
 class RewardSettings(Section):
     """What is maximised, of the original prompt and the response."""
 
-    model: str | None = Field(None, description="folder or hub id of a sequence classifier, python:module:function, or lab")
+    model: str | None = Field(
+        None, description="folder or hub id of a sequence classifier, python:module:function, or lab"
+    )
     batch_size: Positive = 128
     max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
@@ -141,7 +145,9 @@ class EvaluateSettings(Section):
     responses: Annotated[int, Field(ge=2)] = 4
     gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
     bootstrap: Annotated[int, Field(ge=100)] = 2000
-    judge: str | None = Field(None, description="second reward that judges wins: python:module:function; null: the reward")
+    judge: str | None = Field(
+        None, description="second reward that judges wins: python:module:function; null: the reward"
+    )
     tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
     every: Annotated[int, Field(ge=0)] = Field(20, description="steps between small evaluations in training; 0 none")
     monitor_prompts: Positive = Field(16, description="prompts of those")
@@ -236,7 +242,7 @@ def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
 
 def dump(settings: Settings) -> str:
     """The resolved settings as YAML; `load` of it gives them back."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def keys() -> list[str]:

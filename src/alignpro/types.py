@@ -17,8 +17,13 @@ Finish = Literal["stop", "length", "given"]
 Verdict = Literal["a", "b", "tie"]
 FloatArray = npt.NDArray[np.float64]
 
-NO_TOKENS = np.zeros(0, dtype=np.int64)
-NO_LOGPROBS = np.zeros(0, dtype=np.float32)
+
+def _no_tokens() -> npt.NDArray[np.int64]:
+    return np.zeros(0, dtype=np.int64)
+
+
+def _no_logprobs() -> npt.NDArray[np.float32]:
+    return np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class Generation:
 
     text: str
     finish: Finish = "stop"
-    tokens: npt.NDArray[np.int64] = field(default=NO_TOKENS, repr=False)
-    logprobs: npt.NDArray[np.float32] = field(default=NO_LOGPROBS, repr=False)
+    tokens: npt.NDArray[np.int64] = field(default_factory=_no_tokens, repr=False, compare=False)
+    logprobs: npt.NDArray[np.float32] = field(default_factory=_no_logprobs, repr=False, compare=False)
     failure: str | None = None
 
 
@@ -62,7 +67,10 @@ class Rollout:
 class Prompter(Protocol):
     """Turns a user prompt x into rewrites x'."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
 
     def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
         """`n` independent rewrites for each prompt; a rewrite that cannot be used carries its `failure`."""
@@ -73,7 +81,10 @@ class Prompter(Protocol):
 class FrozenModel(Protocol):
     """Answers prompts; its weights are never touched."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
 
     def respond(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         """`counts[i]` independent responses to `prompts[i]`."""
@@ -84,7 +95,10 @@ class FrozenModel(Protocol):
 class Reward(Protocol):
     """Scores responses against the original prompt x, never against the rewrite."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
         """One reward for each pair (x, y)."""
@@ -107,7 +121,10 @@ class RewardResult:
 class Judge(Protocol):
     """Compares two responses to the same prompt."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
 
     def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Verdict | None]:
         """A verdict for each triple as presented, None where the judge's answer could not be read."""

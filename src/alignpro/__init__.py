@@ -1,0 +1,32 @@
+"""Align a frozen language model by training a small prompter in front of it (Align-Pro, arXiv 2501.03486)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["Settings", "TrainedPrompter", "__version__", "load_settings", "run"]
+
+if TYPE_CHECKING:
+    from alignpro.api import TrainedPrompter
+    from alignpro.config import Settings
+    from alignpro.config import load as load_settings
+    from alignpro.job import run
+
+_WHERE = {
+    "Settings": ("alignpro.config", "Settings"),
+    "TrainedPrompter": ("alignpro.api", "TrainedPrompter"),
+    "load_settings": ("alignpro.config", "load"),
+    "run": ("alignpro.job", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import alignpro` and the command line's help take no seconds of torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'alignpro' has no attribute {name!r}")
+    import importlib
+
+    module, attribute = _WHERE[name]
+    return getattr(importlib.import_module(module), attribute)

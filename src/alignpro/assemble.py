@@ -1,0 +1,115 @@
+"""From settings to the pieces of the flow, checked before any long work starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alignpro.config import DataSettings, Settings
+from alignpro.data.prompts import Prompts, load_prompts
+from alignpro.errors import PromptTooLong, SettingsError
+from alignpro.evaluate.arms import Models
+from alignpro.models.local import (
+    LanguageModel,
+    LocalFrozenModel,
+    LocalPrompter,
+    device_of,
+    load_frozen,
+    load_prompter,
+)
+from alignpro.rewards import load_reward
+from alignpro.rewards.functions import load_function
+from alignpro.rewards.judge import RewardJudge
+from alignpro.types import Judge, Reward
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Everything a run needs, loaded."""
+
+    settings: Settings
+    prompts: Prompts
+    reference: LocalPrompter
+    frozen: LocalFrozenModel
+    reward: Reward
+    second_reward: Reward | None
+
+    @property
+    def judge(self) -> Judge:
+        """Whose verdicts make the win rates: the second reward, or the training reward where there is none."""
+        return RewardJudge(self.second_reward or self.reward, self.settings.evaluate.tie_margin)
+
+    def models(self, trained: LocalPrompter | None, rlhf: LocalFrozenModel | None) -> Models:
+        return Models(self.reference, trained, self.frozen, rlhf, self.reward, self.second_reward)
+
+
+def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
+    """Load data, rewards and models, the cheapest and likeliest to be wrong first.
+
+    Raises SettingsError, DataError, ModelNotUsable, HubUnreachable, PromptTooLong.
+    """
+    if missing := settings.missing():
+        raise SettingsError(
+            f"{', '.join(missing)} not set; give {' '.join('--' + name.split('.')[0 if name != 'data.prompts' else 1] for name in missing)},"
+            " or use the recipe lab, which has everything"
+        )
+    prompts = prompts_of(settings.data, settings.seed)
+    judge = settings.evaluate.judge
+    second = load_function(judge, "evaluate.judge") if judge else None
+    device = device_of(settings.device)
+    reward = load_reward(settings.reward, device, settings.dtype)
+    frozen = load_frozen(settings.frozen, device, settings.dtype)
+    reference = load_prompter(settings.prompter, device, settings.dtype)
+    everyone = (*prompts.train, *prompts.test)
+    _check_lengths(reference.lm, everyone, "prompter", say)
+    _check_lengths(frozen.lm, everyone, "frozen", say)
+    for reason, count in prompts.dropped.items():
+        say(f"{count} prompts left out: {reason}")
+    return Pieces(settings, prompts, reference, frozen, reward, second)
+
+
+def prompts_of(settings: DataSettings, seed: int) -> Prompts:
+    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects."""
+    if settings.prompts != "lab":
+        return load_prompts(settings, seed)
+    from alignpro.lab.world import user_prompts
+
+    train, test = ([p.text for p in user_prompts(which)] for which in ("train", "test"))
+    return Prompts(tuple(train[: settings.limit]), tuple(test), {})
+
+
+def copy_of(lm: LanguageModel) -> LanguageModel:
+    """The same model with weights of its own, free to be trained."""
+    model = copy.deepcopy(lm.model)
+    model.requires_grad_(True)
+    return replace(lm, model=model)
+
+
+def load_trained(settings: Settings, folder: Path) -> LocalPrompter:
+    """The trained prompter of a run, from its plain Hugging Face folder, framed as it was trained."""
+    trained = settings.prompter.model_copy(update={"model": str(folder)})
+    return load_prompter(trained, device_of(settings.device), settings.dtype)
+
+
+def load_rlhf(settings: Settings, folder: Path) -> LocalFrozenModel:
+    """The oracle of a run: the frozen model as RLHF fine-tuned it."""
+    tuned = settings.frozen.model_copy(update={"model": str(folder)})
+    return load_frozen(tuned, device_of(settings.device), settings.dtype)
+
+
+def _check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
+    long = lm.too_long(prompts)
+    if not long:
+        return
+    if lm.cut_long_prompts:
+        say(
+            f"{len(long)} of {len(prompts)} prompts exceed the context of {lm.name}; their ends are cut, as {section}.overflow says"
+        )
+        return
+    try:
+        lm.queries([prompts[long[0]]])
+    except PromptTooLong as error:
+        more = f" ({len(long)} of {len(prompts)} prompts are too long)" if len(long) > 1 else ""
+        raise PromptTooLong(f"{error}{more}. The setting is {section}.overflow") from None

@@ -1,0 +1,104 @@
+"""User prompts from a txt, jsonl or csv file, checked, deduplicated and split."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignpro.config import DataSettings
+from alignpro.errors import DataError
+from alignpro.rng import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Prompts for training and, apart from them, for testing; `dropped` counts unusable rows by reason."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    dropped: dict[str, int]
+
+
+def load_prompts(settings: DataSettings, seed: int) -> Prompts:
+    """Read the file named in the settings and split it.
+
+    The split goes by a hash of the prompt's text and the seed: neither the order of the file nor rows added later move a
+    prompt from one side to the other. Raises DataError naming the file and what was found.
+    """
+    path = Path(str(settings.prompts)).expanduser()
+    dropped: dict[str, int] = {}
+    seen: dict[str, None] = {}
+    for text in read_file(path, settings.column):
+        prompt = text.strip()
+        reason = "empty" if not prompt else "repeated" if prompt in seen else None
+        if reason:
+            dropped[reason] = dropped.get(reason, 0) + 1
+        else:
+            seen[prompt] = None
+    if not seen:
+        raise DataError(
+            f"data.prompts {path}: the file holds no prompts; one a line is wanted, or a {settings.column!r} field"
+        )
+    ordered = sorted(seen, key=lambda text: derive(seed, "split", text))
+    if settings.limit is not None:
+        ordered = ordered[: settings.limit]
+    tests = max(2, round(settings.test_share * len(ordered)))
+    if len(ordered) - tests < 1:
+        raise DataError(
+            f"data.prompts {path}: {len(ordered)} different prompts cannot be split; give at least 3, of which"
+            f" {settings.test_share:.0%} (no fewer than 2) are held out for testing"
+        )
+    return Prompts(train=tuple(ordered[tests:]), test=tuple(ordered[:tests]), dropped=dropped)
+
+
+def read_file(path: Path, column: str) -> Iterator[str]:
+    """Prompts in the order of the file. Raises DataError."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"data.prompts {path}: the file {what}; give a txt, jsonl or csv file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"data.prompts {path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise DataError(f"data.prompts {path}: cannot be read ({error.strerror})") from None
+    readers = {".txt": _txt, ".jsonl": _jsonl, ".csv": _csv}
+    if path.suffix.lower() not in readers:
+        raise DataError(f"data.prompts {path}: a file ending in {', '.join(readers)} is wanted")
+    return readers[path.suffix.lower()](text, path, column)
+
+
+def _txt(text: str, path: Path, column: str) -> Iterator[str]:
+    yield from (line for line in text.replace("\r\n", "\n").split("\n") if line.strip())
+
+
+def _jsonl(text: str, path: Path, column: str) -> Iterator[str]:
+    for number, line in enumerate(text.split("\n"), 1):  # on \n alone: rows may hold U+2028
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"data.prompts {path}, line {number}: not JSON ({error.msg})") from None
+        if not isinstance(row, dict) or not isinstance(row.get(column), str):
+            found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            raise DataError(
+                f"data.prompts {path}, line {number}: no text in field {column!r}; found {found or 'nothing'};"
+                " name the field by data.column"
+            )
+        yield row[column]
+
+
+def _csv(text: str, path: Path, column: str) -> Iterator[str]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    found = list(rows.fieldnames or ())
+    if column not in found:
+        raise DataError(
+            f"data.prompts {path}: no column {column!r}; found {', '.join(found) or 'nothing'}; name it by data.column"
+        )
+    for row in rows:
+        yield row[column] or ""

@@ -1,0 +1,84 @@
+"""From arms to `evaluation.json`: means, intervals, variances, paired differences, win rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.win_rate import win_rate
+from alignpro.maths import stats
+from alignpro.rng import derive
+from alignpro.types import FloatArray, Judge
+
+SCHEMA = 1
+BASELINES = ("no_prompter", "reference_prompter")
+
+
+def summarise(
+    arms: Sequence[ArmResult], judge: Judge, reward: str, second_reward: str | None, draws: int, seed: int
+) -> dict[str, Any]:
+    """The contract of design.md, with `differences` (paired, over prompts) and each arm's `second_reward` besides.
+
+    Every interval is a 95% percentile bootstrap over prompts.
+    """
+    by_name = {arm.name: arm for arm in arms}
+    pairs = _pairs(list(by_name))
+    differences = []
+    for a, b in pairs:
+        differences.append(_difference(a, b, reward, by_name[a].rewards, by_name[b].rewards, draws, seed))
+        first, second = by_name[a].second_rewards, by_name[b].second_rewards
+        if second_reward is not None and first is not None and second is not None:
+            differences.append(_difference(a, b, second_reward, first, second, draws, seed))
+    return {
+        "schema": SCHEMA,
+        "reward": reward,
+        "second_reward": second_reward,
+        "prompts": len(arms[0].prompts) if arms else 0,
+        "responses_per_prompt": len(arms[0].responses[0]) if arms and arms[0].responses else 0,
+        "arms": {arm.name: _arm(arm, second_reward, draws, seed) for arm in arms},
+        "differences": differences,
+        "win_rates": [win_rate(by_name[a], by_name[b], judge, draws, derive(seed, "win", a, b)) for a, b in pairs],
+        "cost": {"frozen_calls": sum(arm.frozen_calls for arm in arms)},
+    }
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Everything against the baselines, and the trained prompter against the rest."""
+    pairs = [(a, b) for b in BASELINES if b in names for a in names if a not in BASELINES]
+    if set(BASELINES) <= set(names):
+        pairs.append(("reference_prompter", "no_prompter"))
+    if "align_pro" in names:
+        pairs += [("align_pro", b) for b in names if b not in (*BASELINES, "align_pro")]
+    return pairs
+
+
+def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> dict[str, Any]:
+    parts = stats.variance(arm.rewards)
+    figures: dict[str, Any] = {
+        "mean_reward": stats.mean(arm.rewards),
+        "ci95": list(stats.mean_interval(stats.prompt_means(arm.rewards), draws, derive(seed, "mean"))),
+        "reward_variance": parts.total,
+        "variance_between_prompts": parts.between,
+        "variance_within_prompts": parts.within,
+        "kl_to_reference": arm.kl,
+        "frozen_calls": arm.frozen_calls,
+        "failed": sum(arm.failures.values()),
+    }
+    if arm.failures:
+        figures["failures"] = dict(arm.failures)
+    figures["second_reward"] = None
+    if second_reward is not None and arm.second_rewards is not None:
+        figures["second_reward"] = {
+            "mean": stats.mean(arm.second_rewards),
+            "ci95": list(stats.mean_interval(stats.prompt_means(arm.second_rewards), draws, derive(seed, "mean"))),
+            "variance": stats.variance(arm.second_rewards).total,
+        }
+    return figures
+
+
+def _difference(
+    a: str, b: str, reward: str, first: FloatArray, second: FloatArray, draws: int, seed: int
+) -> dict[str, Any]:
+    value, interval = stats.paired_difference(first, second, draws, derive(seed, "difference"))
+    return {"a": a, "b": b, "reward": reward, "mean_difference": value, "ci95": list(interval)}

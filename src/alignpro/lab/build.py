@@ -1,0 +1,338 @@
+"""Make the lab's three models from one seed: `alignpro lab build`.
+
+The frozen model learns to answer in the world's way, the prompter to rewrite at random (it is the reference, not yet
+aligned), the reward model to prefer by (1) from pairs of the frozen model's own answers, labelled by the gold utility with
+noise. Held-out subjects are unknown to the prompter: it learns to copy words from made-up ones.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
+
+from alignpro.config import Sampling
+from alignpro.lab import gold, world
+from alignpro.lab.subjects import Subject, subjects
+from alignpro.models.local import LanguageModel, LocalFrozenModel
+from alignpro.models.prompting import frame
+from alignpro.rewards.model import RewardModel, conversation
+from alignpro.rng import derive
+from alignpro.train import bradley_terry, sft
+
+PAD, END, USER, ASSISTANT, UNKNOWN = "<pad>", "<end>", "<user>", "<assistant>", "<unk>"
+CHAT = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}<user> {{ m['content'] }} {% else %}"
+    "<assistant> {{ m['content'] }} <end>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Sizes and lengths of the build; the defaults make what is shipped."""
+
+    seed: int = 0
+    frozen_width: int = 128
+    frozen_layers: int = 3
+    frozen_steps: int = 900
+    prompter_width: int = 96
+    prompter_layers: int = 3
+    prompter_steps: int = 2500
+    reward_steps: int = 700
+    batch_size: int = 64
+    preference_pairs: int = 16_000
+    label_noise: float = 0.4  # in units of gold utility: temperature of the labelling sigmoid
+
+
+def build(out: Path, recipe: Recipe, say: Say = print) -> dict[str, Any]:
+    """Write `out/{prompter,frozen,reward}` in Hugging Face layout and `out/build.json`; returns the latter."""
+    started = time.perf_counter()
+    torch.manual_seed(derive(recipe.seed, "weights"))
+    frozen, frozen_loss = _frozen(recipe, say)
+    _save(frozen.lm.model, frozen.lm.tokenizer, out / "frozen")
+    reward, accuracy, best_possible = _reward(recipe, frozen, say)
+    _save(reward.model, reward.tokenizer, out / "reward")
+    prompter, tokenizer, prompter_loss = _prompter(recipe, say)
+    _save(prompter, tokenizer, out / "prompter")
+    figures = {
+        "recipe": asdict(recipe),
+        "frozen_loss": round(frozen_loss, 4),
+        "prompter_loss": round(prompter_loss, 4),
+        "reward_held_out_accuracy": round(accuracy, 4),
+        "gold_accuracy_on_the_same_noisy_labels": round(best_possible, 4),
+        "parameters": {
+            name: sum(p.numel() for p in model.parameters())
+            for name, model in (("prompter", prompter), ("frozen", frozen.lm.model), ("reward", reward.model))
+        },
+        "torch": torch.__version__,
+    }
+    (out / "build.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    say(f"built in {time.perf_counter() - started:.0f} s")
+    return figures
+
+
+def _frozen(recipe: Recipe, say: Say) -> tuple[LocalFrozenModel, float]:
+    tokenizer = _word_tokenizer()
+    model = LlamaForCausalLM(_config(tokenizer, recipe.frozen_width, recipe.frozen_layers))
+    rng = random.Random(derive(recipe.seed, "frozen"))
+
+    def pair() -> sft.Pair:
+        prompt = _any_prompt(rng)
+        return frame(tokenizer, prompt), _ended(tokenizer, world.answer(rng, world.read(prompt)))
+
+    loss = sft.fit(
+        model,
+        _batches(pair, recipe.batch_size, rng),
+        recipe.frozen_steps,
+        2e-3,
+        tokenizer.pad_token_id,
+        on_step=_report(say, "frozen", recipe.frozen_steps),
+    )
+    lm = LanguageModel("lab frozen", model, tokenizer, "{prompt}", Sampling(max_new_tokens=64), 256, True)
+    return LocalFrozenModel(lm), loss
+
+
+def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardModel, float, float]:
+    rng = random.Random(derive(recipe.seed, "preferences"))
+    prompts = [*world.user_prompts("train", recipe.seed), *world.user_prompts("test", recipe.seed)]
+    asked = [rng.choice(prompts) for _ in range(recipe.preference_pairs)]
+    sides = [[_asked_for(rng, p) for p in asked] for _ in range(2)]
+    say(f"reward: {2 * len(asked)} answers of the frozen model")
+    answers = [
+        [row[0].text for row in frozen.respond(side, [1] * len(side), derive(recipe.seed, "answers", i))]
+        for i, side in enumerate(sides)
+    ]
+    texts = [p.text for p in asked]
+    utilities = np.array([gold.gold_utility(texts, side) for side in answers], dtype=np.float64)  # [2, pairs]
+    odds = 1 / (1 + np.exp(-(utilities[0] - utilities[1]) / recipe.label_noise))
+    first_wins = np.random.default_rng(derive(recipe.seed, "labels")).random(len(asked)) < odds
+
+    tokenizer = frozen.lm.tokenizer
+    ids = [[conversation(tokenizer, x, y) for x, y in zip(texts, side, strict=True)] for side in answers]
+    pairs = [(a, b) if win else (b, a) for a, b, win in zip(*ids, first_wins, strict=True)]
+    held_out = len(pairs) // 12
+    train, test = pairs[held_out:], pairs[:held_out]
+    best_possible = float(((utilities[0] > utilities[1]) == first_wins)[:held_out].mean())
+
+    config = _config(tokenizer, recipe.frozen_width, recipe.frozen_layers)
+    config.num_labels = 1
+    model = LlamaForSequenceClassification(config)
+    model.model.load_state_dict(frozen.lm.model.model.state_dict())
+
+    def batches() -> Iterator[list[bradley_terry.Preference]]:
+        while True:
+            shuffled = rng.sample(train, len(train))
+            for start in range(0, len(train) - recipe.batch_size + 1, recipe.batch_size):
+                yield shuffled[start : start + recipe.batch_size]
+
+    bradley_terry.fit(
+        model,
+        batches(),
+        recipe.reward_steps,
+        7e-4,
+        tokenizer.pad_token_id,
+        _report(say, "reward", recipe.reward_steps),
+    )
+    accuracy = bradley_terry.accuracy(model, test, tokenizer.pad_token_id)
+    say(f"reward: held-out accuracy {accuracy:.3f} on {len(test)} pairs; the gold utility itself {best_possible:.3f}")
+    reward = RewardModel("lab reward", model, tokenizer, 256)
+    scale = float(np.std(reward.score(texts[:2000], answers[0][:2000]).values))
+    with torch.no_grad():
+        model.score.weight /= scale  # rewards of the reference's answers have deviation 1
+    return reward, accuracy, best_possible
+
+
+def _prompter(recipe: Recipe, say: Say) -> tuple[Any, PreTrainedTokenizerFast, float]:
+    rng = random.Random(derive(recipe.seed, "prompter"))
+    known = {p.subject.phrase for p in world.user_prompts("train", recipe.seed)}
+    real = [s for s in subjects() if s.phrase in known]
+    phrasings = [p for mood in world.PHRASINGS.values() for p in mood]
+    secret = {word for s in subjects() if s.phrase not in known for word in world.words(s.phrase)}
+    words = sorted(word for word in _world_words() - secret if word.isalpha())
+
+    def texts() -> tuple[str, str]:
+        phrase = rng.choice(real).phrase if rng.random() < 0.4 else _made_up(rng, rng.choice(real), words)
+        return world.tidy(rng.choice(phrasings).format(s=phrase)), world.rewrite(rng, phrase)
+
+    # Pieces come from the words around a subject, not from subjects, so that known and unknown ones are spelled alike.
+    families = [s.family for s in real if s.kind != "fact"]
+    around = [rng.choice((*phrasings, *_openers())).format(s=rng.choice(families)) for _ in range(2000)]
+    around += [phrase for phrases in world.CUE_PHRASES.values() for phrase in phrases for _ in range(200)]
+    tokenizer = _piece_tokenizer(around)
+    model = LlamaForCausalLM(_config(tokenizer, recipe.prompter_width, recipe.prompter_layers))
+
+    def pair() -> sft.Pair:
+        x, rewritten = texts()
+        return frame(tokenizer, x), _ended(tokenizer, rewritten)
+
+    loss = sft.fit(
+        model,
+        _batches(pair, recipe.batch_size, rng),
+        recipe.prompter_steps,
+        3e-3,
+        tokenizer.pad_token_id,
+        on_step=_report(say, "prompter", recipe.prompter_steps),
+    )
+    return model, tokenizer, loss
+
+
+def _batches(pair: Callable[[], sft.Pair], size: int, rng: random.Random) -> Iterator[list[sft.Pair]]:
+    """Endless batches of pairs of like length, so that little is padded, in random order."""
+    while True:
+        drawn = sorted((pair() for _ in range(16 * size)), key=lambda p: len(p[0]) + len(p[1]))
+        starts = list(range(0, len(drawn), size))
+        rng.shuffle(starts)
+        yield from (drawn[start : start + size] for start in starts)
+
+
+def _openers() -> tuple[str, ...]:
+    return (*world.CLEAR, *world.VAGUE)
+
+
+def _any_prompt(rng: random.Random) -> str:
+    """A prompt as the frozen model may meet it: a user's own, a rewrite, or a user's own with words added."""
+    phrase = rng.choice(subjects()).phrase
+    kind = rng.random()
+    if kind < 0.5:
+        return world.rewrite(rng, phrase)
+    phrasing = rng.choice([p for mood in world.PHRASINGS.values() for p in mood])
+    user = world.tidy(phrasing.format(s=phrase))
+    if kind < 0.75:
+        return user
+    cues = [cue for cue in world.CUES if rng.random() < 0.3]
+    added = world.suffix(cues, clear=rng.random() < 0.5)
+    return world.tidy(f"{user} , {added}") if added else user
+
+
+def _asked_for(rng: random.Random, prompt: world.UserPrompt) -> str:
+    return prompt.text if rng.random() < 0.25 else world.rewrite(rng, prompt.subject.phrase)
+
+
+def _made_up(rng: random.Random, like: Subject, words: list[str]) -> str:
+    """A phrase of the same form with an invented noun, e.g. `clean a whimoss`, so that copying is learned by letters."""
+    noun = " ".join(_invented(rng, words) for _ in range(1 if rng.random() < 0.7 else 2))
+    if like.kind == "fact":
+        return noun
+    return f"{like.family} {rng.choice(('', 'a ', 'an ', 'the ', 'my '))}{noun}"
+
+
+def _invented(rng: random.Random, words: list[str]) -> str:
+    """A real word, two spliced ones, or plain syllables."""
+    kind = rng.random()
+    if kind < 0.25:
+        return rng.choice(words)
+    if kind < 0.7:
+        head, tail = rng.choice(words), rng.choice(words)
+        return head[: rng.randint(1, len(head))] + tail[rng.randint(0, len(tail) - 1) :]
+    return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 4))) + rng.choice(
+        ("", "s", "n")
+    )
+
+
+def _word_tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {PAD: 0, UNKNOWN: 1, END: 2, USER: 3, ASSISTANT: 4}
+    for word in sorted(_world_words()):
+        vocabulary[word] = len(vocabulary)
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    core.decoder = decoders.WordPiece(cleanup=True)
+    return _wrapped(core)
+
+
+def _piece_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    core = Tokenizer(models.BPE())
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=640,
+        special_tokens=[PAD, UNKNOWN, END, USER, ASSISTANT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return _wrapped(core)
+
+
+def _wrapped(core: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT],
+        chat_template=CHAT,
+        clean_up_tokenization_spaces=False,
+        model_max_length=256,
+    )
+
+
+def _world_words() -> set[str]:
+    parts = [
+        *(f"{s.phrase} {' '.join(s.points)} {s.example} {s.hazard or ''}" for s in subjects()),
+        *(phrasing.replace("{s}", "") for mood in world.PHRASINGS.values() for phrasing in mood),
+        *(opener.replace("{s}", "") for opener in (*_openers(), world.CLEAR_SUFFIX)),
+        *(phrase for phrases in world.CUE_PHRASES.values() for phrase in phrases),
+        *world.KIND_WORDS,
+        *world.CLOSINGS,
+        *world.CONFUSED,
+        *world.STEP_WORDS,
+        *world.NEEDLESS_RISKS,
+        "about for example warning . , ?",
+    ]
+    return {word for part in parts for word in world.words(part)}
+
+
+def _ended(tokenizer: Any, text: str) -> list[int]:
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def _config(tokenizer: Any, width: int, layers: int) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=-(-width * 8 // 3 // 32) * 32,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _report(say: Say, name: str, steps: int) -> Callable[[int, float], None]:
+    started = time.perf_counter()
+
+    def on_step(step: int, loss: float) -> None:
+        if step % 100 == 0 or step == steps:
+            rest = (time.perf_counter() - started) / step * (steps - step)
+            say(f"{name}: step {step}/{steps}, loss {loss:.3f}, {rest:.0f} s left")
+
+    return on_step

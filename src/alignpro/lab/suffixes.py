@@ -1,0 +1,75 @@
+"""The best fixed suffix: every combination of the lab's cues, appended to every test prompt alike."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alignpro.errors import UsageError
+from alignpro.lab import world
+from alignpro.maths import stats
+from alignpro.rng import derive
+from alignpro.rollout import rollout
+from alignpro.types import FloatArray, FrozenModel, Generation, Reward
+
+
+@dataclass(frozen=True)
+class SuffixPrompter:
+    """x' = x with the same words behind it, whatever x is."""
+
+    suffix: str
+
+    @property
+    def name(self) -> str:
+        return f"suffix {self.suffix!r}"
+
+    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+        return [[Generation(world.tidy(f"{p} , {self.suffix}") if self.suffix else p, "given")] * n for p in prompts]
+
+
+def search(
+    prompts: Sequence[str],
+    frozen: FrozenModel,
+    reward: Reward,
+    samples: Sequence[Mapping[str, Any]],
+    responses: int,
+    seed: int,
+) -> Iterator[str]:
+    """Lines of a table: the best suffixes on the test prompts themselves, and align_pro's mean on the same prompts.
+
+    The best of many is chosen on the prompts it is measured on, which flatters it; align_pro has no such help.
+    `samples` are the rows of the run's samples.jsonl. Raises UsageError where they hold no evaluation of align_pro.
+    """
+    ours = _align_pro(samples, len(prompts))
+    found = []
+    for clear in (False, True):
+        for size in range(len(world.CUES) + 1):
+            for cues in itertools.combinations(world.CUES, size):
+                prompter = SuffixPrompter(world.suffix(cues, clear))
+                seeded = derive(seed, prompter.name)
+                made = rollout(prompts, prompter, frozen, reward, responses=responses, seed=seeded)
+                found.append((stats.mean(made.rewards[:, 0]), prompter.suffix, made.rewards[:, 0]))
+    found.sort(key=lambda row: -row[0])
+    yield f"{len(found)} suffixes on {len(prompts)} prompts, {responses} answers each; mean {reward.name} reward"
+    for value, suffix, _ in found[:5]:
+        yield f"  {value:7.3f}  {suffix or '(none)'}"
+    difference, (low, high) = stats.paired_difference(ours, found[0][2], 2000, seed)
+    yield f"  {stats.mean(ours):7.3f}  align_pro"
+    yield f"align_pro less the best suffix: {difference:.3f} [{low:.3f}, {high:.3f}], 95% bootstrap over prompts"
+
+
+def _align_pro(samples: Sequence[Mapping[str, Any]], prompts: int) -> FloatArray:
+    scores: dict[int, list[float]] = {}
+    for row in samples:
+        if row["stage"] == "evaluation" and row["arm"] == "align_pro" and row["reward"] is not None:
+            scores.setdefault(row["prompt_id"], []).append(row["reward"])
+    if not scores:
+        raise UsageError("the run holds no evaluation of align_pro; give the folder of a finished lab run")
+    rewards = np.full((prompts, max(map(len, scores.values()))), np.nan)
+    for prompt, values in scores.items():
+        rewards[prompt, : len(values)] = values
+    return rewards

@@ -1,0 +1,39 @@
+"""From rewards to advantages. N rows, T tokens; masks are True on real tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def token_rewards(rewards: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
+    """Rewards a token [N, T]: -kl_coef times the k1 KL of each token, plus the row's reward [N] at its last token.
+
+    Summed over tokens this is one draw of (9)'s objective. `kl` [N, T] in nats.
+    """
+    paid = torch.where(mask, -kl_coef * kl, 0.0)
+    last = (mask.sum(1) - 1).clamp(min=0)
+    return paid.scatter_add(1, last.unsqueeze(1), rewards.to(paid).unsqueeze(1))
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimates and returns [N, T] (Schulman et al. 2016), 0 on padding.
+
+    delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma gae_lambda A_{t+1}; the value after a row's last token is 0.
+    """
+    values = torch.where(mask, values, 0.0)
+    advantages = torch.zeros_like(rewards)
+    carried = torch.zeros_like(rewards[:, 0])
+    after = torch.zeros_like(carried)
+    for t in reversed(range(rewards.shape[1])):
+        carried = rewards[:, t] + gamma * after - values[:, t] + gamma * gae_lambda * carried
+        carried = torch.where(mask[:, t], carried, 0.0)
+        advantages[:, t], after = carried, values[:, t]
+    return advantages, advantages + values
+
+
+def whiten(values: Tensor, mask: Tensor) -> Tensor:
+    """Shift and scale to mean 0 and variance 1 over the masked entries; 0 elsewhere. Constant input gives zeros."""
+    kept = values[mask]
+    centred = values - kept.mean()
+    return torch.where(mask, centred / (kept.std(correction=0) + 1e-8), 0.0)

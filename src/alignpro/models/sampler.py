@@ -1,0 +1,154 @@
+"""The batched sampler: many continuations of many prompts, each prompt read once, finished rows dropped.
+
+What makes it quick: prompts of like length share a batch, so little is padded; a prompt with n continuations is prefilled
+once and its cache rows copied; rows that ended leave the batch.
+
+What makes it repeatable: row i draws its tokens from its own uniforms, by inverting the cumulative distribution, so the
+result does not depend on batch size or on the other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from alignpro.config import Sampling
+from alignpro.types import Generation
+
+COMPACT_BELOW = 0.8
+"""Share of rows still running under which the finished ones are taken out of the batch."""
+
+
+@torch.inference_mode()
+def sample(
+    model: nn.Module,
+    queries: Sequence[Sequence[int]],
+    counts: Sequence[int],
+    sampling: Sampling,
+    eos_ids: Collection[int],
+    pad_id: int,
+    seed: int,
+    batch_size: int = 128,
+) -> list[list[Generation]]:
+    """`counts[i]` continuations of `queries[i]`, as token ids and their log-probabilities; `text` is left empty.
+
+    `logprobs` are log-softmax(logits / temperature) over the whole vocabulary at each sampled token, the closing
+    end-of-text token included; with top_p or top_k they are those before truncation. `finish` is "length" where
+    `max_new_tokens` came before an end-of-text token.
+    """
+    total, steps = sum(counts), sampling.max_new_tokens
+    noise = torch.rand(total, steps, generator=torch.Generator().manual_seed(seed))
+    flat = np.repeat(np.arange(len(queries)), counts).tolist()
+    done: list[Generation] = [Generation("")] * total
+    order = sorted(range(total), key=lambda row: (len(queries[flat[row]]), flat[row], row))
+    for start in range(0, total, batch_size):
+        rows = order[start : start + batch_size]
+        unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
+        batch = _run(
+            model,
+            [queries[i] for i in unique],
+            torch.as_tensor(inverse),
+            noise[rows],
+            sampling,
+            sorted(eos_ids),
+            pad_id,
+        )
+        for row, generation in zip(rows, batch, strict=True):
+            done[row] = generation
+    ends = np.cumsum(counts)
+    return [done[end - count : end] for end, count in zip(ends, counts, strict=True)]
+
+
+def _run(
+    model: nn.Module,
+    queries: Sequence[Sequence[int]],
+    inverse: Tensor,
+    noise: Tensor,
+    sampling: Sampling,
+    eos_ids: Sequence[int],
+    pad_id: int,
+) -> list[Generation]:
+    device = next(model.parameters()).device
+    width, n = max(map(len, queries)), len(inverse)
+    ids = torch.full((len(queries), width), pad_id)
+    mask = torch.zeros_like(ids)
+    for i, query in enumerate(queries):
+        ids[i, width - len(query) :] = torch.as_tensor(query)
+        mask[i, width - len(query) :] = 1
+    ids, mask, inverse, noise = ids.to(device), mask.to(device), inverse.to(device), noise.to(device)
+    padded = bool((mask == 0).any())
+    ends = torch.as_tensor(eos_ids, dtype=torch.long, device=device)
+
+    cache: Any = DynamicCache(config=model.config)
+    output: Any = model(
+        input_ids=ids,
+        attention_mask=mask if padded else None,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    if n != len(queries) or not torch.equal(inverse, torch.arange(n, device=device)):
+        cache.reorder_cache(inverse)
+    logits, mask = output.logits[inverse, -1], mask[inverse]
+    position = mask.sum(1)
+
+    tokens = torch.full((n, sampling.max_new_tokens), pad_id, device=device)
+    logprobs = torch.zeros(n, sampling.max_new_tokens, device=device)
+    lengths = torch.full((n,), sampling.max_new_tokens, device=device)
+    stopped = torch.zeros(n, dtype=torch.bool, device=device)
+    row = torch.arange(n, device=device)  # where each row of the shrinking batch stood at first
+    for step in range(sampling.max_new_tokens):
+        token, logprob = _draw(logits.float(), noise[row, step], sampling)
+        running = ~stopped[row]
+        tokens[row, step] = torch.where(running, token, pad_id)
+        logprobs[row, step] = torch.where(running, logprob, 0.0)
+        ended = running & torch.isin(token, ends)
+        lengths[row[ended]] = step + 1
+        stopped[row[ended]] = True
+        keep = (running & ~ended).nonzero().squeeze(1)
+        if len(keep) == 0 or step + 1 == sampling.max_new_tokens:
+            break
+        if len(keep) <= COMPACT_BELOW * len(row):
+            cache.reorder_cache(keep)
+            row, token, mask, position = row[keep], token[keep], mask[keep], position[keep]
+        if padded:
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        output = model(
+            input_ids=token.unsqueeze(1),
+            attention_mask=mask if padded else None,
+            position_ids=position.unsqueeze(1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits, position = output.logits[:, -1], position + 1
+
+    all_tokens, all_logprobs = tokens.cpu().numpy(), logprobs.cpu().numpy()
+    return [
+        Generation("", "stop" if stop else "length", all_tokens[i, :length], all_logprobs[i, :length])
+        for i, (length, stop) in enumerate(zip(lengths.tolist(), stopped.tolist(), strict=True))
+    ]
+
+
+def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated log-probabilities."""
+    logprobs = (logits / sampling.temperature).log_softmax(-1)
+    kept = logprobs
+    if sampling.top_k and sampling.top_k < logits.shape[-1]:
+        threshold = kept.topk(sampling.top_k, dim=-1).values[:, -1:]
+        kept = kept.masked_fill(kept < threshold, -torch.inf)
+    if sampling.top_p < 1:
+        ranked, index = kept.log_softmax(-1).sort(dim=-1, descending=True)
+        before = ranked.exp().cumsum(-1) - ranked.exp()
+        kept = kept.masked_fill(
+            torch.zeros_like(kept, dtype=torch.bool).scatter(1, index, before >= sampling.top_p), -torch.inf
+        )
+    cumulative = kept.exp().cumsum(-1)
+    wanted = noise.unsqueeze(1) * cumulative[:, -1:]
+    token = torch.searchsorted(cumulative, wanted, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
+    return token, logprobs.gather(1, token.unsqueeze(1)).squeeze(1)

@@ -1,0 +1,61 @@
+"""Progress with an estimate of what remains: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+Advance = Callable[[int, str], None]
+"""Called with (done so far, what to show beside it)."""
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def quiet(done: int, note: str = "") -> None:
+    """Progress that nobody watches."""
+
+
+class Progress:
+    """Reports long work to standard error."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """One line, whole words, no markup."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def task(self, name: str, total: int, start: int = 0) -> Iterator[Advance]:
+        """Watch `total` units of work of which `start` are done already."""
+        if self.console.is_terminal:
+            yield from self._bar(name, total, start)
+        else:
+            yield from self._lines(name, total, start)
+
+    def _bar(self, name: str, total: int, start: int) -> Iterator[Advance]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, TextColumn("{task.fields[note]}"), console=self.console) as bars:
+            task = bars.add_task(name, total=total, completed=start, note="")
+            yield lambda done, note="": bars.update(task, completed=done, note=note)
+
+    def _lines(self, name: str, total: int, start: int) -> Iterator[Advance]:
+        begun = shown = time.monotonic()
+
+        def advance(done: int, note: str = "") -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if done < total and now - shown < SECONDS_BETWEEN_LINES:
+                return
+            shown = now
+            left = (now - begun) / max(1, done - start) * (total - done)
+            rest = f", about {left:.0f} s left" if done < total else f", {now - begun:.0f} s"
+            print(f"{name} {done}/{total}{rest}{'  ' + note if note else ''}", file=sys.stderr, flush=True)  # noqa: T201
+
+        yield advance

@@ -1,0 +1,8 @@
+"""The report of a run: one self-contained HTML page, and one figure for a README, both from the run's folder alone."""
+
+from __future__ import annotations
+
+from alignpro.report.page import write_report
+from alignpro.report.readme_figure import write_readme_figure
+
+__all__ = ["write_readme_figure", "write_report"]

@@ -1,0 +1,108 @@
+"""Figures along an axis: quantities over training steps, and the plane of reward against KL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from alignpro.report.drawing import INK, canvas, dot, drawing, inline
+from alignpro.report.palette import Looks
+from alignpro.report.run_folder import Arm, Curves, Evaluation, FrontierPoint, Sample
+from alignpro.types import FloatArray
+
+SMALLEST_ESS = 10.0
+"""Effective sample size below which the frontier is dotted."""
+
+Points = Mapping[str, tuple[FloatArray, FloatArray]]
+"""Arm -> (steps, values)."""
+
+
+def window_of(steps: int) -> int:
+    """Steps that the running mean covers: a tenth of those there are, an odd number, at least one."""
+    return max(1, steps // 10) // 2 * 2 + 1
+
+
+def running_mean(values: FloatArray, window: int) -> FloatArray:
+    """Centred mean over an odd `window`, over the neighbours there are at the ends and never over nan."""
+    half = window // 2
+    present = np.isfinite(values)
+    kernel = np.ones(window)
+    total = np.convolve(np.where(present, values, 0.0), kernel)[half : half + len(values)]
+    counts = np.convolve(present.astype(np.float64), kernel)[half : half + len(values)]
+    mean: FloatArray = np.divide(total, counts, out=np.full(len(values), math.nan), where=counts > 0.5)
+    return mean
+
+
+def over_steps(curves: Curves, column: str, name: str, token: str, label: str, points: Points, looks: Looks) -> str:
+    """One quantity over the steps, every step pale and the running mean bold, with `points` by arm upon it."""
+    with drawing(name):
+        figure, axes = canvas(190, 300)
+        steps, values = curves["step"], curves[column]
+        smooth = running_mean(values, window_of(len(steps)))
+        axes.plot(steps, values, color=INK[token], linewidth=1, alpha=0.4)
+        axes.plot(steps, smooth, color=INK[token], marker="o" if len(steps) == 1 else None)
+        for arm, (at, means) in points.items():
+            for x, y in zip(at, means, strict=True):
+                dot(axes, x, y, looks[arm].token, looks[arm].marker)
+        axes.set_xlabel("step")
+        axes.locator_params(axis="x", nbins=5, integer=True)
+        axes.locator_params(axis="y", nbins=5)
+        return inline(figure, label)
+
+
+def monitor_means(samples: Sequence[Sample]) -> Points:
+    """Mean rewards of the small evaluations during training."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for sample in samples:
+        if math.isfinite(sample.reward) and math.isfinite(sample.step):
+            found.setdefault(sample.arm, {}).setdefault(sample.step, []).append(sample.reward)
+    return {
+        arm: (np.array(sorted(by_step)), np.array([np.mean(by_step[step]) for step in sorted(by_step)]))
+        for arm, by_step in sorted(found.items())
+    }
+
+
+def placed_on_kl(evaluation: Evaluation) -> list[Arm]:
+    """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
+    with_reward = [arm for arm in evaluation.arms if arm.reward.defined and not math.isnan(arm.kl)]
+    return [arm for arm in with_reward if arm.name not in ("no_prompter", "rlhf")]
+
+
+def level_lines(evaluation: Evaluation) -> list[Arm]:
+    """Arms without a prompter, which have a mean reward and no place on the KL axis."""
+    return [arm for arm in evaluation.arms if arm.name in ("no_prompter", "rlhf") and arm.reward.defined]
+
+
+def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:
+    """Mean reward against KL to the reference prompter, with the estimated optimal frontier where there is one."""
+    with drawing(name):
+        figure, axes = canvas(330)
+        if evaluation.optimum:
+            _frontier(axes, evaluation.optimum.frontier)
+        for arm in level_lines(evaluation):
+            colour = INK[looks[arm.name].token]
+            axes.axhline(arm.reward.value, color=colour, linewidth=1.6, linestyle=(0, (6, 3)))
+            if arm.reward.bounded:
+                axes.axhspan(arm.reward.lo, arm.reward.hi, color=colour, alpha=0.1, linewidth=0)
+        for arm in placed_on_kl(evaluation):
+            look = looks[arm.name]
+            if arm.reward.bounded:
+                axes.plot([arm.kl, arm.kl], [arm.reward.lo, arm.reward.hi], color=INK[look.token], linewidth=2.5)
+            dot(axes, arm.kl, arm.reward.value, look.token, look.marker, size=10)
+        axes.set_xlabel("KL to the reference prompter, nats")
+        axes.set_ylabel("mean reward")
+        return inline(figure, "Mean reward of each arm against how far its prompter left the reference")
+
+
+def _frontier(axes: Axes, frontier: Sequence[FrontierPoint]) -> None:
+    kl = [point.kl for point in frontier]
+    lo, hi = ([getattr(point.reward, end) for point in frontier] for end in ("lo", "hi"))
+    axes.fill_between(kl, lo, hi, color=INK["muted"], alpha=0.16, linewidth=0)
+    for left, right in pairwise(frontier):
+        reliable = all(math.isnan(point.ess) or point.ess >= SMALLEST_ESS for point in (left, right))
+        rewards = [left.reward.value, right.reward.value]
+        axes.plot([left.kl, right.kl], rewards, color=INK["muted"], linestyle="-" if reliable else ":")

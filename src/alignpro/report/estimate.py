@@ -1,0 +1,94 @@
+"""A figure with its 95% interval, and how numbers are put into words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+MINUS = "\u2212"
+NOTHING = "\u2013"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """`value` with its 95% interval [`lo`, `hi`]; nan where undefined or not told."""
+
+    value: float
+    lo: float = math.nan
+    hi: float = math.nan
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a value with an interval."""
+        return not math.isnan(self.value + self.lo + self.hi)
+
+    def side(self, of: float = 0.0) -> int | None:
+        """1 where the whole interval lies above `of`, -1 below, 0 where it spans it, None without an interval."""
+        if not self.bounded:
+            return None
+        return 1 if self.lo > of else -1 if self.hi < of else 0
+
+    def mirrored(self, total: float = 0.0) -> Estimate:
+        """`total` minus this: the same comparison seen from the other arm."""
+        return Estimate(total - self.value, total - self.hi, total - self.lo)
+
+    def scaled(self, factor: float) -> Estimate:
+        """Value and interval times a positive `factor`."""
+        return Estimate(factor * self.value, factor * self.lo, factor * self.hi)
+
+
+def number(value: float, decimals: int | None = None, signed: bool = False) -> str:
+    """`value` with `decimals`, or three significant digits; a dash for nan."""
+    if math.isnan(value):
+        return NOTHING
+    if decimals is None:
+        decimals = 2 if value == 0 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
+    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    if not text.strip("+-0."):
+        text = text.lstrip("+-")  # neither sign belongs to what rounds to zero
+    return text.replace("-", MINUS)
+
+
+def count(value: float) -> str:
+    """A whole number with thin spaces between thousands; a dash for nan."""
+    return NOTHING if math.isnan(value) else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def decimals_of(estimate: Estimate) -> int:
+    """Decimals that give the interval's width two digits, and no bound that is not zero the look of a zero."""
+    width = estimate.hi - estimate.lo
+    if math.isnan(width) or width <= 0:
+        return 3
+    decimals = min(4, max(0, 1 - math.floor(math.log10(width))))
+    while decimals < 4 and any(bound != 0 and round(bound, decimals) == 0 for bound in (estimate.lo, estimate.hi)):
+        decimals += 1
+    return decimals
+
+
+def interval(estimate: Estimate, decimals: int | None = None) -> str:
+    """`[lo, hi]`, or nothing without an interval."""
+    if not estimate.bounded:
+        return ""
+    decimals = decimals_of(estimate) if decimals is None else decimals
+    return f"[{number(estimate.lo, decimals)}, {number(estimate.hi, decimals)}]"
+
+
+def spoken(estimate: Estimate, signed: bool = False) -> str:
+    """`value [lo, hi]` with the digits that the interval warrants."""
+    if not estimate.bounded:
+        return number(estimate.value, signed=signed)
+    decimals = decimals_of(estimate)
+    return f"{number(estimate.value, decimals, signed)} {interval(estimate, decimals)}"
+
+
+def percent(share: Estimate) -> str:
+    """A share as `63% [60, 66]`; a decimal more where the interval is narrow."""
+    points = share.scaled(100)
+    decimals = 1 if points.bounded and points.hi - points.lo < 4 else 0
+    bounds = f" {interval(points, decimals)}" if points.bounded else ""
+    return f"{number(points.value, decimals)}%{bounds}" if share.defined else NOTHING

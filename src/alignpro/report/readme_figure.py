@@ -1,0 +1,106 @@
+"""One compact figure for a README: mean reward by arm beside the win rate over no prompter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from alignpro.errors import UsageError
+from alignpro.report.drawing import DASHES, INK, drawing, standalone, whisker
+from alignpro.report.estimate import Estimate, percent, spoken
+from alignpro.report.palette import Looks, looks
+from alignpro.report.run_folder import Evaluation, read_run
+from alignpro.report.verdict import BASELINE, wins_over
+
+WIDTH = 760
+ROW = 34
+HEAD = 66
+FEET = 36
+LONGEST_NAME = 34
+
+
+def write_readme_figure(run_dir: Path, path: Path) -> Path:
+    """Write the figure of the run in `run_dir` to `path`, an SVG file, and return it.
+
+    It carries its own paper, so that it reads on any background, and follows the viewer's light or dark preference.
+    Raises UsageError where the run has no final comparison.
+    """
+    evaluation = read_run(run_dir).evaluation
+    if evaluation is None:
+        raise UsageError(f"{run_dir} has no evaluation.json with arms; let the run finish, then draw its figure")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_figure(evaluation), encoding="utf-8", newline="\n")
+    return path
+
+
+def _figure(evaluation: Evaluation) -> str:
+    arms = looks(arm.name for arm in evaluation.arms)
+    means = {arm.name: arm.reward for arm in evaluation.arms}
+    wins = {arm: found[0] for arm in arms if arm != BASELINE and (found := wins_over(evaluation, arm, BASELINE))}
+    height = HEAD + len(arms) * ROW + FEET
+    with drawing("readme"):
+        figure = Figure(figsize=(WIDTH / 72, height / 72))
+        _paper(figure)
+        bottom, rows = FEET / height, len(arms) * ROW / height
+        left = figure.add_axes((0.2, bottom, 0.36 if wins else 0.76, rows))
+        baseline = means.get(BASELINE, Estimate(math.nan))
+        _panel(left, arms, means, "Mean reward", evaluation.reward, baseline.value)
+        for place, look in enumerate(arms.values()):
+            left.text(-0.06, place, look.label, transform=left.get_yaxis_transform(), ha="right", va="center_baseline")
+        if wins:
+            right = figure.add_axes((0.63, bottom, 0.33, rows))
+            judges = ", ".join(dict.fromkeys(wr.judge for wr in wins.values()))
+            rates = {arm: wr.rate.scaled(100) for arm, wr in wins.items()}
+            _panel(right, arms, rates, "Win rate over no prompter, %", f"judge: {judges}", 50.0)
+        said = [f"{look.label} {spoken(means[arm])}" for arm, look in arms.items()]
+        won = [f"{arms[arm].label} {percent(wr.rate)}" for arm, wr in wins.items()]
+        title = f"Mean reward by arm with 95% intervals: {'; '.join(said)}."
+        return standalone(figure, title + (f" Win rate over no prompter: {'; '.join(won)}." if won else ""))
+
+
+def _panel(
+    axes: Axes, arms: Looks, estimates: Mapping[str, Estimate], title: str, source: str, reference: float
+) -> None:
+    for place, (arm, look) in enumerate(arms.items()):
+        whisker(axes, estimates.get(arm, Estimate(math.nan)), place, look.token, look.marker)
+    if not math.isnan(reference):
+        axes.axvline(reference, color=INK["muted"], linewidth=1, linestyle=DASHES, zorder=1)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.08)
+    axes.locator_params(axis="x", nbins=5)
+    short = source if len(source) <= LONGEST_NAME else f"{source[: LONGEST_NAME - 1]}…"
+    for text, lift, size, token in ((title, 28, 14, "ink"), (short, 11, 11, "muted")):
+        axes.annotate(
+            text,
+            (0, 1),
+            (0, lift),
+            "axes fraction",
+            "offset points",
+            fontsize=size,
+            color=INK[token],
+            annotation_clip=False,
+        )
+
+
+def _paper(figure: Figure) -> None:
+    edge = 1 / 72
+    width, height = figure.get_size_inches()
+    card = FancyBboxPatch(
+        (edge, edge),
+        width - 2 * edge,
+        height - 2 * edge,
+        boxstyle="round,pad=0,rounding_size=0.14",
+        transform=figure.dpi_scale_trans,
+        facecolor=INK["panel"],
+        edgecolor=INK["line"],
+        linewidth=1,
+        zorder=-1,
+    )
+    figure.add_artist(card)

@@ -1,0 +1,239 @@
+"""The answer in words: did the prompter beat no prompter, by how much, judged by whom; and what was not shown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignpro.report.estimate import Estimate, count, number, percent, spoken
+from alignpro.report.palette import Looks
+from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
+from alignpro.types import FloatArray
+
+BASELINE = "no_prompter"
+PARTIAL = "against no prompter, by the reward that was trained on: not impartial"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """A number that stands out: what it is, its value, its interval, and how to take it."""
+
+    label: str
+    value: str
+    bounds: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the top of the page says; the first line leads."""
+
+    title: str
+    lines: tuple[str, ...]
+    figures: tuple[KeyFigure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What judged without having been trained on, and the side it takes: 1 for the subject, 0 for neither."""
+
+    name: str
+    side: int
+
+
+def verdict(run: Run, looks: Looks) -> Verdict:
+    """The verdict of a run, whole or stopped half way."""
+    evaluation = run.evaluation
+    if evaluation is None:
+        return _without_comparison(run)
+    subject, baseline = _subject(evaluation), evaluation.arm(BASELINE)
+    if subject is None or baseline is None:
+        return _without_pair(evaluation, looks, subject or evaluation.arms[0])
+    return _compared(evaluation, looks, subject, baseline)
+
+
+def difference(evaluation: Evaluation, a: str, b: str, reward: str) -> Estimate:
+    """Mean of `a` minus mean of `b` under `reward`, whichever way round it was written; nan where it was not."""
+    for found in evaluation.differences:
+        if found.reward == reward and {found.a, found.b} == {a, b}:
+            return found.mean if found.a == a else found.mean.mirrored()
+    return Estimate(math.nan)
+
+
+def oriented(win_rate: WinRate, a: str) -> WinRate:
+    """The same comparison with `a` first."""
+    if win_rate.a == a:
+        return win_rate
+    return WinRate(
+        a=win_rate.b,
+        b=win_rate.a,
+        judge=win_rate.judge,
+        win=win_rate.loss,
+        tie=win_rate.tie,
+        loss=win_rate.win,
+        rate=win_rate.rate.mirrored(total=1.0),
+        order_consistency=win_rate.order_consistency,
+        unparsed=win_rate.unparsed,
+        length_difference=-win_rate.length_difference,
+    )
+
+
+def wins_over(evaluation: Evaluation, a: str, b: str) -> list[WinRate]:
+    """Win rates of `a` over `b`, those of a judge other than the training reward first."""
+    found = [oriented(wr, a) for wr in evaluation.win_rates if {wr.a, wr.b} == {a, b}]
+    return sorted(found, key=lambda wr: wr.judge == evaluation.reward)
+
+
+def _subject(evaluation: Evaluation) -> Arm | None:
+    """The arm the page is about: the trained prompter, or else the nearest thing to it that was measured."""
+    names = [arm.name for arm in evaluation.arms if arm.name != BASELINE]
+    gibbs = [name for name in names if name.startswith("gibbs_")]
+    wanted = ["align_pro", *gibbs, "reference_prompter", "rlhf", *names]
+    return next((evaluation.arm(name) for name in wanted if name in names), None)
+
+
+def _compared(evaluation: Evaluation, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
+    reward, second = evaluation.reward, evaluation.second_reward
+    who = "the trained prompter" if subject.name == "align_pro" else looks[subject.name].label
+    gain = difference(evaluation, subject.name, BASELINE, reward)
+    lines = [
+        f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with"
+        f" no"
+        f" prompter, over {_scale(evaluation)}. {_gain_in_words(gain)}"
+    ]
+    tiles = [_tile("reward gained", spoken(gain, signed=True), f"over no prompter, by {reward}, which was trained on")]
+    witnesses = []
+    other = difference(evaluation, subject.name, BASELINE, second) if second else Estimate(math.nan)
+    if second and other.defined:
+        witnesses += _witness(second, other.side())
+        lines.append(f"By {second}, which was not trained on, the gain is {spoken(other, True)}{_caveat(other)}")
+        note = f"over no prompter, by {second}, not trained on"
+        tiles.append(_tile("second reward gained", spoken(other, signed=True), note))
+    for wr in wins_over(evaluation, subject.name, BASELINE):
+        if wr.judge != reward:
+            witnesses += _witness(wr.judge, wr.rate.side(of=0.5))
+        lines.append(_wins_in_words(wr, who, reward))
+        note = PARTIAL if wr.judge == reward else f"against no prompter, by {wr.judge}, not trained on"
+        tiles.append(_tile("comparisons won", percent(wr.rate), note))
+    if not witnesses:
+        lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
+    oracle = difference(evaluation, subject.name, "rlhf", reward)
+    if oracle.defined:
+        lines.append(
+            f"Against fine-tuning the answering model itself (RLHF), the reward of {who} differs by"
+            f" {spoken(oracle, signed=True)}{_caveat(oracle)}"
+        )
+    if evaluation.optimum and evaluation.optimum.share_of_gain.defined and subject.name == "align_pro":
+        share = percent(evaluation.optimum.share_of_gain)
+        tiles.append(_tile("of the possible gain", share, "100% is the best prompter's at this price of KL"))
+    title = _title(gain.side(), witnesses, who)
+    return Verdict(title[:1].upper() + title[1:], tuple(lines), tuple(tiles))
+
+
+def _title(side: int | None, witnesses: Sequence[Witness], who: str) -> str:
+    if side is None:
+        return f"whether {who} beat no prompter cannot be said: the comparison has no interval"
+    trained_on = {
+        1: f"{who} raised the reward it was trained on"
+        if who == "the trained prompter"
+        else f"{who} raised the reward",
+        0: "no difference in reward was shown",
+        -1: f"{who} lowered the reward",
+    }[side]
+    if not witnesses:
+        return {0: f"no difference between {who} and no prompter was shown"}.get(side, f"{trained_on}, its only judge")
+    first = witnesses[0]
+    if any(witness.side != first.side for witness in witnesses):
+        return f"{trained_on}; judges that were not trained on disagree"
+    agreed = {
+        1: f"{who} beat no prompter",
+        0: f"no difference between {who} and no prompter was shown",
+        -1: f"{who} did worse than no prompter",
+    }
+    if side == first.side:
+        return agreed[side]
+    saw = {1: "found a gain", 0: "showed no difference", -1: "found a loss"}[first.side]
+    short = re.split("[:/]", first.name)[-1]  # python:module:function and paths are too long for a title
+    return f"{trained_on}; {short}, which was not trained on, {saw}"
+
+
+def _witness(name: str, side: int | None) -> list[Witness]:
+    return [] if side is None else [Witness(name, side)]
+
+
+def _tile(label: str, figure: str, note: str) -> KeyFigure:
+    value, _, bounds = figure.partition(" ")
+    return KeyFigure(label, value, bounds, note)
+
+
+def _scale(evaluation: Evaluation) -> str:
+    return f"{count(evaluation.prompts)} prompts with {count(evaluation.responses)} answers each"
+
+
+def _gain_in_words(gain: Estimate) -> str:
+    if not gain.defined:
+        return "No paired difference was recorded, so these figures do not show which was better."
+    return f"The difference, paired by prompt, is {spoken(gain, signed=True)}{_caveat(gain)}"
+
+
+def _caveat(gain: Estimate) -> str:
+    endings = {
+        None: "; without an interval chance is not ruled out.",
+        0: "; the interval spans zero: none was shown.",
+    }
+    return endings.get(gain.side(), ".")
+
+
+def _wins_in_words(wr: WinRate, who: str, reward: str) -> str:
+    said = f"Judged by {wr.judge}, {who} won {percent(wr.rate)} of comparisons with no prompter"
+    if wr.rate.side(of=0.5) == 0:
+        said += "; the interval spans 50%: no preference was shown"
+    return (
+        f"{said}. That judge is the reward that was trained on, so it is not impartial."
+        if wr.judge == reward
+        else f"{said}."
+    )
+
+
+def _without_pair(evaluation: Evaluation, looks: Looks, arm: Arm) -> Verdict:
+    label = looks[arm.name].label
+    alone = len(evaluation.arms) == 1
+    lines = (
+        f"Mean reward ({evaluation.reward}) of {label} was {spoken(arm.reward)}, over {_scale(evaluation)}.",
+        f"A gain needs two arms; the comparison holds {f'{label} alone' if alone else 'no arm without a prompter'}.",
+    )
+    title = (
+        f"{label} was measured, with nothing to compare it to" if alone else "No arm without a prompter was measured"
+    )
+    return Verdict(title, lines, (_tile("mean reward", spoken(arm.reward), f"{label}, by {evaluation.reward}"),))
+
+
+def _without_comparison(run: Run) -> Verdict:
+    lines = [
+        "Whether the prompter beats no prompter is not known: evaluation.json, the final comparison, is not there."
+    ]
+    reward = run.training.get("reward")
+    if reward is not None:
+        tail = max(1, len(reward) // 10)
+        steps = "step" if tail == 1 else f"{tail} steps"
+        train = run.settings.get("train")
+        planned = train.get("steps") if isinstance(train, dict) else None
+        of = f" of {planned}" if isinstance(planned, int) else ""
+        lines.append(
+            f"{len(reward)}{of} training steps are recorded. Mean reward of the first {steps}:"
+            f" {number(_mean(reward[:tail]))};"
+            f" of the last {steps}: {number(_mean(reward[-tail:]))}. These are samples of training, without"
+            f" an interval,"
+            " and no comparison with no prompter."
+        )
+    return Verdict("This run has no final comparison", tuple(lines))
+
+
+def _mean(values: FloatArray) -> float:
+    # A step of which every sample failed has no reward.
+    present = values[np.isfinite(values)]
+    return float(present.mean()) if len(present) else math.nan

@@ -1,0 +1,86 @@
+"""Rewards as Python functions, named `python:module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignpro.errors import SettingsError
+from alignpro.types import RewardResult
+
+ScoreFunction = Callable[[Sequence[str], Sequence[str]], Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class FunctionReward:
+    """r(x, y) by a function of (prompts, responses), both lists of text of one length, that gives one number a pair.
+
+    A pair whose score is None, not a finite number, or missing is masked with a reason. Where the function raises, or
+    gives the wrong number of scores, it is asked again pair by pair, so that one bad pair does not cost the others.
+    """
+
+    name: str
+    function: ScoreFunction
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+        try:
+            scores: Any = self.function(list(prompts), list(responses))
+            whole = len(scores) == len(prompts)
+        except Exception:
+            # Counted below: each pair is tried by itself and keeps its own reason.
+            whole = False
+        read = (
+            [_number(s) for s in scores]
+            if whole
+            else [self._one(x, y) for x, y in zip(prompts, responses, strict=True)]
+        )
+        values = np.array([value for value, _ in read], dtype=np.float64)
+        return RewardResult(values, tuple(reason for _, reason in read))
+
+    def _one(self, prompt: str, response: str) -> tuple[float, str | None]:
+        try:
+            scores = self.function([prompt], [response])
+            if len(scores) != 1:
+                return math.nan, f"reward gave {len(scores)} scores for 1 pair"
+        except Exception as error:
+            return math.nan, f"reward raised {type(error).__name__}: {str(error)[:80]}"
+        return _number(scores[0])
+
+
+def _number(score: Any) -> tuple[float, str | None]:
+    if score is None:
+        return math.nan, "reward gave None"
+    try:
+        value = float(score)
+    except (TypeError, ValueError):
+        return math.nan, f"reward gave {type(score).__name__}, not a number"
+    return (value, None) if math.isfinite(value) else (math.nan, f"reward gave {value}")
+
+
+def load_function(spec: str, setting: str) -> FunctionReward:
+    """The reward named `python:module:function`; the working folder is searched too. Raises SettingsError."""
+    _, _, rest = spec.partition(":")
+    module_name, colon, name = rest.partition(":")
+    if not colon or not module_name or not name:
+        raise SettingsError(f"{setting} {spec!r} is not of the form python:module:function")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise SettingsError(
+            f"{setting} {spec}: importing {module_name} failed ({type(error).__name__}: {error})"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = ", ".join(n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_"))
+        raise SettingsError(f"{setting} {spec}: {module_name} has no function {name!r}; it has {known or 'none'}")
+    return FunctionReward(f"{module_name}:{name}", function)

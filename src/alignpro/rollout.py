@@ -1,0 +1,97 @@
+"""x -> x' -> y -> r: the one flow that training, evaluation, estimation and serving share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignpro.rng import derive
+from alignpro.types import FrozenModel, Generation, Prompter, Reward, Rollout
+
+
+@dataclass(frozen=True)
+class IdentityPrompter:
+    """No prompter: x' is x."""
+
+    name: str = "no prompter"
+
+    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+        return [[Generation(prompt, "given")] * n for prompt in prompts]
+
+
+def rollout(
+    prompts: Sequence[str],
+    prompter: Prompter,
+    frozen: FrozenModel,
+    reward: Reward,
+    *,
+    rewrites: int = 1,
+    responses: int = 1,
+    seed: int,
+) -> Rollout:
+    """Sample G rewrites of each of B prompts and K responses to each, and score every response against its x.
+
+    Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets its
+    own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are counted
+    by reason; nothing is ever scored 0 for failing.
+    """
+    drawn = prompter.rewrite(prompts, rewrites, derive(seed, "rewrite"))
+    return answer(prompts, drawn, frozen, reward, responses=responses, seed=seed)
+
+
+def answer(
+    prompts: Sequence[str],
+    rewrites: Sequence[Sequence[Generation]],
+    frozen: FrozenModel,
+    reward: Reward,
+    *,
+    responses: int = 1,
+    seed: int,
+) -> Rollout:
+    """The second half of `rollout`, from rewrites already drawn; every prompt has the same number of them."""
+    wanted: Counter[str] = Counter()
+    for row in rewrites:
+        for rewrite in row:
+            if rewrite.failure is None:
+                wanted[rewrite.text] += responses
+    given = frozen.respond(list(wanted), list(wanted.values()), derive(seed, "respond"))
+    pools = {text: iter(row) for text, row in zip(wanted, given, strict=True)}
+    answers = tuple(
+        tuple(
+            tuple(
+                next(pools[rewrite.text]) if rewrite.failure is None else Generation("", failure=rewrite.failure)
+                for _ in range(responses)
+            )
+            for rewrite in row
+        )
+        for row in rewrites
+    )
+
+    shape = (len(prompts), len(rewrites[0]) if rewrites else 0, responses)
+    rewards = np.full(shape, np.nan)
+    failures: Counter[str] = Counter()
+    where: list[tuple[int, int, int]] = []
+    for index in np.ndindex(shape):
+        b, g, k = index
+        failure = answers[b][g][k].failure
+        if failure is None:
+            where.append((b, g, k))
+        else:
+            failures[failure] += 1
+    if where:
+        scored = reward.score([prompts[b] for b, _, _ in where], [answers[b][g][k].text for b, g, k in where])
+        for index, value, reason in zip(where, scored.values, scored.reasons, strict=True):
+            rewards[index] = value
+            if reason is not None:
+                failures[reason] += 1
+    return Rollout(
+        prompts=tuple(prompts),
+        rewrites=tuple(tuple(row) for row in rewrites),
+        responses=answers,
+        rewards=rewards,
+        failures=failures,
+        frozen_calls=sum(wanted.values()),
+    )

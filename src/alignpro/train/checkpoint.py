@@ -1,0 +1,124 @@
+"""Checkpoints: written beside the old ones and renamed into place, verified when read, the last good one wins."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alignpro.errors import CheckpointError
+
+STATE, MANIFEST = "state.pt", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A step's state, and what was wrong with newer ones that had to be passed over."""
+
+    step: int
+    state: dict[str, Any]
+    passed_over: tuple[str, ...]
+
+
+def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+    """Write `folder/step-NNNNNN/`, then drop all but the newest `keep`.
+
+    Raises CheckpointError where it cannot be written, on a full disk say; earlier checkpoints are untouched then.
+    """
+    final, partial = folder / f"step-{step:06d}", folder / f".step-{step:06d}.partial"
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getbuffer()
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write(partial / STATE, data)
+        manifest = {"step": step, "bytes": len(data), "blake2b": hashlib.blake2b(data).hexdigest()}
+        _write(partial / MANIFEST, json.dumps(manifest).encode())
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        earlier = _steps(folder)
+        kept = f"{earlier[-1].name} is intact" if earlier else "there was none before"
+        raise CheckpointError(
+            f"the checkpoint of step {step} could not be saved ({error.strerror or error}); {kept}."
+            " Free some space and go on with --resume"
+        ) from None
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None where there are none.
+
+    Raises CheckpointError where there are some and every one is broken.
+    """
+    broken: list[str] = []
+    for path in reversed(_steps(folder)):
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            data = (path / STATE).read_bytes()
+            if len(data) != manifest["bytes"] or hashlib.blake2b(data).hexdigest() != manifest["blake2b"]:
+                raise ValueError("its contents do not match its checksum")
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            broken.append(f"{path.name} is corrupt ({error})")
+            continue
+        return Checkpoint(int(manifest["step"]), state, tuple(broken))
+    if broken:
+        raise CheckpointError(f"no usable checkpoint in {folder}: {'; '.join(broken)}. Start anew with another --out")
+    return None
+
+
+def random_states() -> dict[str, Any]:
+    """The states of every global random generator, in types that load without running code."""
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 (saved because user code may draw from it)
+    states: dict[str, Any] = {
+        "python": [version, list(words), gauss],
+        "numpy": [
+            str(name),
+            torch.as_tensor(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Undo what was drawn since `random_states`."""
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("step-*") if p.is_dir() and p.name.removeprefix("step-").isdigit())
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,29 @@
+"""Experience for RLHF, the oracle: the frozen model's own copy is the policy and its action is y. (2)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alignpro.config import TrainSettings
+from alignpro.models.local import LocalFrozenModel
+from alignpro.rollout import IdentityPrompter, rollout
+from alignpro.train.loop import Collect, Collected
+from alignpro.types import Reward
+
+
+def collector(policy: LocalFrozenModel, reward: Reward, settings: TrainSettings) -> Collect:
+    """B prompts as they are, `rewrites` times `responses` answers each."""
+    count = settings.rewrites * settings.responses
+
+    def collect(prompts: Sequence[str], seed: int) -> Collected:
+        made = rollout(prompts, IdentityPrompter(), policy, reward, responses=count, seed=seed)
+        queries = policy.lm.queries(prompts)
+        return Collected(
+            queries=[query for query in queries for _ in range(count)],
+            actions=[response for row in made.responses for response in row[0]],
+            rewards=made.rewards.ravel(),
+            failures=made.failures,
+            frozen_calls=made.frozen_calls,
+        )
+
+    return collect

@@ -1,0 +1,74 @@
+"""Imports point downward only: each room may use those named before it, and nothing after."""
+
+import ast
+import re
+from pathlib import Path
+
+import alignpro
+
+SOURCE = Path(alignpro.__file__).parent
+ROOMS = (
+    ("errors", "types", "rng"),
+    ("config", "threads", "progress", "interrupt", "recipes"),
+    ("folder",),
+    ("maths",),
+    ("data",),
+    ("models",),
+    ("rewards",),
+    ("rollout",),
+    ("train",),
+    ("evaluate",),
+    ("lab",),
+    ("assemble",),
+    ("report",),
+    ("job", "api", "doctor"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "alignpro":
+            rest = node.module.split(".")[1:]
+            found |= {rest[0]} if rest else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("alignpro.")}
+    return found & set(LEVEL)
+
+
+def test_every_file_has_a_room_and_imports_point_down():
+    wrong = []
+    for path in SOURCE.rglob("*.py"):
+        mine = room(path)
+        assert mine in LEVEL, f"{path.name} stands in no room of tests/test_structure.py"
+        for other in imported_rooms(path):
+            if other != mine and LEVEL[other] >= LEVEL[mine] and mine not in {"__init__", "__main__"}:
+                wrong.append(f"{path.relative_to(SOURCE)} imports {other}")
+    assert not wrong, "; ".join(wrong)
+
+
+def test_the_ground_floor_and_the_report_need_no_torch():
+    for name in ("errors.py", "types.py", "rng.py", "config.py", "folder.py", "cli.py"):
+        top = [n for n in ast.parse((SOURCE / name).read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert not any("torch" in ast.unparse(node) for node in top), name
+    assert not any("torch" in path.read_text() for path in (SOURCE / "report").glob("*.py"))
+
+
+def test_all_is_exact():
+    assert all(hasattr(alignpro, name) for name in alignpro.__all__)
+    shown = set(re.findall(r"alignpro\.(\w+)", (SOURCE.parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]))
+    assert shown <= set(alignpro.__all__)
+
+
+def test_nothing_is_left_unfinished():
+    marks = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
+    found = [str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if marks.search(p.read_text())]
+    assert not found
