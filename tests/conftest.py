@@ -89,3 +89,16 @@ def save_model(folder: Path, kind: str = "llama", seed: int = 0, chat: bool = Tr
 @pytest.fixture(params=sorted(CLASSES))
 def any_model(request: pytest.FixtureRequest) -> torch.nn.Module:
     return make_model(request.param)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two tiny models of different classes, prompts, and rewards of every temper."""
+    from cli import REWARDS
+
+    folder = tmp_path_factory.mktemp("workshop")
+    save_model(folder / "prompter", "llama", seed=1)
+    save_model(folder / "frozen", "qwen2", seed=2)
+    (folder / "prompts.txt").write_text("".join(f"tell me about thing {i}\n" for i in range(20)))
+    (folder / "rewards.py").write_text(REWARDS)
+    return folder

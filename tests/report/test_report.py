@@ -16,6 +16,7 @@ from conftest import ARMS, REWARD, SECOND, Change, samples, write_lines, write_r
 from alignpro.report import write_readme_figure, write_report
 from alignpro.report.palette import looks
 from alignpro.report.run_folder import read_run
+from alignpro.report.run_sections import making
 from alignpro.report.verdict import verdict
 
 
@@ -68,6 +69,11 @@ def page_of(run_dir: Path) -> Page:
     path = write_report(run_dir)
     assert path == run_dir / "report.html"
     return Page(path.read_text(encoding="utf-8"))
+
+
+def making_text(run_dir: Path) -> str:
+    """What the last section says."""
+    return Page(making(read_run(run_dir))).text
 
 
 def gain(tree: dict[str, Any], reward: str = REWARD) -> dict[str, Any]:
@@ -190,6 +196,12 @@ def test_judge_that_is_the_training_reward_is_called_partial(change: Change) -> 
     assert SECOND not in page.text
 
 
+def test_few_prompts_are_no_verdict(change: Change) -> None:
+    said = verdict(read_run(change(lambda tree: tree.update(prompts=2))), looks(ARMS))
+    assert said.title == "Too few prompts to say whether the trained prompter beat no prompter"
+    assert any("With 2 prompts the intervals" in line for line in said.lines)
+
+
 def test_differences_and_wins_written_the_other_way_round_say_the_same(change: Change, run_dir: Path) -> None:
     before = verdict(read_run(run_dir), looks(ARMS))
 
@@ -231,6 +243,12 @@ def test_texts_cannot_become_markup(run_dir: Path) -> None:
     assert {entry["arms"]["align_pro"]["y"] for entry in page.examples["prompts"]} == {text * 2 for text in texts}
     # An HTML parser that meets <!--<script> inside a script element looks for its end elsewhere.
     assert "<!--" not in (run_dir / "report.html").read_text(encoding="utf-8")
+
+
+def test_command_that_made_the_run_is_shown(run_dir: Path) -> None:
+    for command in (["alignpro", "run", "--out", "a b"], "alignpro run --out 'a b'", "run --out 'a b'"):
+        (run_dir / "environment.json").write_text(json.dumps({"command": command}), encoding="utf-8")
+        assert "alignpro run --out 'a b'" in making_text(run_dir)
 
 
 def test_lone_surrogate_is_replaced(run_dir: Path) -> None:

@@ -7,6 +7,7 @@ noise. Held-out subjects are unknown to the prompter: it learns to copy words fr
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -41,6 +42,9 @@ CHAT = (
 )
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 
+ANSWERS = 4
+"""Answers a prompt that reward learning compares, all pairs of them."""
+
 Say = Callable[[str], None]
 
 
@@ -55,10 +59,11 @@ class Recipe:
     prompter_width: int = 96
     prompter_layers: int = 3
     prompter_steps: int = 2500
-    reward_steps: int = 700
+    reward_steps: int = 900
+    reward_learning_rate: float = 1e-3
     batch_size: int = 64
-    preference_pairs: int = 16_000
-    label_noise: float = 0.4  # in units of gold utility: temperature of the labelling sigmoid
+    preference_prompts: int = 10_000
+    label_noise: float = 0.3  # in units of gold utility: temperature of the labelling sigmoid
 
 
 def build(out: Path, recipe: Recipe, say: Say = print) -> dict[str, Any]:
@@ -112,51 +117,66 @@ def _frozen(recipe: Recipe, say: Say) -> tuple[LocalFrozenModel, float]:
 def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardModel, float, float]:
     rng = random.Random(derive(recipe.seed, "preferences"))
     prompts = [*world.user_prompts("train", recipe.seed), *world.user_prompts("test", recipe.seed)]
-    asked = [rng.choice(prompts) for _ in range(recipe.preference_pairs)]
-    sides = [[_asked_for(rng, p) for p in asked] for _ in range(2)]
-    say(f"reward: {2 * len(asked)} answers of the frozen model")
-    answers = [
-        [row[0].text for row in frozen.respond(side, [1] * len(side), derive(recipe.seed, "answers", i))]
-        for i, side in enumerate(sides)
-    ]
-    texts = [p.text for p in asked]
-    utilities = np.array([gold.gold_utility(texts, side) for side in answers], dtype=np.float64)  # [2, pairs]
-    odds = 1 / (1 + np.exp(-(utilities[0] - utilities[1]) / recipe.label_noise))
-    first_wins = np.random.default_rng(derive(recipe.seed, "labels")).random(len(asked)) < odds
-
+    asked = [rng.choice(prompts) for _ in range(recipe.preference_prompts)]
+    say(f"reward: {ANSWERS * len(asked)} answers of the frozen model")
+    requests = [_asked_for(rng, p) for p in asked for _ in range(ANSWERS)]
+    given = frozen.respond(requests, [1] * len(requests), derive(recipe.seed, "answers"))
+    texts = [p.text for p in asked for _ in range(ANSWERS)]
+    answers = [row[0].text for row in given]
+    utilities = np.array(gold.gold_utility(texts, answers), dtype=np.float64)
     tokenizer = frozen.lm.tokenizer
-    ids = [[conversation(tokenizer, x, y) for x, y in zip(texts, side, strict=True)] for side in answers]
-    pairs = [(a, b) if win else (b, a) for a, b, win in zip(*ids, first_wins, strict=True)]
-    held_out = len(pairs) // 12
-    train, test = pairs[held_out:], pairs[:held_out]
-    best_possible = float(((utilities[0] > utilities[1]) == first_wins)[:held_out].mean())
+    rows = [conversation(tokenizer, x, y) for x, y in zip(texts, answers, strict=True)]
+    groups, agreed = _labelled(rows, utilities, recipe)
+    held_out = len(groups) // 12
+    train, test = groups[held_out:], groups[:held_out]
+    best_possible = float(np.mean([a for group in agreed[:held_out] for a in group]))
 
     config = _config(tokenizer, recipe.frozen_width, recipe.frozen_layers)
     config.num_labels = 1
     model = LlamaForSequenceClassification(config)
     model.model.load_state_dict(frozen.lm.model.model.state_dict())
+    size = recipe.batch_size // 2
 
-    def batches() -> Iterator[list[bradley_terry.Preference]]:
+    def batches() -> Iterator[list[bradley_terry.Comparisons]]:
         while True:
             shuffled = rng.sample(train, len(train))
-            for start in range(0, len(train) - recipe.batch_size + 1, recipe.batch_size):
-                yield shuffled[start : start + recipe.batch_size]
+            for start in range(0, len(train) - size + 1, size):
+                yield shuffled[start : start + size]
 
     bradley_terry.fit(
         model,
         batches(),
         recipe.reward_steps,
-        7e-4,
+        recipe.reward_learning_rate,
         tokenizer.pad_token_id,
         _report(say, "reward", recipe.reward_steps),
     )
     accuracy = bradley_terry.accuracy(model, test, tokenizer.pad_token_id)
-    say(f"reward: held-out accuracy {accuracy:.3f} on {len(test)} pairs; the gold utility itself {best_possible:.3f}")
+    pairs = sum(len(group.pairs) for group in test)
+    say(f"reward: held-out accuracy {accuracy:.3f} on {pairs} pairs; the gold utility itself {best_possible:.3f}")
     reward = RewardModel("lab reward", model, tokenizer, 256)
-    scale = float(np.std(reward.score(texts[:2000], answers[0][:2000]).values))
+    scale = float(np.std(reward.score(texts[:2000], answers[:2000]).values))
     with torch.no_grad():
-        model.score.weight /= scale  # rewards of the reference's answers have deviation 1
+        model.score.weight /= scale  # rewards of the frozen model's answers have deviation 1
     return reward, accuracy, best_possible
+
+
+def _labelled(
+    rows: list[list[int]], utilities: np.ndarray, recipe: Recipe
+) -> tuple[list[bradley_terry.Comparisons], list[list[bool]]]:
+    """All pairs of a prompt's answers, labelled by utility with noise, and whether each label agrees with the utility."""
+    noise = np.random.default_rng(derive(recipe.seed, "labels"))
+    groups, agreed = [], []
+    for start in range(0, len(rows), ANSWERS):
+        mine = utilities[start : start + ANSWERS]
+        pairs, right = [], []
+        for i, j in itertools.combinations(range(ANSWERS), 2):
+            first = noise.random() < 1 / (1 + np.exp((mine[j] - mine[i]) / recipe.label_noise))
+            pairs.append((i, j) if first else (j, i))
+            right.append(bool((mine[i] > mine[j]) == first))
+        groups.append(bradley_terry.Comparisons(rows[start : start + ANSWERS], pairs))
+        agreed.append(right)
+    return groups, agreed
 
 
 def _prompter(recipe: Recipe, say: Say) -> tuple[Any, PreTrainedTokenizerFast, float]:

@@ -46,7 +46,7 @@ def _first_cards(evaluation: Evaluation, looks: Looks) -> list[str]:
         baseline.reward.value if baseline else math.nan,
     )
     dashed = " The dashed line is no prompter." if baseline else ""
-    text = f"Mean of {evaluation.reward}, the reward that was trained on, over all answers.{dashed} {INTERVAL}"
+    text = f"Mean over prompts of {evaluation.reward}, the reward that was trained on.{dashed} {INTERVAL}"
     cards = [card("Mean reward by arm", text, svg)]
     pairs = [wr for wr in evaluation.win_rates if BASELINE in (wr.a, wr.b)]
     for judge, wins in _by_judge([oriented(wr, wr.a if wr.b == BASELINE else wr.b) for wr in pairs]):
@@ -76,12 +76,9 @@ def arms(evaluation: Evaluation, looks: Looks) -> str:
         for arm in ordered
     ]
     text = (
-        f"Each arm answered the same {count(evaluation.prompts)} held-out prompts,"
-        f" {count(evaluation.responses)} times"
-        " each; a reward is of the original prompt and the answer, never of the rewrite. Brackets are 95%"
-        " intervals."
-        " Variance is over single answers. Failed answers have no reward and are left out of the means, not"
-        " scored 0."
+        f"Each arm answered the same {count(evaluation.prompts)} held-out prompts, {count(evaluation.responses)} times"
+        " each; a reward is of the original prompt and the answer, never of the rewrite. Brackets are 95% intervals."
+        " Variance is over single answers. Failed answers have no reward and are left out of the means, not scored 0."
     )
     if math.isfinite(evaluation.frozen_calls):
         took = f", {count(evaluation.seconds)} seconds" if math.isfinite(evaluation.seconds) else ""
@@ -124,9 +121,8 @@ def differences(evaluation: Evaluation, looks: Looks) -> str:
         )
         cards.append(card(f"Difference in {kind}", text, svg))
     text = (
-        "All arms answered the same prompts, so differences are taken prompt by prompt, which is sharper"
-        " than comparing"
-        " the intervals of two means by eye. An interval that spans zero shows no difference."
+        "All arms answered the same prompts, so differences are taken prompt by prompt, which is sharper than"
+        " comparing the intervals of two means by eye. An interval that spans zero shows no difference."
     )
     return section("differences", "Paired differences", text, grid(cards)) if cards else ""
 
@@ -138,8 +134,7 @@ def spread(run: Run, looks: Looks) -> str:
     rewards = {arm: np.array(found) for arm, found in values.items() if found}
     if rewards:
         text = (
-            "Each hill is the smoothed distribution of the rewards of single answers (Gaussian kernel,"
-            " Silverman's"
+            "Each hill is the smoothed distribution of the rewards of single answers (Gaussian kernel, Silverman's"
             " bandwidth). The bar beneath spans the middle half, its marker is the median."
         )
         cards.append(card("Rewards of single answers", text, figures.distributions(rewards, looks, "spread")))
@@ -147,8 +142,7 @@ def spread(run: Run, looks: Looks) -> str:
     split = [arm for arm in measured if not math.isnan(arm.variance_between + arm.variance_within)]
     if split:
         text = (
-            "Solid: between prompts, some being easier than others. Pale: within a prompt, the luck of"
-            " sampling a"
+            "Solid: between prompts, some being easier than others. Pale: within a prompt, the luck of sampling a"
             " rewrite and an answer. The figures are those two parts."
         )
         cards.append(card("Where the variance comes from", text, figures.variances(split, looks, "variance")))
@@ -190,12 +184,10 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
         for judge, wins in others
     ]
     text = (
-        "Win rate: share of comparisons of two answers to one prompt that go to the first arm, a tie"
-        " counting half."
-        " Same in both orders: share of verdicts that stay when the two answers swap places. Unparsed:"
-        " verdicts that"
-        " could not be read, left out. Length difference: how much longer the first arm's answers are on"
-        " average."
+        "Win rate: share of comparisons of two answers to one prompt that go to the first arm, a tie counting half."
+        " Each is judged in both orders; verdicts that differ make a tie, and the share that agrees stands under Same"
+        " in both orders. Unparsed: comparisons whose verdict could not be read, left out. Length difference: words"
+        " by which the first arm's answers are longer, on average."
     )
     return section("wins", "Win rates", text, grid(cards) + table(heads, rows))
 
@@ -215,21 +207,16 @@ def reward_kl(evaluation: Evaluation, looks: Looks) -> str:
             '<span class="arm"><i class="mark" style="--arm:var(--muted)">━</i>Best possible prompter</span>'
         )
         told.append(
-            "The curve is the most reward that any prompter can reach at that KL, with its 95% band. It is"
-            " estimated"
-            f" from {count(optimum.rewrites)} rewrites of the reference for each of {count(optimum.prompts)}"
-            f" prompts,"
-            f" {count(optimum.responses)} responses each, so it has noise of its own; it is dotted, and not"
-            f" to be relied"
-            f" on, where fewer than {curves.SMALLEST_ESS:.0f} effective samples stand behind it."
+            "The curve is the most reward that any prompter can reach at that KL, with its 95% band. It is estimated"
+            f" from {count(optimum.rewrites)} sampled rewrites of each of {count(optimum.prompts)} prompts,"
+            f" {count(optimum.responses)} responses each, so it has noise of its own; where it is dotted, fewer than"
+            f" {curves.SMALLEST_ESS:.0f} effective samples a prompt stand behind it, and it should not be relied on."
         )
     if optimum and optimum.share_of_gain.defined:
         told.append(
             f"At kl_coef {optimum.kl_coef:g} the objective, reward less KL at that price, is"
-            f" {number(optimum.objective_reference)} for the reference, {number(optimum.objective_trained)}"
-            f" for the"
-            f" trained prompter and {number(optimum.objective_optimum)} for the best possible one: training"
-            f" made"
+            f" {number(optimum.objective_reference)} for the reference, {number(optimum.objective_trained)} for the"
+            f" trained prompter and {number(optimum.objective_optimum)} for the best possible one: training made"
             f" {percent(optimum.share_of_gain)} of the possible gain."
         )
     legend = f'<ul class="legend">{"".join(f"<li>{entry}</li>" for entry in entries)}</ul>'

@@ -53,8 +53,7 @@ def examples(
     }
     payload = f'{{"head":{_dumped(head)},"prompts":[{",".join(kept)}]}}'
     rule = (
-        "Shown is the first recorded answer of each arm to each prompt, not a chosen one; means are over all"
-        " recorded"
+        "Shown is the first recorded answer of each arm to each prompt, not a chosen one; means are over all recorded"
         " answers of that arm to that prompt, and sorting uses them."
     )
     if len(kept) < len(entries):

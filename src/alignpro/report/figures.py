@@ -20,7 +20,7 @@ ROW = 46
 """Height of a row whose label stands above what it labels, so that long names fit a phone."""
 FEET = 36
 """Height of the scale below the rows."""
-SIDE = 10
+SIDE = 14
 """Room left and right for the half of a scale's number that stands out."""
 CURVE_POINTS = 160
 BINS = 2048

@@ -67,8 +67,8 @@ def _page(run: Run) -> str:
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # The policy lets this one script run and nothing be fetched, whatever a prompt may contain.
     policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none';"
-        " form-action 'none'"
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}';"
+        " base-uri 'none'; form-action 'none'"
     )
     name = escape(run.name)
     return (

@@ -167,8 +167,7 @@ def read_run(run_dir: Path) -> Run:
         notes.append("evaluation.json names no arm, so there is no comparison to show.")
     if evaluation is None and not lines and not training and not oracle_training:
         raise UsageError(
-            f"{run_dir} holds nothing to report; wanted evaluation.json, metrics.jsonl or samples.jsonl with"
-            f" content."
+            f"{run_dir} holds nothing to report; wanted evaluation.json, metrics.jsonl or samples.jsonl with content."
             " Point to a run's folder, or wait for the run's first step"
         )
     return Run(

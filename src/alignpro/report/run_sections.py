@@ -21,14 +21,17 @@ MAIN = {
     "objective": ("Objective", "What training maximises: the reward less the KL at its price, kl_coef."),
 }
 DIAGNOSTICS = {
-    "approx_kl": "How far the step's updates moved the policy: KL between before and after.",
+    "approx_kl": "How far the step's updates moved the policy, in nats a token.",
     "clip_share": "Share of tokens at which PPO's clip held the update back.",
     "explained_variance": "Share of the returns' variance that the value head foresees; 1 is all, 0 none.",
     "policy_loss": "PPO's clipped surrogate loss.",
     "value_loss": "Squared error of the value head.",
     "grad_norm": "Length of the gradient before clipping.",
+    "learning_rate": "Size of the optimiser's steps.",
     "kl_coef": "The price of KL in the objective.",
-    "action_tokens": "Tokens that the policy wrote in the step.",
+    "reward_std": "Standard deviation of the rewards within the step.",
+    "action_tokens": "Mean length of what the policy wrote, in tokens.",
+    "cut_off": "Share of what the policy wrote that was cut off at the length limit.",
     "failed": "Samples of the step without a reward.",
     "frozen_calls": "Responses asked of the frozen model so far.",
     "seconds": "Seconds of training so far.",
@@ -43,8 +46,7 @@ def training(run: Run, looks: Looks) -> str:
         html += "<h3>Training of the RLHF oracle</h3>"
         html += f'<p class="note">The answering model itself, fine-tuned by the same PPO.</p>{oracle}'
     text = (
-        "Pale: every step. Bold: centred mean over a tenth of the steps. These are the samples of training,"
-        " not the"
+        "Pale: every step. Bold: centred mean over a tenth of the steps. These are the samples of training, not the"
         " comparison above."
     )
     return section("training", "Training", text, html) if html else ""
@@ -88,6 +90,7 @@ def making(run: Run) -> str:
     command = run.environment.get("command")
     if command:
         made = shlex.join(map(str, command)) if isinstance(command, list) else str(command)
+        made = made if made.startswith("alignpro") else f"alignpro {made}"
         html = f"<p>The command that made it:</p><pre>{escape(made)}</pre>"
     else:
         again = f"alignpro run {shlex.quote(f'{run.name}/config.yaml')} --out NEW_DIR"

@@ -15,6 +15,8 @@ from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
 from alignpro.types import FloatArray
 
 BASELINE = "no_prompter"
+FEW_PROMPTS = 10
+"""Prompts below which an interval by resampling them covers far less than it says."""
 PARTIAL = "against no prompter, by the reward that was trained on: not impartial"
 
 
@@ -101,8 +103,7 @@ def _compared(evaluation: Evaluation, looks: Looks, subject: Arm, baseline: Arm)
     who = "the trained prompter" if subject.name == "align_pro" else looks[subject.name].label
     gain = difference(evaluation, subject.name, BASELINE, reward)
     lines = [
-        f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with"
-        f" no"
+        f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
         f" prompter, over {_scale(evaluation)}. {_gain_in_words(gain)}"
     ]
     tiles = [_tile("reward gained", spoken(gain, signed=True), f"over no prompter, by {reward}, which was trained on")]
@@ -119,6 +120,11 @@ def _compared(evaluation: Evaluation, looks: Looks, subject: Arm, baseline: Arm)
         lines.append(_wins_in_words(wr, who, reward))
         note = PARTIAL if wr.judge == reward else f"against no prompter, by {wr.judge}, not trained on"
         tiles.append(_tile("comparisons won", percent(wr.rate), note))
+    if evaluation.prompts < FEW_PROMPTS:
+        lines.append(
+            f"With {count(evaluation.prompts)} prompts the intervals, which resample prompts, come out too narrow:"
+            " nothing can be concluded."
+        )
     if not witnesses:
         lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
     oracle = difference(evaluation, subject.name, "rlhf", reward)
@@ -130,7 +136,8 @@ def _compared(evaluation: Evaluation, looks: Looks, subject: Arm, baseline: Arm)
     if evaluation.optimum and evaluation.optimum.share_of_gain.defined and subject.name == "align_pro":
         share = percent(evaluation.optimum.share_of_gain)
         tiles.append(_tile("of the possible gain", share, "100% is the best prompter's at this price of KL"))
-    title = _title(gain.side(), witnesses, who)
+    few = f"too few prompts to say whether {who} beat no prompter"
+    title = few if evaluation.prompts < FEW_PROMPTS else _title(gain.side(), witnesses, who)
     return Verdict(title[:1].upper() + title[1:], tuple(lines), tuple(tiles))
 
 
@@ -225,10 +232,8 @@ def _without_comparison(run: Run) -> Verdict:
         of = f" of {planned}" if isinstance(planned, int) else ""
         lines.append(
             f"{len(reward)}{of} training steps are recorded. Mean reward of the first {steps}:"
-            f" {number(_mean(reward[:tail]))};"
-            f" of the last {steps}: {number(_mean(reward[-tail:]))}. These are samples of training, without"
-            f" an interval,"
-            " and no comparison with no prompter."
+            f" {number(_mean(reward[:tail]))}; of the last {steps}: {number(_mean(reward[-tail:]))}. These are samples"
+            " of training, without an interval, and no comparison with no prompter."
         )
     return Verdict("This run has no final comparison", tuple(lines))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,8 +11,17 @@ from torch import Tensor, nn
 
 from alignpro.train.sft import cosine
 
-Preference = tuple[list[int], list[int]]
-"""Ids of (x, y_w) and of (x, y_l), each framed as the reward model reads it."""
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Answers to one prompt and which was preferred to which.
+
+    `rows` are ids of (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them. Several
+    comparisons of the same answers cost one forward pass of each.
+    """
+
+    rows: list[list[int]]
+    pairs: list[tuple[int, int]]
 
 
 def loss(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -21,7 +31,7 @@ def loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 def fit(
     model: Any,
-    batches: Iterator[list[Preference]],
+    batches: Iterator[list[Comparisons]],
     steps: int,
     learning_rate: float,
     pad_id: int,
@@ -32,9 +42,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps, warmup=50))
     model.train()
     for step in range(1, steps + 1):
-        pairs = next(batches)
-        scores = _scores(model, [ids for pair in pairs for ids in pair], pad_id)
-        batch_loss = loss(scores[0::2], scores[1::2])
+        batch_loss = loss(*_scores(model, next(batches), pad_id))
         optimizer.zero_grad()
         batch_loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -46,22 +54,29 @@ def fit(
 
 
 @torch.no_grad()
-def accuracy(model: Any, pairs: Sequence[Preference], pad_id: int, batch_size: int = 128) -> float:
-    """Share of held-out pairs whose winning response scores higher; a tie counts half."""
+def accuracy(model: Any, held_out: Sequence[Comparisons], pad_id: int, batch_size: int = 64) -> float:
+    """Share of pairs whose winning response scores higher; a tie counts half."""
     margins = []
-    for start in range(0, len(pairs), batch_size):
-        scores = _scores(model, [ids for pair in pairs[start : start + batch_size] for ids in pair], pad_id)
-        margins.append(scores[0::2] - scores[1::2])
+    for start in range(0, len(held_out), batch_size):
+        chosen, rejected = _scores(model, held_out[start : start + batch_size], pad_id)
+        margins.append(chosen - rejected)
     margin = torch.cat(margins)
     return float(((margin > 0).double() + 0.5 * (margin == 0).double()).mean())
 
 
-def _scores(model: Any, rows: Sequence[list[int]], pad_id: int) -> Tensor:
+def _scores(model: Any, batch: Sequence[Comparisons], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Scores [N] of the winners and of the losers of all N pairs."""
+    rows = [row for group in batch for row in group.rows]
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), pad_id)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.as_tensor(row)
         mask[i, : len(row)] = 1
-    output = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
-    return torch.as_tensor(output.logits)[:, 0]
+    scores = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, 0]
+    winners, losers, start = [], [], 0
+    for group in batch:
+        winners += [start + w for w, _ in group.pairs]
+        losers += [start + l for _, l in group.pairs]
+        start += len(group.rows)
+    return scores[winners], scores[losers]

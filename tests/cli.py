@@ -1,0 +1,85 @@
+"""Call the command line as a user does: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = (
+    "--threads=1",
+    "--train.steps=6",
+    "--train.save_every=2",
+    "--train.prompts_per_step=8",
+    "--train.ppo.learning_rate=1e-3",
+    "--prompter.sampling.max_new_tokens=6",
+    "--frozen.sampling.max_new_tokens=8",
+    "--evaluate.arms=[no_prompter,reference_prompter,align_pro,gibbs_2]",
+    "--evaluate.responses=2",
+    "--evaluate.bootstrap=100",
+    "--evaluate.every=3",
+    "--evaluate.monitor_prompts=2",
+)
+REWARDS = '''
+import math, os, time
+
+def length(prompts, responses):
+    return [len(r) / 10 for r in responses]
+
+def slow(prompts, responses):
+    time.sleep(0.3)
+    return length(prompts, responses)
+
+def sometimes(bad):
+    def score(prompts, responses):
+        return [bad if "7" in p and i == 0 else len(r) / 10 for i, (p, r) in enumerate(zip(prompts, responses))]
+    return score
+
+none, nan = sometimes(None), sometimes(math.nan)
+
+def raises(prompts, responses):
+    if any("7" in p for p in prompts):
+        raise RuntimeError("the scorer tripped")
+    return length(prompts, responses)
+
+def wrong_count(prompts, responses):
+    return length(prompts, responses)[:-1] if len(prompts) > 1 or "7" in prompts[0] else length(prompts, responses)
+
+def always_none(prompts, responses):
+    return [None] * len(prompts)
+'''
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **extra}
+
+
+def start(folder: Path, *words: str, **extra: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "alignpro", *words],
+        cwd=folder,
+        env=environment(**extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def call(folder: Path, *words: str, timeout: float = 120, **extra: str) -> tuple[int, str]:
+    process = start(folder, *words, **extra)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+def models(folder: Path) -> list[str]:
+    """Options that name the tiny models, the prompts and a reward in `folder`."""
+    return [
+        f"--prompter={folder / 'prompter'}",
+        f"--frozen={folder / 'frozen'}",
+        "--reward=python:rewards:length",
+        f"--prompts={folder / 'prompts.txt'}",
+    ]
