@@ -2,8 +2,8 @@
 
     python benchmarks/sampler.py
 
-Prints the ratio of tokens a second, ours / theirs, as median [min, max] over alternating runs after a warm-up. Tokens are
-counted up to each answer's end, so neither side is paid for padding.
+Prints the ratio of tokens a second, ours / theirs, as median [min, max] over alternating runs after a warm-up. Tokens
+are counted up to each answer's end, so neither side is paid for padding.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def main() -> None:
     pieces = assemble(settings, print)
     lm = pieces.frozen.lm
     queries = lm.queries(pieces.prompts.test[:PROMPTS])
-    print(f"{PROMPTS} prompts, up to {lm.sampling.max_new_tokens} new tokens, {count_threads} threads, {RUNS} runs a side")
+    print(
+        f"{PROMPTS} prompts, up to {lm.sampling.max_new_tokens} new tokens, {count_threads} threads, {RUNS} runs a side"
+    )
     for count in (1, 4, 16):
         a, b = (lambda seed, n=count: ours(lm, queries, n, seed)), (lambda seed, n=count: theirs(lm, queries, n, seed))
         speed(a, 0), speed(b, 0)

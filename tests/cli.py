@@ -21,7 +21,7 @@ SMALL = (
     "--evaluate.every=3",
     "--evaluate.monitor_prompts=2",
 )
-REWARDS = '''
+REWARDS = """
 import math, os, time
 
 def length(prompts, responses):
@@ -48,7 +48,7 @@ def wrong_count(prompts, responses):
 
 def always_none(prompts, responses):
     return [None] * len(prompts)
-'''
+"""
 
 
 def environment(**extra: str) -> dict[str, str]:

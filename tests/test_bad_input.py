@@ -57,7 +57,8 @@ def test_a_prompt_longer_than_the_context_is_refused_or_cut_as_told(workshop, tm
 
 @pytest.mark.parametrize("role", ["prompter", "frozen"])
 @pytest.mark.parametrize(
-    ("lacking", "message"), [("*.safetensors", "no weights"), ("tokenizer*", "no tokenizer"), ("config.json", "no config.json")]
+    ("lacking", "message"),
+    [("*.safetensors", "no weights"), ("tokenizer*", "no tokenizer"), ("config.json", "no config.json")],
 )
 def test_a_model_folder_that_lacks_something(workshop, tmp_path, role, lacking, message):
     broken = shutil.copytree(workshop / "prompter", tmp_path / "broken")
@@ -84,7 +85,9 @@ def test_a_reward_that_fails_now_and_then_is_masked_and_counted(workshop, tmp_pa
 
 def test_a_reward_that_fails_too_often_stops_the_run_and_says_why(workshop, tmp_path):
     words = [w for w in models(workshop) if not w.startswith("--reward")]
-    got = refused(workshop, "run", *words, "--reward=python:rewards:always_none", *SMALL, f"--out={tmp_path / 'run'}", code=1)
+    got = refused(
+        workshop, "run", *words, "--reward=python:rewards:always_none", *SMALL, f"--out={tmp_path / 'run'}", code=1
+    )
     assert "reward gave None" in got
     assert "reward.max_failed" in got
 

@@ -14,7 +14,10 @@ class Scripted:
         self.asked, self.scored = [], []
 
     def rewrite(self, prompts, n, seed):
-        return [[self.rewrites[i] if self.rewrites else Generation(f"{p}!{k}") for k in range(n)] for i, p in enumerate(prompts)]
+        return [
+            [self.rewrites[i] if self.rewrites else Generation(f"{p}!{k}") for k in range(n)]
+            for i, p in enumerate(prompts)
+        ]
 
     def respond(self, prompts, counts, seed):
         self.asked.append((list(prompts), list(counts)))
@@ -25,7 +28,9 @@ class Scripted:
 
     def score(self, prompts, responses):
         self.scored += list(zip(prompts, responses, strict=True))
-        values = np.array([self.rewards(x, y) if self.rewards else len(y) for x, y in zip(prompts, responses, strict=True)], float)
+        values = np.array(
+            [self.rewards(x, y) if self.rewards else len(y) for x, y in zip(prompts, responses, strict=True)], float
+        )
         return RewardResult(values, tuple("no score" if np.isnan(v) else None for v in values))
 
 

@@ -64,7 +64,11 @@ def test_the_ground_floor_and_the_report_need_no_torch():
 
 def test_all_is_exact():
     assert all(hasattr(alignpro, name) for name in alignpro.__all__)
-    shown = set(re.findall(r"alignpro\.(\w+)", (SOURCE.parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]))
+    shown = set(
+        re.findall(
+            r"alignpro\.(\w+)", (SOURCE.parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]
+        )
+    )
     assert shown <= set(alignpro.__all__)
 
 

@@ -24,6 +24,14 @@ from alignpro.rewards.functions import load_function
 from alignpro.rewards.judge import RewardJudge
 from alignpro.types import Judge, Reward
 
+SHORT = {
+    "prompter.model": "--prompter",
+    "frozen.model": "--frozen",
+    "reward.model": "--reward",
+    "data.prompts": "--prompts",
+}
+"""Command-line options of the settings without which nothing runs."""
+
 
 @dataclass(frozen=True)
 class Pieces:
@@ -52,8 +60,8 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     """
     if missing := settings.missing():
         raise SettingsError(
-            f"{', '.join(missing)} not set; give {' '.join('--' + name.split('.')[0 if name != 'data.prompts' else 1] for name in missing)},"
-            " or use the recipe lab, which has everything"
+            f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}, or use the"
+            " recipe lab, which has everything"
         )
     prompts = prompts_of(settings.data, settings.seed)
     judge = settings.evaluate.judge
@@ -105,7 +113,8 @@ def _check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, sa
         return
     if lm.cut_long_prompts:
         say(
-            f"{len(long)} of {len(prompts)} prompts exceed the context of {lm.name}; their ends are cut, as {section}.overflow says"
+            f"{len(long)} of {len(prompts)} prompts exceed the context of {lm.name}; their ends are cut, as"
+            f" {section}.overflow says"
         )
         return
     try:

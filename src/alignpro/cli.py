@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import traceback
@@ -290,8 +291,8 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     if optimum := summary.get("optimum"):
         low, high = optimum["share_ci95"]
         _say(
-            f"of what the closed-form optimum gains over the reference at kl_coef {optimum['kl_coef']}, the trained prompter"
-            f" gains {optimum['share_of_gain']:.0%} [{low:.0%}, {high:.0%}]"
+            f"of what the closed-form optimum gains over the reference at kl_coef {optimum['kl_coef']}, the trained"
+            f" prompter gains {optimum['share_of_gain']:.0%} [{low:.0%}, {high:.0%}]"
         )
     _say(f"report: {folder / 'report.html'}")
 
@@ -304,7 +305,7 @@ def _resume_hint(arguments: list[str]) -> str:
     if not arguments or arguments[0] not in {"run", "train"}:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
-    out += [b for a, b in zip(arguments, arguments[1:], strict=False) if a == "--out"]
+    out += [b for a, b in itertools.pairwise(arguments) if a == "--out"]
     return f"Go on with: alignpro {arguments[0]} --resume --out {out[-1]}" if out else "Go on with --resume"
 
 

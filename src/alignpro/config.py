@@ -232,7 +232,8 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
-    """Settings from nested mappings; raises SettingsError naming every fault and, for a wrong key, the nearest right one."""
+    """Settings from nested mappings; raises SettingsError naming every fault and, for a wrong key, the nearest
+    right one."""
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -315,7 +316,7 @@ def _explain(fault: dict[str, Any]) -> str:
             name for name in known if name.rsplit(".", 1)[-1] == where.rsplit(".", 1)[-1]
         ]
         return f"unknown setting {where}" + (f", did you mean {near[0]}?" if near else "")
-    message = fault["msg"].removeprefix("Value error, ")
+    message = str(fault["msg"]).removeprefix("Value error, ")
     if not where:
         return message
     got = fault.get("input")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -47,13 +48,13 @@ class Run:
         return self.pieces.settings
 
 
-def run(settings: Settings | None, out: Path, *, resume: bool = False, stages: str = "all") -> dict[str, Any]:
+def run(settings: Settings | None, out: str | Path, *, resume: bool = False, stages: str = "all") -> dict[str, Any]:
     """Do the whole job in `out`, or its training alone with stages="train"; returns what evaluation.json holds.
 
     Raises errors of the tree in `alignpro.errors`; what was computed before one is in the folder, and `resume` goes on
     from there.
     """
-    begun = time.perf_counter()
+    begun, out = time.perf_counter(), Path(out)
     progress = Progress()
     if resume:
         folder, settings = files.reopen(out, settings)
@@ -69,7 +70,8 @@ def run(settings: Settings | None, out: Path, *, resume: bool = False, stages: s
         opened = Run(folder, pieces, progress, stop)
         progress.say(
             f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
-            f" {pieces.reference.name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name}; writing to {out}"
+            f" {pieces.reference.name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
+            f" writing to {out}"
         )
         train_prompter(opened)
         if settings.rlhf.enabled:
@@ -237,7 +239,9 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,
         "commit": _commit(),
-        "command": " ".join(sys.argv[1:]),
+        "command": shlex.join(["alignpro", *sys.argv[1:]])
+        if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
+        else None,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "frozen_weights": fingerprint(pieces.frozen.lm.model),
     }
@@ -257,7 +261,8 @@ def _threads(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
 
 
 def _save_model(model: Any, tokenizer: Any, target: Path) -> None:
-    """Plain Hugging Face layout; config.json comes last, by the rename, so that its presence means the model is whole."""
+    """Plain Hugging Face layout; config.json comes last, by the rename, so that its presence means the model is
+    whole."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         model.save_pretrained(partial)

@@ -43,7 +43,11 @@ class Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, TextColumn("{task.fields[note]}"), console=self.console) as bars:
             task = bars.add_task(name, total=total, completed=start, note="")
-            yield lambda done, note="": bars.update(task, completed=done, note=note)
+
+            def advance(done: int, note: str = "") -> None:
+                bars.update(task, completed=done, note=note)
+
+            yield advance
 
     def _lines(self, name: str, total: int, start: int) -> Iterator[Advance]:
         begun = shown = time.monotonic()

@@ -1,7 +1,7 @@
 """One seed, many independent streams.
 
-Every random draw takes a seed derived from the run's seed and from what the draw is for. A step that is repeated after a
-crash therefore draws exactly what it would have drawn, whatever ran before it in the process.
+Every random draw takes a seed derived from the run's seed and from what the draw is for. A step that is repeated after
+a crash therefore draws exactly what it would have drawn, whatever ran before it in the process.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def rollout(
 ) -> Rollout:
     """Sample G rewrites of each of B prompts and K responses to each, and score every response against its x.
 
-    Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets its
-    own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are counted
-    by reason; nothing is ever scored 0 for failing.
+    Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets
+    its own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are
+    counted by reason; nothing is ever scored 0 for failing.
     """
     drawn = prompter.rewrite(prompts, rewrites, derive(seed, "rewrite"))
     return answer(prompts, drawn, frozen, reward, responses=responses, seed=seed)

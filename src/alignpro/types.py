@@ -30,9 +30,9 @@ def _no_logprobs() -> npt.NDArray[np.float32]:
 class Generation:
     """One text a model produced: a rewrite x' or a response y.
 
-    `tokens` [T] and `logprobs` [T] are those of sampling (natural log, under the distribution that was sampled from) and
-    are empty where the source does not tell them. `finish` is "stop" when the model ended by itself, "length" when it
-    was cut off, "given" when nothing was generated. `failure` names why the text cannot be used, or is None.
+    `tokens` [T] and `logprobs` [T] are those of sampling (natural log, under the distribution that was sampled from)
+    and are empty where the source does not tell them. `finish` is "stop" when the model ended by itself, "length" when
+    it was cut off, "given" when nothing was generated. `failure` names why the text cannot be used, or is None.
     """
 
     text: str

@@ -14,10 +14,17 @@ def load(path, seed=0, **settings):
 def test_the_three_kinds_of_file_give_the_same_prompts(tmp_path):
     prompts = ["tell me about owls", 'say "hi", please', "line\u2028separator inside", "grüße 🦉"]
     (tmp_path / "a.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"prompt": p}, ensure_ascii=False) + "\n" for p in prompts), encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"prompt": p}, ensure_ascii=False) + "\n" for p in prompts), encoding="utf-8"
+    )
     quoted = ['"' + p.replace('"', '""') + '"' for p in prompts]
-    (tmp_path / "a.csv").write_text("id,prompt\n" + "".join(f"{i},{q}\n" for i, q in enumerate(quoted)), encoding="utf-8")
-    sets = [set(loaded.train) | set(loaded.test) for loaded in (load(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "csv"))]
+    (tmp_path / "a.csv").write_text(
+        "id,prompt\n" + "".join(f"{i},{q}\n" for i, q in enumerate(quoted)), encoding="utf-8"
+    )
+    sets = [
+        set(loaded.train) | set(loaded.test)
+        for loaded in (load(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "csv"))
+    ]
     assert sets[0] == sets[1] == sets[2] == set(prompts)
 
 

@@ -65,7 +65,13 @@ def test_top_k_and_top_p_keep_what_they_say():
 
 
 def test_rows_end_at_the_end_token_and_say_how_they_ended():
-    rows = draw(make_model(vocabulary=8), counts=(60, 60, 60, 60), queries=[[5], [6], [7], [2]], max_new_tokens=10, batch_size=50)
+    rows = draw(
+        make_model(vocabulary=8),
+        counts=(60, 60, 60, 60),
+        queries=[[5], [6], [7], [2]],
+        max_new_tokens=10,
+        batch_size=50,
+    )
     flat = [g for row in rows for g in row]
     stopped = [g for g in flat if g.finish == "stop"]
     cut = [g for g in flat if g.finish == "length"]

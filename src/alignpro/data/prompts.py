@@ -26,8 +26,8 @@ class Prompts:
 def load_prompts(settings: DataSettings, seed: int) -> Prompts:
     """Read the file named in the settings and split it.
 
-    The split goes by a hash of the prompt's text and the seed: neither the order of the file nor rows added later move a
-    prompt from one side to the other. Raises DataError naming the file and what was found.
+    The split goes by a hash of the prompt's text and the seed: neither the order of the file nor rows added later move
+    a prompt from one side to the other. Raises DataError naming the file and what was found.
     """
     path = Path(str(settings.prompts)).expanduser()
     dropped: dict[str, int] = {}

@@ -136,7 +136,8 @@ def _kl(
     rewrites: Sequence[Sequence[Generation]],
     responses: Sequence[Sequence[Generation]],
 ) -> float | None:
-    """Mean KL a sample to the arm's own reference, by k1 over its samples (E4); for gibbs_N its upper bound; else None."""
+    """Mean KL a sample to the arm's own reference, by k1 over its samples (E4); for gibbs_N its upper bound; else
+    None."""
     if isinstance(prompter, GibbsPrompter):
         return float(np.mean(prompter.kl_bounds)) if prompter.kl_bounds else float("nan")
     if isinstance(prompter, LocalPrompter):

@@ -16,11 +16,12 @@ from alignpro.types import FrozenModel, Generation, Prompter, Reward
 
 @dataclass
 class GibbsPrompter:
-    """Draw `candidates` rewrites from the reference, score each, keep one with probability proportional to exp(R / lam).
+    """Draw `candidates` rewrites from the reference, score each, keep one with probability proportional to exp(R /
+    lam).
 
     Sampling-importance-resampling of (10): converges to rho* as `candidates` grows (B7). Every rewrite asked for gets
-    candidates of its own. `frozen_calls` counts what scoring cost; `kl_bounds` collects, a draw each, log N + sum w log w
-    over different candidates, whose mean bounds the KL to the reference from above.
+    candidates of its own. `frozen_calls` counts what scoring cost; `kl_bounds` collects, a draw each, log N + sum w
+    log w over different candidates, whose mean bounds the KL to the reference from above.
     """
 
     reference: Prompter

@@ -1,9 +1,9 @@
 """How much there was to gain: the closed-form optimum (10) estimated from samples, beside what the prompter reached.
 
-Rewrites are drawn half from the reference and half from the trained prompter; the weights of (10) are corrected for that
-mixture, which keeps the effective sample size high where the trained prompter is close to the optimum and is valid where
-it is not. R(x, x') is a mean of noisy rewards, whose noise inflates exp(R / lam): (E1) corrects for it, and both figures
-are reported.
+Rewrites are drawn half from the reference and half from the trained prompter; the weights of (10) are corrected for
+that mixture, which keeps the effective sample size high where the trained prompter is close to the optimum and is
+valid where it is not. R(x, x') is a mean of noisy rewards, whose noise inflates exp(R / lam): (E1) corrects for it,
+and both figures are reported.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def draw(
     settings: OptimumSettings,
     seed: int,
 ) -> Draws:
-    """Sample both prompters and score; equal rewrites of a prompt share their responses, which lowers the noise of R."""
+    """Sample both prompters and score; equal rewrites of a prompt share their responses, which lowers the noise of
+    R."""
     half = max(1, settings.rewrites // 2)
     theirs = reference.rewrite(prompts, half, derive(seed, "reference"))
     ours = trained.rewrite(prompts, half, derive(seed, "trained"))

@@ -16,9 +16,9 @@ _MIRROR: dict[Verdict | None, Verdict | None] = {"a": "b", "b": "a", "tie": "tie
 def win_rate(a: ArmResult, b: ArmResult, judge: Judge, draws: int, seed: int) -> dict[str, Any]:
     """Compare sample k of arm a with sample k of arm b on every prompt.
 
-    A comparison is won when both orders say so; orders that disagree, or a tie, make a tie; a verdict that cannot be read
-    in either order leaves it out, counted as unparsed, and so does a response that failed. `win_rate` counts a tie half;
-    `win`, `tie` and `loss` are counts.
+    A comparison is won when both orders say so; orders that disagree, or a tie, make a tie; a verdict that cannot be
+    read in either order leaves it out, counted as unparsed, and so does a response that failed. `win_rate` counts a
+    tie half; `win`, `tie` and `loss` are counts.
     """
     samples = [
         (row, prompt, ya.text, yb.text)

@@ -1,8 +1,8 @@
 """Make the lab's three models from one seed: `alignpro lab build`.
 
 The frozen model learns to answer in the world's way, the prompter to rewrite at random (it is the reference, not yet
-aligned), the reward model to prefer by (1) from pairs of the frozen model's own answers, labelled by the gold utility with
-noise. Held-out subjects are unknown to the prompter: it learns to copy words from made-up ones.
+aligned), the reward model to prefer by (1) from pairs of the frozen model's own answers, labelled by the gold utility
+with noise. Held-out subjects are unknown to the prompter: it learns to copy words from made-up ones.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
 def _labelled(
     rows: list[list[int]], utilities: np.ndarray, recipe: Recipe
 ) -> tuple[list[bradley_terry.Comparisons], list[list[bool]]]:
-    """All pairs of a prompt's answers, labelled by utility with noise, and whether each label agrees with the utility."""
+    """All pairs of a prompt's answers, labelled by utility with noise, and whether each label agrees with the
+    utility."""
     noise = np.random.default_rng(derive(recipe.seed, "labels"))
     groups, agreed = [], []
     for start in range(0, len(rows), ANSWERS):
@@ -246,7 +247,8 @@ def _asked_for(rng: random.Random, prompt: world.UserPrompt) -> str:
 
 
 def _made_up(rng: random.Random, like: Subject, words: list[str]) -> str:
-    """A phrase of the same form with an invented noun, e.g. `clean a whimoss`, so that copying is learned by letters."""
+    """A phrase of the same form with an invented noun, e.g. `clean a whimoss`, so that copying is learned by
+    letters."""
     noun = " ".join(_invented(rng, words) for _ in range(1 if rng.random() < 0.7 else 2))
     if like.kind == "fact":
         return noun

@@ -1,7 +1,7 @@
 """The lab's gold utility: what a user of this world really wants, known exactly and hidden from all training.
 
-It serves as impartial judge and second reward. Of the original prompt x and the answer y it looks at relevance, right and
-wrong content, what the kind of request calls for, and charges for length, needless warnings and cut-off answers.
+It serves as impartial judge and second reward. Of the original prompt x and the answer y it looks at relevance, right
+and wrong content, what the kind of request calls for, and charges for length, needless warnings and cut-off answers.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def _howto() -> list[Subject]:
 
 
 def _advice() -> list[Subject]:
-    found = []
+    found: list[Subject] = []
     for feeling, table in _ADVICE.items():
         for trouble, example in _rows(table):
             start = 7 * len(found)

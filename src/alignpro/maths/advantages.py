@@ -19,7 +19,7 @@ def token_rewards(rewards: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimates and returns [N, T] (Schulman et al. 2016), 0 on padding.
 
-    delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma gae_lambda A_{t+1}; the value after a row's last token is 0.
+    delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma gae_lambda A_{t+1}; the value after a row's end is 0.
     """
     values = torch.where(mask, values, 0.0)
     advantages = torch.zeros_like(rewards)

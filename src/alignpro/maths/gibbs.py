@@ -19,7 +19,8 @@ def log_weights(rewards: FloatArray, lam: float, log_base: FloatArray | None = N
 
 
 def log_partition(rewards: FloatArray, lam: float, log_base: FloatArray | None = None) -> FloatArray:
-    """log Z [...] of (10) from N draws: log mean of base * exp(R / lam). Units: nats. Biased down by Jensen, O(1/ESS)."""
+    """log Z [...] of (10) from N draws: log mean of base * exp(R / lam). Units: nats. Biased down by Jensen,
+    O(1/ESS)."""
     scores = _tilted(rewards, lam, log_base)
     count = np.isfinite(rewards).sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):

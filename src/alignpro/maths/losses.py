@@ -22,7 +22,8 @@ def ppo_policy(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask:
 
 
 def ppo_value(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """Half the squared error, the worse of the value and of the value kept within `clip` of the old one; summed. [N, T]."""
+    """Half the squared error, the worse of the value and of the value kept within `clip` of the old one; summed.
+    [N, T]."""
     clipped = old_values + (values - old_values).clamp(-clip, clip)
     loss = 0.5 * torch.maximum((values - returns) ** 2, (clipped - returns) ** 2)
     return masked_sum(loss, mask)

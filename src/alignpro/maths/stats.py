@@ -1,4 +1,5 @@
-"""Means, variances and intervals over prompts. Prompts are the clusters; responses to one prompt are not independent (E5).
+"""Means, variances and intervals over prompts. Prompts are the clusters; responses to one prompt are not independent
+(E5).
 
 Arrays are [B, K]: B prompts, K responses, nan where a sample failed. Undefined figures are nan, never 0.
 """
@@ -41,7 +42,7 @@ def mean(rewards: FloatArray) -> float:
 def variance(rewards: FloatArray) -> Variance:
     """Split the variance between and within prompts (one-way random effects, equal weight to every prompt).
 
-    within = mean of the prompts' unbiased variances; between = variance of the prompts' means less what the noise within
+    within = mean of the prompts' unbiased variances; between = variance of the prompts' means less what noise within
     adds to it, not below 0. Both are nan where fewer than two responses or prompts allow them.
     """
     count = np.isfinite(rewards).sum(1)

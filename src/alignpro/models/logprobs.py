@@ -16,7 +16,8 @@ from torch import Tensor, nn
 class Actions:
     """Queries and the tokens answered to them, N rows.
 
-    query [N, Q] left-padded, action [N, T] right-padded, so that both meet in the middle; masks are bool, True on tokens.
+    query [N, Q] left-padded, action [N, T] right-padded, so that both meet in the middle; masks are bool, True on
+    tokens.
     """
 
     query: Tensor

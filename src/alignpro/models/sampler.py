@@ -1,7 +1,7 @@
 """The batched sampler: many continuations of many prompts, each prompt read once, finished rows dropped.
 
-What makes it quick: prompts of like length share a batch, so little is padded; a prompt with n continuations is prefilled
-once and its cache rows copied; rows that ended leave the batch.
+What makes it quick: prompts of like length share a batch, so little is padded; a prompt with n continuations is
+prefilled once and its cache rows copied; rows that ended leave the batch.
 
 What makes it repeatable: row i draws its tokens from its own uniforms, by inverting the cumulative distribution, so the
 result does not depend on batch size or on the other rows.
@@ -136,7 +136,8 @@ def _run(
 
 
 def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated log-probabilities."""
+    """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated
+    log-probabilities."""
     logprobs = (logits / sampling.temperature).log_softmax(-1)
     kept = logprobs
     if sampling.top_k and sampling.top_k < logits.shape[-1]:

@@ -70,8 +70,8 @@ def load_reward_model(name: str, batch_size: int, device: str = "cpu", dtype: st
     model, tokenizer = load_pretrained(AutoModelForSequenceClassification, name, "reward", device, dtype)
     if model.config.num_labels != 1:
         raise ModelNotUsable(
-            f"reward.model {name}: it has {model.config.num_labels} labels, and a reward is one score; give a model with"
-            " num_labels=1, or wrap it in a python:module:function"
+            f"reward.model {name}: it has {model.config.num_labels} labels, and a reward is one score; give a model"
+            " with num_labels=1, or wrap it in a python:module:function"
         )
     config = model.config.get_text_config()
     if config.pad_token_id is None:  # the classifier finds the last token by it

@@ -16,8 +16,8 @@ from alignpro.train.sft import cosine
 class Comparisons:
     """Answers to one prompt and which was preferred to which.
 
-    `rows` are ids of (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them. Several
-    comparisons of the same answers cost one forward pass of each.
+    `rows` are ids of (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them.
+    Several comparisons of the same answers cost one forward pass of each.
     """
 
     rows: list[list[int]]
@@ -76,7 +76,7 @@ def _scores(model: Any, batch: Sequence[Comparisons], pad_id: int) -> tuple[Tens
     scores = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, 0]
     winners, losers, start = [], [], 0
     for group in batch:
-        winners += [start + w for w, _ in group.pairs]
-        losers += [start + l for _, l in group.pairs]
+        winners += [start + winner for winner, _ in group.pairs]
+        losers += [start + loser for _, loser in group.pairs]
         start += len(group.rows)
     return scores[winners], scores[losers]

@@ -76,7 +76,8 @@ def train(
     """Train `policy` in place for `settings.steps` steps, from the newest checkpoint in `folder` if there is one.
 
     Every step's prompts and draws follow from (seed, step) alone, so a resumed run repeats an uninterrupted one. Raises
-    RewardFailure past `max_failed`, Interrupted where a stop was asked for, CheckpointError; each after saving what can be.
+    RewardFailure past `max_failed`, Interrupted where a stop was asked for, CheckpointError; each after saving what
+    can be.
     """
     head = ppo.ValueHead(policy.model.config.get_text_config().hidden_size).to(policy.model.device)
     optimizer = ppo.make_optimizer(policy.model, head, settings.ppo)

@@ -1,7 +1,7 @@
 """Proximal policy optimisation of a language model's actions: one for the prompter's x' and for the oracle's y.
 
-The update sees action tokens, their log-probabilities as sampled, the reference's, and one reward a row. The KL of (9) is
-in the reward, token by token, by the k1 estimator; nothing about where the reward came from is known here.
+The update sees action tokens, their log-probabilities as sampled, the reference's, and one reward a row. The KL of (9)
+is in the reward, token by token, by the k1 estimator; nothing about where the reward came from is known here.
 """
 
 from __future__ import annotations
