@@ -28,7 +28,7 @@ def length(prompts, responses):
     return [len(r) / 10 for r in responses]
 
 def slow(prompts, responses):
-    time.sleep(0.3)
+    time.sleep(0.1)
     return length(prompts, responses)
 
 def sometimes(bad):

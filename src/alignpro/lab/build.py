@@ -149,7 +149,7 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
         recipe.reward_steps,
         recipe.reward_learning_rate,
         tokenizer.pad_token_id,
-        _report(say, "reward", recipe.reward_steps),
+        on_step=_report(say, "reward", recipe.reward_steps),
     )
     accuracy = bradley_terry.accuracy(model, test, tokenizer.pad_token_id)
     pairs = sum(len(group.pairs) for group in test)

@@ -46,20 +46,20 @@ def utility(prompt: str, response: str) -> float | None:
     right = len({p for p in got.points if p in subject.points})
     wrong = len(got.points) - right
     if request.mood == "hurried":
-        content = 0.6 * min(right, 1) + 0.1 * max(right - 1, 0)
+        content = 1.2 * min(right, 1) + 0.1 * max(right - 1, 0)
     else:
         content = 0.35 * min(right, 4 if request.mood == "thorough" else 3)
     score = (0.6 if got.about == subject.phrase else -0.6) + content - 0.35 * wrong - 0.2 * got.strange
     if got.ordered and right:
-        score += 0.7 if subject.kind == "howto" else -0.3
+        score += (0.7 if subject.hazard else 1.2) if subject.kind == "howto" else -0.6
     if got.example:
-        score += 0.5 if subject.kind == "fact" and request.mood != "hurried" else 0.0
+        score += 0.9 if subject.kind == "fact" and request.mood != "hurried" else -0.2
     if subject.hazard:
-        score += 0.7 if got.warning else -0.3
+        score += 0.8 if got.warning else -0.4
     elif got.warning:
-        score -= 0.5
-    if got.kind_words and subject.kind == "advice":
-        score += 0.7
+        score -= 0.8
+    if got.kind_words:
+        score += 1.2 if subject.kind == "advice" else -0.3
     score -= _WORD_COST[request.mood] * got.words
     return score - (0.0 if got.whole else 0.6)
 

@@ -35,16 +35,22 @@ def fit(
     steps: int,
     learning_rate: float,
     pad_id: int,
+    centre: float = 0.02,
     on_step: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Minimise (1) with AdamW and a cosine schedule; `on_step` gets (step, loss in nats a pair)."""
+    """Minimise (1) with AdamW and a cosine schedule; `on_step` gets (step, loss in nats a pair).
+
+    (1) sees differences alone and leaves each prompt's level of reward to chance; `centre` times the mean squared sum of
+    a pair's scores is added to it, so that rewards lie around 0 for every prompt and compare across prompts.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps, warmup=50))
     model.train()
     for step in range(1, steps + 1):
-        batch_loss = loss(*_scores(model, next(batches), pad_id))
+        chosen, rejected = _scores(model, next(batches), pad_id)
+        batch_loss = loss(chosen, rejected)
         optimizer.zero_grad()
-        batch_loss.backward()
+        (batch_loss + centre * ((chosen + rejected) ** 2).mean()).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

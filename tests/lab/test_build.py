@@ -1,0 +1,76 @@
+"""The shipped models are what `lab build` makes, and a smaller build is made here from scratch."""
+
+import json
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from alignpro.lab.build import Recipe, build
+from alignpro.models.local import fingerprint
+
+SHIPPED = Path(str(resources.files("alignpro.lab") / "weights"))
+SMALL = Recipe(
+    frozen_width=32,
+    frozen_layers=1,
+    frozen_steps=60,
+    prompter_width=32,
+    prompter_layers=1,
+    prompter_steps=60,
+    reward_steps=20,
+    batch_size=16,
+    preference_prompts=48,
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    said = []
+    out = tmp_path_factory.mktemp("lab")
+    figures = build(out, SMALL, said.append)
+    return out, figures, said
+
+
+def test_a_smaller_lab_is_built_and_learns(small):
+    out, figures, said = small
+    assert {p.name for p in out.iterdir()} == {"prompter", "frozen", "reward", "build.json"}
+    first = next(float(line.split("loss ")[1].split(",")[0]) for line in said if line.startswith("frozen: step"))
+    assert figures["frozen_loss"] <= first
+    assert figures["frozen_loss"] < 4.5  # a uniform guess over the vocabulary costs 6.8 nats
+    assert any("held-out accuracy" in line for line in said)
+
+
+def test_the_same_seed_builds_the_same_models_and_another_does_not(small, tmp_path):
+    out, _, _ = small
+    quick = Recipe(**(asdict(SMALL) | {"frozen_steps": 2, "prompter_steps": 2, "reward_steps": 2}))
+    prints = []
+    for name, recipe in (("a", quick), ("b", quick), ("c", Recipe(**(asdict(quick) | {"seed": 1})))):
+        build(tmp_path / name, recipe, lambda line: None)
+        prints.append([fingerprint(AutoModelForCausalLM.from_pretrained(tmp_path / name / part)) for part in ("prompter", "frozen")])
+    assert prints[0] == prints[1]
+    assert prints[0] != prints[2]
+
+
+@pytest.mark.parametrize("part", ["prompter", "frozen", "reward"])
+def test_the_shipped_models_load_in_plain_transformers(part):
+    auto = AutoModelForSequenceClassification if part == "reward" else AutoModelForCausalLM
+    model = auto.from_pretrained(SHIPPED / part)
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED / part)
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    assert model.config.model_type == "llama"
+
+
+def test_the_shipped_weights_are_small_and_were_made_by_the_default_recipe():
+    assert sum(p.stat().st_size for p in SHIPPED.rglob("*") if p.is_file()) < 8_000_000
+    figures = json.loads((SHIPPED / "build.json").read_text())
+    assert figures["recipe"] == asdict(Recipe())
+    assert figures["reward_held_out_accuracy"] > 0.75
+
+
+def test_prompter_and_frozen_model_read_text_differently():
+    texts = "tell me about owls and light a stove"
+    pieces = [AutoTokenizer.from_pretrained(SHIPPED / part).tokenize(texts) for part in ("prompter", "frozen")]
+    assert pieces[0] != pieces[1]
