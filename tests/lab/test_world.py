@@ -72,9 +72,9 @@ def test_gold_charges_for_what_it_should():
     assert gold.utility(x, good) > gold.utility(x, good + " warning, this may not be safe for all.")  # needless warning
     assert gold.utility(x, good) > gold.utility(x, good + " they have")  # cut off
     assert gold.utility(x, good) > gold.utility(x, good + " i hope this helps.")  # length
-    assert gold.utility("light a stove", "about light a stove. strike a match first. warning, an open flame can burn you.") > (
-        gold.utility("light a stove", "about light a stove. strike a match first.")
-    )
+    assert gold.utility(
+        "light a stove", "about light a stove. strike a match first. warning, an open flame can burn you."
+    ) > (gold.utility("light a stove", "about light a stove. strike a match first."))
     assert gold.utility("the weather on mars", good) is None
 
 

@@ -51,7 +51,14 @@ def test_ppo_reaches_the_closed_form_optimum_of_an_enumerable_world():
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * (1 - step / 120)
         ppo.update(
-            model, head, optimizer, experience(model, reference, step), settings, kl_coef=LAM, temperature=1.0, seed=step
+            model,
+            head,
+            optimizer,
+            experience(model, reference, step),
+            settings,
+            kl_coef=LAM,
+            temperature=1.0,
+            seed=step,
         )
     assert start > 0.5
     assert kl_to_optimum() < 0.01
@@ -78,11 +85,17 @@ def ragged(pad=0, extra=0):
         queries.append([3] * (6 + extra))
         actions.append(np.full(5 + extra, 3))
     batch = collate(queries, actions, pad)
-    keep = batch if not extra else type(batch)(*(t[:-1] for t in (batch.query, batch.query_mask, batch.action, batch.action_mask)))
+    keep = (
+        batch
+        if not extra
+        else type(batch)(*(t[:-1] for t in (batch.query, batch.query_mask, batch.action, batch.action_mask)))
+    )
     logprobs = torch.zeros(keep.action.shape)
     for i, action in enumerate(actions[:32]):
         logprobs[i, : len(action)] = torch.as_tensor(np.random.default_rng(i).normal(-2, 0.1, len(action)))
-    return ppo.Experience(keep, logprobs, logprobs - 0.05 * keep.action_mask, torch.as_tensor(rng.normal(size=32)).float())
+    return ppo.Experience(
+        keep, logprobs, logprobs - 0.05 * keep.action_mask, torch.as_tensor(rng.normal(size=32)).float()
+    )
 
 
 def test_padding_changes_no_update():

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -40,7 +40,7 @@ CHAT = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<user> {{ m['content'] }} {% else %}"
     "<assistant> {{ m['content'] }} <end>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
+CONSONANTS, VOWELS, LETTERS = "bcdfghjklmnprstvwz", "aeiou", "abcdefghijklmnopqrstuvwxyz"
 
 ANSWERS = 4
 """Answers a prompt that reward learning compares, all pairs of them."""
@@ -69,7 +69,6 @@ class Recipe:
 def build(out: Path, recipe: Recipe, say: Say = print) -> dict[str, Any]:
     """Write `out/{prompter,frozen,reward}` in Hugging Face layout and `out/build.json`; returns the latter."""
     started = time.perf_counter()
-    torch.manual_seed(derive(recipe.seed, "weights"))
     frozen, frozen_loss = _frozen(recipe, say)
     _save(frozen.lm.model, frozen.lm.tokenizer, out / "frozen")
     reward, accuracy, best_possible = _reward(recipe, frozen, say)
@@ -95,6 +94,7 @@ def build(out: Path, recipe: Recipe, say: Say = print) -> dict[str, Any]:
 
 def _frozen(recipe: Recipe, say: Say) -> tuple[LocalFrozenModel, float]:
     tokenizer = _word_tokenizer()
+    torch.manual_seed(derive(recipe.seed, "weights", "frozen"))
     model = LlamaForCausalLM(_config(tokenizer, recipe.frozen_width, recipe.frozen_layers))
     rng = random.Random(derive(recipe.seed, "frozen"))
 
@@ -133,6 +133,7 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
 
     config = _config(tokenizer, recipe.frozen_width, recipe.frozen_layers)
     config.num_labels = 1
+    torch.manual_seed(derive(recipe.seed, "weights", "reward"))
     model = LlamaForSequenceClassification(config)
     model.model.load_state_dict(frozen.lm.model.model.state_dict())
     size = recipe.batch_size // 2
@@ -184,19 +185,18 @@ def _prompter(recipe: Recipe, say: Say) -> tuple[Any, PreTrainedTokenizerFast, f
     rng = random.Random(derive(recipe.seed, "prompter"))
     known = {p.subject.phrase for p in world.user_prompts("train", recipe.seed)}
     real = [s for s in subjects() if s.phrase in known]
-    phrasings = [p for mood in world.PHRASINGS.values() for p in mood]
+    phrasings = [(mood, p) for mood, several in world.PHRASINGS.items() for p in several]
     secret = {word for s in subjects() if s.phrase not in known for word in world.words(s.phrase)}
     words = sorted(word for word in _world_words() - secret if word.isalpha())
 
     def texts() -> tuple[str, str]:
-        phrase = rng.choice(real).phrase if rng.random() < 0.4 else _made_up(rng, rng.choice(real), words)
-        return world.tidy(rng.choice(phrasings).format(s=phrase)), world.rewrite(rng, phrase)
+        like, (mood, phrasing) = rng.choice(real), rng.choice(phrasings)
+        phrase = like.phrase if rng.random() < 0.3 else _made_up(rng, like, words)
+        odds = world.taste(like.kind, like.hazard is not None, mood)
+        return world.tidy(phrasing.format(s=phrase)), world.rewrite(rng, phrase, odds)
 
-    # Pieces come from the words around a subject, not from subjects, so that known and unknown ones are spelled alike.
-    families = [s.family for s in real if s.kind != "fact"]
-    around = [rng.choice((*phrasings, *_openers())).format(s=rng.choice(families)) for _ in range(2000)]
-    around += [phrase for phrases in world.CUE_PHRASES.values() for phrase in phrases for _ in range(200)]
-    tokenizer = _piece_tokenizer(around)
+    tokenizer = _letter_tokenizer(real)
+    torch.manual_seed(derive(recipe.seed, "weights", "prompter"))
     model = LlamaForCausalLM(_config(tokenizer, recipe.prompter_width, recipe.prompter_layers))
 
     def pair() -> sft.Pair:
@@ -256,7 +256,7 @@ def _made_up(rng: random.Random, like: Subject, words: list[str]) -> str:
 
 
 def _invented(rng: random.Random, words: list[str]) -> str:
-    """A real word, two spliced ones, or plain syllables."""
+    """A real word, two spliced ones, syllables, or any letters."""
     kind = rng.random()
     if kind < 0.25:
         return rng.choice(words)
@@ -279,18 +279,21 @@ def _word_tokenizer() -> PreTrainedTokenizerFast:
     return _wrapped(core)
 
 
-def _piece_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    core = Tokenizer(models.BPE())
-    core.normalizer = normalizers.Lowercase()
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=640,
-        special_tokens=[PAD, UNKNOWN, END, USER, ASSISTANT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(texts, trainer)
+def _letter_tokenizer(known: list[Subject]) -> PreTrainedTokenizerFast:
+    """Words that stand around subjects are whole, all others are spelled letter by letter, known and unknown alike."""
+    around = [
+        *(phrasing.replace("{s}", "") for mood in world.PHRASINGS.values() for phrasing in mood),
+        *(opener.replace("{s}", "") for opener in _openers()),
+        *(phrase for phrases in world.CUE_PHRASES.values() for phrase in phrases),
+        *(s.family for s in known if s.kind != "fact"),
+    ]
+    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = [PAD, UNKNOWN, END, USER, ASSISTANT, *characters, *(f"##{c}" for c in characters)]
+    pieces += sorted({word for part in around for word in world.words(part) if len(word) > 1})
+    core = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token=UNKNOWN))
+    core.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()])
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    core.decoder = decoders.WordPiece(cleanup=True)
     return _wrapped(core)
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from alignpro.lab.subjects import Subject, by_phrase, held_out, subjects
+from alignpro.lab.subjects import Kind, Subject, by_phrase, held_out, subjects
 
 Mood = Literal["neutral", "hurried", "thorough"]
 Cue = Literal["detail", "example", "steps", "risks", "kindness", "brevity"]
@@ -119,10 +119,23 @@ def suffix(cues: Sequence[Cue], clear: bool) -> str:
     return " , ".join(([CLEAR_SUFFIX] if clear else []) + parts)
 
 
-def rewrite(rng: random.Random, phrase: str, clear: float = 0.6, cue: float = 0.3) -> str:
-    """A rewrite as the reference prompter learns it: `phrase` kept, clarity and cues at random."""
-    opener = rng.choice(CLEAR if rng.random() < clear else VAGUE)
-    chosen = [rng.choice(CUE_PHRASES[name]) for name in CUES if rng.random() < cue]
+def taste(kind: Kind, hazard: bool, mood: Mood) -> dict[Cue, float]:
+    """How likely the reference prompter is to ask for each cue: it has a notion of what fits, and no more than that."""
+    fits = {
+        "detail": mood != "hurried",
+        "example": kind == "fact",
+        "steps": kind == "howto",
+        "risks": hazard,
+        "kindness": kind == "advice",
+        "brevity": mood == "hurried",
+    }
+    return {cue: 0.4 if fits[cue] else 0.2 for cue in CUES}
+
+
+def rewrite(rng: random.Random, phrase: str, odds: Mapping[Cue, float] | None = None) -> str:
+    """A rewrite: `phrase` kept, a clear opener three times in five, each cue with its odds (0.3 if none are given)."""
+    opener = rng.choice(CLEAR if rng.random() < 0.6 else VAGUE)
+    chosen = [rng.choice(CUE_PHRASES[cue]) for cue in CUES if rng.random() < (odds[cue] if odds else 0.3)]
     rng.shuffle(chosen)
     return tidy(" ".join([opener.format(s=phrase), *chosen]))
 

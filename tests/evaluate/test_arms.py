@@ -1,0 +1,154 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.gibbs import GibbsPrompter
+from alignpro.evaluate.summary import summarise
+from alignpro.evaluate.win_rate import win_rate
+from alignpro.maths import gibbs
+from alignpro.rewards.functions import FunctionReward
+from alignpro.rewards.judge import RewardJudge
+from alignpro.types import Generation
+
+BY_LENGTH = RewardJudge(FunctionReward("length", lambda xs, ys: [len(y) for y in ys]))
+
+
+def arm(name, texts, failed=()):
+    """An arm whose reward is the number of letters."""
+    responses = tuple(
+        tuple(Generation(y, failure="refused" if (b, k) in failed else None) for k, y in enumerate(row))
+        for b, row in enumerate(texts)
+    )
+    rewards = np.array(
+        [[np.nan if (b, k) in failed else len(y) for k, y in enumerate(row)] for b, row in enumerate(texts)], float
+    )
+    prompts = tuple(f"x{i}" for i in range(len(texts)))
+    return ArmResult(
+        name,
+        prompts,
+        responses,
+        responses,
+        rewards,
+        None,
+        None,
+        rewards.size,
+        Counter({"refused": len(failed)}) if failed else Counter(),
+    )
+
+
+def random_arm(name, seed, prompts=30, samples=3):
+    rng = np.random.default_rng(seed)
+    return arm(name, [["a" * int(rng.integers(1, 9)) for _ in range(samples)] for _ in range(prompts)])
+
+
+def test_swapping_the_arms_mirrors_the_result():
+    a, b = random_arm("a", 0), random_arm("b", 1)
+    there, back = win_rate(a, b, BY_LENGTH, 500, 3), win_rate(b, a, BY_LENGTH, 500, 3)
+    assert (there["win"], there["tie"], there["loss"]) == (back["loss"], back["tie"], back["win"])
+    assert there["win_rate"] == pytest.approx(1 - back["win_rate"])
+    assert there["ci95"] == pytest.approx([1 - back["ci95"][1], 1 - back["ci95"][0]], abs=0.02)
+    assert there["mean_length_difference"] == -back["mean_length_difference"]
+
+
+def test_an_arm_against_itself_wins_half():
+    a = random_arm("a", 0)
+    assert win_rate(a, a, BY_LENGTH, 200, 0)["win_rate"] == 0.5
+
+
+class AlwaysFirst:
+    name = "always the first"
+
+    def compare(self, prompts, a, b):
+        return ["a"] * len(prompts)
+
+
+class Mute:
+    name = "says nothing"
+
+    def compare(self, prompts, a, b):
+        return [None] * len(prompts)
+
+
+def test_a_judge_that_prefers_a_place_shows_in_the_consistency_and_wins_nothing():
+    got = win_rate(random_arm("a", 0), random_arm("b", 1), AlwaysFirst(), 200, 0)
+    assert got["win_rate"] == 0.5
+    assert got["order_consistency"] == 0
+    assert got["tie"] == 90
+
+
+def test_unread_verdicts_are_left_out_and_counted():
+    got = win_rate(random_arm("a", 0), random_arm("b", 1), Mute(), 200, 0)
+    assert got["unparsed"] == 90
+    assert math.isnan(got["win_rate"])
+    assert got["win"] == got["tie"] == got["loss"] == 0
+
+
+def test_failed_responses_are_not_compared():
+    a = arm("a", [["aaaa", "aaaa"], ["a", "a"]], failed={(0, 0)})
+    b = arm("b", [["bb", "bb"], ["bb", "bb"]])
+    got = win_rate(a, b, BY_LENGTH, 200, 0)
+    assert (got["win"], got["loss"]) == (1, 2)
+    assert got["win_rate"] == 0.5  # each prompt counts once, however many of its comparisons remain
+
+
+def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines():
+    arms = [random_arm(name, i) for i, name in enumerate(("no_prompter", "reference_prompter", "align_pro", "rlhf"))]
+    summary = summarise(arms, BY_LENGTH, "length", None, 200, 0)
+    assert summary["prompts"] == 30
+    assert summary["responses_per_prompt"] == 3
+    pairs = {(row["a"], row["b"]) for row in summary["win_rates"]}
+    assert {
+        ("align_pro", "no_prompter"),
+        ("align_pro", "reference_prompter"),
+        ("rlhf", "no_prompter"),
+        ("align_pro", "rlhf"),
+    } <= pairs
+    for row in summary["arms"].values():
+        assert row["ci95"][0] <= row["mean_reward"] <= row["ci95"][1]
+        assert row["reward_variance"] == pytest.approx(row["variance_between_prompts"] + row["variance_within_prompts"])
+    assert summarise(arms, BY_LENGTH, "length", None, 200, 0) == summary
+
+
+class Fixed:
+    """A reference of three equally likely rewrites, and a frozen model that repeats what it is asked."""
+
+    name = "fixed"
+    texts = ("a", "bb", "ccc")
+
+    def rewrite(self, prompts, n, seed):
+        rng = np.random.default_rng(seed)
+        return [[Generation(self.texts[i]) for i in rng.integers(0, 3, n)] for _ in prompts]
+
+    def respond(self, prompts, counts, seed):
+        return [[Generation(p)] * c for p, c in zip(prompts, counts, strict=True)]
+
+
+def test_gibbs_by_sampling_approaches_the_closed_form_as_candidates_grow():
+    fixed = Fixed()
+    reward = FunctionReward("length", lambda xs, ys: [len(y) for y in ys])
+    exact = np.exp(gibbs.log_weights(np.array([1.0, 2.0, 3.0]), 0.7))
+    distances, kls = [], []
+    for candidates in (1, 4, 64):
+        prompter = GibbsPrompter(fixed, fixed, reward, candidates, responses=1, lam=0.7)
+        drawn = prompter.rewrite(["x"] * 60, 40, seed=1)
+        seen = np.array([np.mean([g.text == t for row in drawn for g in row]) for t in fixed.texts])
+        distances.append(np.abs(seen - exact).sum())
+        kls.append(np.mean(prompter.kl_bounds))
+        assert prompter.frozen_calls == 60 * 40 * candidates
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 0.05
+    exact_kl = (exact * np.log(exact * 3)).sum()
+    assert kls[0] == pytest.approx(0)
+    assert kls[2] == pytest.approx(exact_kl, abs=0.05)
+
+
+def test_gibbs_with_lambda_zero_takes_the_best_and_without_any_reward_fails():
+    fixed = Fixed()
+    reward = FunctionReward("length", lambda xs, ys: [len(y) for y in ys])
+    best = GibbsPrompter(fixed, fixed, reward, 40, 1, lam=0.0).rewrite(["x"], 5, seed=0)
+    assert {g.text for g in best[0]} == {"ccc"}
+    broken = GibbsPrompter(fixed, fixed, FunctionReward("none", lambda xs, ys: [None] * len(xs)), 3, 1, lam=0.5)
+    assert broken.rewrite(["x"], 1, seed=0)[0][0].failure == "no candidate has a reward"
