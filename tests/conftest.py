@@ -102,3 +102,14 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "prompts.txt").write_text("".join(f"tell me about thing {i}\n" for i in range(20)))
     (folder / "rewards.py").write_text(REWARDS)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of six steps; tests that change it take a copy."""
+    from cli import SMALL, call, models
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    code, output = call(workshop, "run", *models(workshop), *SMALL, f"--out={out}")
+    assert code == 0, output
+    return out

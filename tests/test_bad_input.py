@@ -103,15 +103,6 @@ def test_a_folder_that_holds_something_is_left_alone(workshop, tmp_path):
     assert "holds no run" in refused(workshop, "run", "--resume", f"--out={tmp_path / 'nowhere'}")
 
 
-@pytest.fixture(scope="module")
-def trained(workshop, tmp_path_factory):
-    """A finished training of six steps, and its evaluation."""
-    out = tmp_path_factory.mktemp("trained") / "run"
-    code, output = call(workshop, "run", *models(workshop), *SMALL, f"--out={out}")
-    assert code == 0, output
-    return out
-
-
 def unfinished(trained, tmp_path):
     """The same run, as it was after step 4."""
     out = shutil.copytree(trained, tmp_path / "run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -306,7 +307,9 @@ def _resume_hint(arguments: list[str]) -> str:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
     out += [b for a, b in itertools.pairwise(arguments) if a == "--out"]
-    return f"Go on with: alignpro {arguments[0]} --resume --out {out[-1]}" if out else "Go on with --resume"
+    if not out or not (Path(out[-1]) / "config.yaml").is_file():
+        return "nothing was begun; start it again"
+    return f"Go on with: alignpro {arguments[0]} --resume --out {shlex.quote(out[-1])}"
 
 
 def _say(text: str) -> None:

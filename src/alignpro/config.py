@@ -93,6 +93,7 @@ class PpoSettings(Section):
 
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    anneal: bool = Field(False, description="lower the learning rate linearly, to a tenth of it at the last step")
     epochs: Positive = 4
     minibatch_size: Positive = 32
     gradient_accumulation: Positive = Field(1, description="pieces in which a minibatch is computed")

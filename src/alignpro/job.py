@@ -81,8 +81,8 @@ def run(settings: Settings | None, out: str | Path, *, resume: bool = False, sta
         summary = evaluate(opened)
         write_report(folder.path)
     progress.say(
-        f"done in {time.perf_counter() - begun:.0f} s; {summary['cost']['frozen_calls']} answers of the frozen model in"
-        f" the evaluation; report: {folder.path / 'report.html'}"
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {_answers(folder, summary):,} answers of the frozen model,"
+        f" {summary['cost']['frozen_calls']:,} of them in the evaluation"
     )
     return summary
 
@@ -245,6 +245,12 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "frozen_weights": fingerprint(pieces.frozen.lm.model),
     }
+
+
+def _answers(folder: RunFolder, summary: dict[str, Any]) -> int:
+    """Answers asked of the frozen model, and of the oracle's copy, by training and evaluation together."""
+    trained = [files.read_jsonl(path / "metrics.jsonl")[-1:] for path in (folder.path, folder.rlhf)]
+    return sum(int(row["frozen_calls"]) for rows in (*trained, [summary["cost"]]) for row in rows)
 
 
 def _threads(settings: Settings, folder: RunFolder, resume: bool) -> int | None:

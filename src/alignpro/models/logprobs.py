@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from alignpro.models.padding import pad, positions
+
 
 @dataclass(frozen=True, slots=True)
 class Actions:
@@ -45,19 +47,7 @@ def collate(
     device: torch.device | str = "cpu",
 ) -> Actions:
     """Pad N queries and their actions; every query has at least one token."""
-    width, length = max(map(len, queries)), max(1, *map(len, actions))
-    query = torch.full((len(queries), width), pad_id)
-    action = torch.full((len(queries), length), pad_id)
-    query_mask, action_mask = (
-        torch.zeros_like(query, dtype=torch.bool),
-        torch.zeros_like(action, dtype=torch.bool),
-    )
-    for row, (ids, tokens) in enumerate(zip(queries, actions, strict=True)):
-        query[row, width - len(ids) :] = torch.as_tensor(ids)
-        query_mask[row, width - len(ids) :] = True
-        action[row, : len(tokens)] = torch.as_tensor(tokens)
-        action_mask[row, : len(tokens)] = True
-    return Actions(query.to(device), query_mask.to(device), action.to(device), action_mask.to(device))
+    return Actions(*pad(queries, pad_id, "left", device), *pad(actions, pad_id, "right", device))
 
 
 def forward(
@@ -67,21 +57,32 @@ def forward(
 
     With `hidden`, also the last hidden state [N, T, H] from which each action was taken, for a value head.
     """
-    length = actions.action.shape[1]
-    ids = torch.cat([actions.query, actions.action], 1)
-    mask = torch.cat([actions.query_mask, actions.action_mask], 1)
-    output: Any = model(
-        input_ids=ids,
-        attention_mask=mask.long(),
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=length + 1,
-        output_hidden_states=hidden,
-    )
+    output = _output(model, actions, logits=actions.action.shape[1] + 1, hidden=hidden)
     logits = output.logits[:, :-1].float() / temperature
     taken = logits.gather(-1, actions.action.unsqueeze(-1)).squeeze(-1)
     logprobs = (taken - logits.logsumexp(-1)).masked_fill(~actions.action_mask, 0.0)
-    return logprobs, output.hidden_states[-1][:, -length - 1 : -1] if hidden else None
+    return logprobs, _before_actions(output, actions) if hidden else None
+
+
+def hidden_states(model: nn.Module, actions: Actions) -> Tensor:
+    """The last hidden state [N, T, H] from which each action was taken, without the output layer's cost."""
+    return _before_actions(_output(model, actions, logits=1, hidden=True), actions)
+
+
+def _output(model: nn.Module, actions: Actions, logits: int, hidden: bool) -> Any:
+    mask = torch.cat([actions.query_mask, actions.action_mask], 1)
+    return model(
+        input_ids=torch.cat([actions.query, actions.action], 1),
+        attention_mask=mask.long(),
+        position_ids=positions(mask),
+        use_cache=False,
+        logits_to_keep=logits,
+        output_hidden_states=hidden,
+    )
+
+
+def _before_actions(output: Any, actions: Actions) -> Tensor:
+    return torch.as_tensor(output.hidden_states[-1][:, -actions.action.shape[1] - 1 : -1])
 
 
 @torch.no_grad()

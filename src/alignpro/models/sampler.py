@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from alignpro.config import Sampling
+from alignpro.models.padding import pad, positions
 from alignpro.types import Generation
 
 COMPACT_BELOW = 0.8
@@ -74,21 +75,17 @@ def _run(
     pad_id: int,
 ) -> list[Generation]:
     device = next(model.parameters()).device
-    width, n = max(map(len, queries)), len(inverse)
-    ids = torch.full((len(queries), width), pad_id)
-    mask = torch.zeros_like(ids)
-    for i, query in enumerate(queries):
-        ids[i, width - len(query) :] = torch.as_tensor(query)
-        mask[i, width - len(query) :] = 1
-    ids, mask, inverse, noise = ids.to(device), mask.to(device), inverse.to(device), noise.to(device)
-    padded = bool((mask == 0).any())
+    n = len(inverse)
+    ids, mask = pad(queries, pad_id, "left", device)
+    inverse, noise = inverse.to(device), noise.to(device)
+    padded = not bool(mask.all())
     ends = torch.as_tensor(eos_ids, dtype=torch.long, device=device)
 
     cache: Any = DynamicCache(config=model.config)
     output: Any = model(
         input_ids=ids,
-        attention_mask=mask if padded else None,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        attention_mask=mask.long() if padded else None,
+        position_ids=positions(mask),
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
@@ -121,7 +118,7 @@ def _run(
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         output = model(
             input_ids=token.unsqueeze(1),
-            attention_mask=mask if padded else None,
+            attention_mask=mask.long() if padded else None,
             position_ids=position.unsqueeze(1),
             past_key_values=cache,
             use_cache=True,

@@ -11,6 +11,7 @@ import torch
 
 from alignpro.errors import ModelNotUsable
 from alignpro.models.local import display_name, load_pretrained
+from alignpro.models.padding import pad
 from alignpro.types import FloatArray, RewardResult
 
 
@@ -44,14 +45,9 @@ class RewardModel:
 
     @torch.inference_mode()
     def _scores(self, rows: Sequence[list[int]]) -> FloatArray:
-        width, pad = max(map(len, rows)), self.model.config.get_text_config().pad_token_id
-        ids = torch.full((len(rows), width), pad)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.as_tensor(row)
-            mask[i, : len(row)] = 1
-        device = self.model.device
-        logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        pad_id = self.model.config.get_text_config().pad_token_id
+        ids, mask = pad(rows, pad_id, "right", self.model.device)
+        logits = self.model(input_ids=ids, attention_mask=mask.long()).logits
         return np.asarray(logits[:, 0].double().cpu().numpy(), dtype=np.float64)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alignpro.models.padding import pad
 from alignpro.train.sft import cosine
 
 
@@ -74,13 +75,8 @@ def accuracy(model: Any, held_out: Sequence[Comparisons], pad_id: int, batch_siz
 def _scores(model: Any, batch: Sequence[Comparisons], pad_id: int) -> tuple[Tensor, Tensor]:
     """Scores [N] of the winners and of the losers of all N pairs."""
     rows = [row for group in batch for row in group.rows]
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad_id)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.as_tensor(row)
-        mask[i, : len(row)] = 1
-    scores = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, 0]
+    ids, mask = pad(rows, pad_id, "right", model.device)
+    scores = model(input_ids=ids, attention_mask=mask.long()).logits[:, 0]
     winners, losers, start = [], [], 0
     for group in batch:
         winners += [start + winner for winner, _ in group.pairs]

@@ -188,6 +188,8 @@ def _learn(
         torch.as_tensor(rewards, dtype=torch.float32, device=policy.model.device),
     )
     step_scale = min(1.0, step / max(1, settings.ppo.warmup_steps))
+    if settings.ppo.anneal:
+        step_scale *= 1 - 0.9 * step / settings.steps
     rates = [settings.ppo.learning_rate, settings.ppo.value_learning_rate or settings.ppo.learning_rate]
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate * step_scale

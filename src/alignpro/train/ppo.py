@@ -7,7 +7,6 @@ is in the reward, token by token, by the k1 estimator; nothing about where the r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from alignpro.config import PpoSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths import losses
 from alignpro.maths.kl import k1, k3
-from alignpro.models.logprobs import Actions, forward
+from alignpro.models.logprobs import Actions, forward, hidden_states
 
 
 class ValueHead(nn.Module):
@@ -133,19 +132,8 @@ def _values(policy: nn.Module, value_head: ValueHead, batch: Actions, minibatch:
     order = (batch.query_mask.sum(1) + batch.action_mask.sum(1)).argsort()
     for rows in order.split(max(minibatch, 64)):
         part = batch.rows(rows)
-        length = part.action.shape[1]
-        ids = torch.cat([part.query, part.action], 1)
-        mask = torch.cat([part.query_mask, part.action_mask], 1)
-        output: Any = policy(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            use_cache=False,
-            logits_to_keep=1,
-            output_hidden_states=True,
-        )
-        found = value_head(output.hidden_states[-1][:, -length - 1 : -1])
-        values[rows, :length] = found.masked_fill(~part.action_mask, 0.0)
+        found = value_head(hidden_states(policy, part))
+        values[rows, : part.action.shape[1]] = found.masked_fill(~part.action_mask, 0.0)
     return values
 
 

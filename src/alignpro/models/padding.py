@@ -1,0 +1,28 @@
+"""Token rows of unlike length as one tensor and its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+def pad(
+    rows: Sequence[Any], pad_id: int, side: Literal["left", "right"], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Ids [N, T] and mask [N, T] (bool, True on tokens), T the longest row's length and at least 1."""
+    width = max((len(row) for row in rows), default=0) or 1
+    ids = torch.full((len(rows), width), pad_id)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        where = slice(width - len(row), width) if side == "left" else slice(0, len(row))
+        ids[i, where] = torch.as_tensor(row)
+        mask[i, where] = True
+    return ids.to(device), mask.to(device)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position ids [N, T] that count tokens and not padding."""
+    return (mask.long().cumsum(1) - 1).clamp(min=0)

@@ -1,0 +1,84 @@
+"""The other commands, as a user calls them."""
+
+import json
+import re
+import shutil
+
+from cli import call
+
+from alignpro.folder import read_jsonl
+
+
+def test_help_names_every_command_and_comes_without_torch(tmp_path):
+    code, output = call(tmp_path, "--help", timeout=20)
+    assert code == 0
+    for command in ("run", "train", "evaluate", "report", "rewrite", "recipes", "doctor", "lab"):
+        assert re.search(rf"\b{command}\b", output)
+
+
+def test_recipes_are_listed_and_can_be_printed_resolved(tmp_path):
+    code, output = call(tmp_path, "recipes", timeout=20)
+    assert code == 0
+    assert "lab" in output and "local" in output
+    code, output = call(tmp_path, "run", "lab", "--train.steps", "3", "--dry-run", timeout=20)
+    assert code == 0
+    assert "steps: 3" in output
+    (tmp_path / "mine.yaml").write_text(output)
+    code, again = call(tmp_path, "run", "mine.yaml", "--dry-run", timeout=20)
+    assert (code, again) == (0, output)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_doctor_passes_the_lab_through_the_flow(tmp_path):
+    code, output = call(tmp_path, "doctor")
+    assert code == 0, output
+    assert "0 failed" in output
+    assert "BAD" not in output
+
+
+def test_a_finished_run_can_be_evaluated_again_with_other_settings(workshop, trained, tmp_path):
+    out = shutil.copytree(trained, tmp_path / "run")
+    code, output = call(
+        workshop, "evaluate", str(out), "--evaluate.responses=3", "--evaluate.arms=[no_prompter,align_pro]"
+    )
+    assert code == 0, output
+    evaluation = json.loads((out / "evaluation.json").read_text())
+    assert evaluation["responses_per_prompt"] == 3
+    assert list(evaluation["arms"]) == ["no_prompter", "align_pro"]
+    rows = [r for r in read_jsonl(out / "samples.jsonl") if r["stage"] == "evaluation"]
+    assert len(rows) == 2 * evaluation["prompts"] * 3
+    code, output = call(workshop, "evaluate", str(out), "--train.steps=3")
+    assert code == 2
+    assert "evaluate.* settings alone" in output
+
+
+def test_the_report_is_written_again_from_the_folder_alone(workshop, trained, tmp_path):
+    out = shutil.copytree(trained, tmp_path / "run")
+    before = (out / "report.html").read_text()
+    (out / "report.html").unlink()
+    shutil.rmtree(out / "prompter")
+    code, output = call(workshop, "report", str(out))
+    assert code == 0, output
+    assert (out / "report.html").read_text() == before
+
+
+def test_the_seed_decides_everything(workshop, trained, tmp_path):
+    from cli import SMALL, models
+
+    words = [*models(workshop), *SMALL]
+    code, output = call(workshop, "run", *words, f"--out={tmp_path / 'again'}")
+    assert code == 0, output
+    assert (tmp_path / "again" / "evaluation.json").read_text() == (trained / "evaluation.json").read_text()
+    code, output = call(workshop, "run", *words, "--seed=1", f"--out={tmp_path / 'other'}")
+    assert code == 0, output
+    assert (tmp_path / "other" / "evaluation.json").read_text() != (trained / "evaluation.json").read_text()
+
+
+def test_a_run_without_out_takes_the_next_free_folder(workshop, trained, tmp_path):
+    from cli import SMALL, models
+
+    (tmp_path / "runs" / "local-007").mkdir(parents=True)
+    shutil.copy(workshop / "rewards.py", tmp_path)
+    code, output = call(tmp_path, "train", *models(workshop), *SMALL, "--train.steps=1")
+    assert code == 0, output
+    assert (tmp_path / "runs" / "local-008" / "prompter" / "config.json").is_file()
