@@ -120,6 +120,10 @@ class TrainSettings(Section):
     responses: Positive = Field(1, description="responses of the frozen model for each rewrite")
     kl: KlSettings = KlSettings()
     ppo: PpoSettings = PpoSettings()
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="share kept a step by a moving average of the weights, which then is the result; 0 takes the last",
+    )
     save_every: Positive = 10
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(2, description="a corrupt one falls back to the one before")
 

@@ -82,7 +82,8 @@ def train(
     head = ppo.ValueHead(policy.model.config.get_text_config().hidden_size).to(policy.model.device)
     optimizer = ppo.make_optimizer(policy.model, head, settings.ppo)
     kl = KlCoefficient(settings.kl.coef, settings.kl.adaptive, settings.kl.target, settings.kl.horizon)
-    done = _resume(folder, policy, head, optimizer, say) or Progressed(0, kl)
+    average = Average(policy.model, settings.average)
+    done = _resume(folder, policy, head, optimizer, average, say) or Progressed(0, kl)
     files.keep_rows(folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
     files.keep_rows(folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
     saved = done.step
@@ -95,7 +96,7 @@ def train(
             checkpoint.save(
                 folder / "checkpoints",
                 done.step,
-                _state(policy, head, optimizer, done),
+                _state(policy, head, optimizer, average, done),
                 settings.keep_checkpoints,
             )
             saved = done.step
@@ -121,6 +122,7 @@ def train(
             step,
             derive(seed, "update", step),
         )
+        average.after_step()
         done.step = step
         done.frozen_calls += collected.frozen_calls
         done.failures += collected.failures
@@ -136,7 +138,31 @@ def train(
             save()
         if stop.asked:
             raise Interrupted(f"stopped after step {step} of {settings.steps}")
+    average.take()
     return done
+
+
+class Average:
+    """A moving average of a model's trained weights: less of the last steps' noise in what training gives.
+
+    After each step, average = keep * average + (1 - keep) * weights. With keep 0 the weights themselves are the result.
+    """
+
+    def __init__(self, model: torch.nn.Module, keep: float) -> None:
+        self._model, self._keep = model, keep
+        self.weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad} if keep else {}
+
+    def after_step(self) -> None:
+        for name, weight in self._model.named_parameters():
+            if name in self.weights:
+                self.weights[name].lerp_(weight.detach(), 1 - self._keep)
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Put the average into the model."""
+        for name, weight in self._model.named_parameters():
+            if name in self.weights:
+                weight.copy_(self.weights[name])
 
 
 def prompts_of_step(prompts: Sequence[str], step: int, per_step: int, seed: int) -> list[str]:
@@ -225,9 +251,14 @@ def _padded(rows: Sequence[Any], mask: torch.Tensor) -> torch.Tensor:
 
 
 def _state(
-    policy: LanguageModel, head: ppo.ValueHead, optimizer: torch.optim.Optimizer, done: Progressed
+    policy: LanguageModel,
+    head: ppo.ValueHead,
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+    done: Progressed,
 ) -> dict[str, Any]:
     return {
+        "average": average.weights,
         "policy": policy.model.state_dict(),
         "value_head": head.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -245,6 +276,7 @@ def _resume(
     policy: LanguageModel,
     head: ppo.ValueHead,
     optimizer: torch.optim.Optimizer,
+    average: Average,
     say: Callable[[str], None],
 ) -> Progressed | None:
     found = checkpoint.load_latest(folder / "checkpoints")
@@ -257,6 +289,7 @@ def _resume(
         policy.model.load_state_dict(state["policy"])
         head.load_state_dict(state["value_head"])
         optimizer.load_state_dict(state["optimizer"])
+        average.weights = {name: weight.to(policy.model.device) for name, weight in state["average"].items()}
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint of step {found.step} is not of this model ({str(error).splitlines()[0]})"
