@@ -28,6 +28,7 @@ def test_a_short_run_in_the_lab_beats_no_prompter_and_the_reference(tmp_path):
         [
             "threads=1",
             "train.steps=25",
+            "train.average=0",
             "rlhf.steps=3",
             "evaluate.prompts=150",
             "evaluate.responses=2",

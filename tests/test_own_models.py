@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cli import SMALL, call
-from conftest import CLASSES, save_model
+from tiny import CLASSES, save_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignpro.folder import read_jsonl
@@ -84,7 +84,7 @@ def test_a_run_on_tiny_models_of_each_class(kind, workshop, tmp_path):
 
 def test_a_reward_model_in_a_folder_scores(workshop, tmp_path):
     import torch
-    from conftest import make_tokenizer
+    from tiny import make_tokenizer
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
     tokenizer = make_tokenizer()

@@ -22,6 +22,7 @@ from alignpro.models.local import (
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.judge import RewardJudge
+from alignpro.rng import derive
 from alignpro.types import Judge, Reward
 
 SHORT = {
@@ -84,7 +85,12 @@ def prompts_of(settings: DataSettings, seed: int) -> Prompts:
         return load_prompts(settings, seed)
     from alignpro.lab.world import user_prompts
 
-    train, test = ([p.text for p in user_prompts(which)] for which in ("train", "test"))
+    train, test = (
+        sorted(
+            (p.text for p in user_prompts(which)), key=lambda text: derive(0, "order", text)
+        )  # any first n are a fair n
+        for which in ("train", "test")
+    )
     return Prompts(tuple(train[: settings.limit]), tuple(test), {})
 
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import save_model
+from tiny import save_model
 
 from alignpro.config import FrozenSettings, PrompterSettings, Sampling
 from alignpro.errors import ModelNotUsable, PromptTooLong, SettingsError

@@ -1,5 +1,5 @@
 import pytest
-from conftest import make_tokenizer
+from tiny import make_tokenizer
 
 from alignpro.models.prompting import META_PROMPT, check_template, fence, fill, frame, parse_rewrite
 

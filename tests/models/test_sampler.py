@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import make_model
+from tiny import make_model
 
 from alignpro.config import Sampling
 from alignpro.models.logprobs import score

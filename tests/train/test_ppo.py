@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import torch
-from conftest import make_model
+from tiny import make_model
 
 from alignpro.config import PpoSettings, Sampling
 from alignpro.maths import gibbs

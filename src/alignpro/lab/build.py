@@ -42,6 +42,7 @@ CHAT = (
 )
 CONSONANTS, VOWELS, LETTERS = "bcdfghjklmnprstvwz", "aeiou", "abcdefghijklmnopqrstuvwxyz"
 
+SHORT_WORDS = ("i", "a", "an", "so", "um", "hi", "on", "in", "it", "me", "be", "and", "my", "no", "to", "two", "am")
 ANSWERS = 4
 """Answers a prompt that reward learning compares, all pairs of them."""
 
@@ -256,16 +257,23 @@ def _made_up(rng: random.Random, like: Subject, words: list[str]) -> str:
 
 
 def _invented(rng: random.Random, words: list[str]) -> str:
-    """A real word, two spliced ones, syllables, or any letters."""
+    """A real word, two spliced ones, syllables, or any letters.
+
+    Some begin with a short word that the tokenizer knows whole, as `islands` begins with `i`, so as not to be taken
+    for it.
+    """
     kind = rng.random()
     if kind < 0.25:
         return rng.choice(words)
-    if kind < 0.7:
+    if kind < 0.6:
         head, tail = rng.choice(words), rng.choice(words)
         return head[: rng.randint(1, len(head))] + tail[rng.randint(0, len(tail) - 1) :]
-    return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 4))) + rng.choice(
-        ("", "s", "n")
-    )
+    if kind < 0.8:
+        return rng.choice(SHORT_WORDS) + rng.choice(words)[rng.randint(0, 2) :]
+    if kind < 0.92:
+        syllables = (rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 4)))
+        return "".join(syllables) + rng.choice("snrt")
+    return "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 9)))
 
 
 def _word_tokenizer() -> PreTrainedTokenizerFast:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from alignpro.config import FrozenSettings, PrompterSettings, Sampling
@@ -222,7 +223,7 @@ def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -
         raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
     try:
         model = auto.from_pretrained(source, dtype=torch_dtype)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({_first_line(error)})") from error
     return model.to(device).eval(), tokenizer
 
