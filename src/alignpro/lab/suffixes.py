@@ -54,7 +54,7 @@ def search(
                 made = rollout(prompts, prompter, frozen, reward, responses=responses, seed=seeded)
                 found.append((stats.mean(made.rewards[:, 0]), prompter.suffix, made.rewards[:, 0]))
     found.sort(key=lambda row: -row[0])
-    yield f"{len(found)} suffixes on {len(prompts)} prompts, {responses} answers each; mean {reward.name} reward"
+    yield f"{len(found)} suffixes on {len(prompts)} prompts, {responses} answers each; mean reward by {reward.name}"
     for value, suffix, _ in found[:5]:
         yield f"  {value:7.3f}  {suffix or '(none)'}"
     difference, (low, high) = stats.paired_difference(ours, found[0][2], 2000, seed)
