@@ -231,7 +231,8 @@ def _run(
     from alignpro.job import run as do_run
 
     folder = out or next_free(Path("runs"), Path(str(recipe)).stem)
-    sys.argv.append(f"--out={folder}") if out is None else None
+    if out is None:
+        sys.argv.append(f"--out={folder}")  # so that the hint to resume names the folder that was chosen
     summary = do_run(settings, folder, resume=resume, stages=stages)
     if summary:
         _print_summary(summary, folder)

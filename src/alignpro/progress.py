@@ -17,10 +17,6 @@ Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 10.0
 
 
-def quiet(done: int, note: str = "") -> None:
-    """Progress that nobody watches."""
-
-
 class Progress:
     """Reports long work to standard error."""
 

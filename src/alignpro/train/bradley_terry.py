@@ -41,9 +41,8 @@ def fit(
 ) -> None:
     """Minimise (1) with AdamW and a cosine schedule; `on_step` gets (step, loss in nats a pair).
 
-    (1) sees differences alone and leaves each prompt's level of reward to chance;
-    `centre` times the mean squared sum of
-    a pair's scores is added to it, so that rewards lie around 0 for every prompt and compare across prompts.
+    (1) sees differences alone and leaves each prompt's level of reward to chance; `centre` times the mean squared sum
+    of a pair's scores is added to it, so that rewards lie around 0 for every prompt and compare across prompts.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps, warmup=50))
