@@ -1,6 +1,7 @@
 import numpy as np
 
-from alignpro.rollout import IdentityPrompter, rollout
+from alignpro.prompters import IdentityPrompter
+from alignpro.rollout import rollout
 from alignpro.types import Generation, RewardResult
 
 

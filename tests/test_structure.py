@@ -16,6 +16,7 @@ ROOMS = (
     ("models",),
     ("rewards",),
     ("rollout",),
+    ("prompters",),
     ("train",),
     ("evaluate",),
     ("lab",),

@@ -34,6 +34,7 @@ class TrainedPrompter:
 
         Raises PromptTooLong where the prompt does not fit the prompter's context.
         """
+        self.prompter.lm.queries([prompt])
         return [prompt if g.failure else g.text for g in self.prompter.rewrite([prompt], n, seed)[0]]
 
     def answer(self, prompt: str, seed: int = 0) -> str:

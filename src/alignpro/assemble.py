@@ -9,8 +9,9 @@ from pathlib import Path
 
 from alignpro.config import DataSettings, Settings
 from alignpro.data.prompts import Prompts, load_prompts
-from alignpro.errors import PromptTooLong, SettingsError
+from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate.arms import Models
+from alignpro.folder import RunFolder
 from alignpro.models.local import (
     LanguageModel,
     LocalFrozenModel,
@@ -19,11 +20,12 @@ from alignpro.models.local import (
     load_frozen,
     load_prompter,
 )
+from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.judge import RewardJudge
 from alignpro.rng import derive
-from alignpro.types import Judge, Reward
+from alignpro.types import Judge, Prompter, Reward
 
 SHORT = {
     "prompter.model": "--prompter",
@@ -41,6 +43,7 @@ class Pieces:
     settings: Settings
     prompts: Prompts
     reference: LocalPrompter
+    before: tuple[LocalPrompter, ...]
     frozen: LocalFrozenModel
     reward: Reward
     second_reward: Reward | None
@@ -50,8 +53,22 @@ class Pieces:
         """Whose verdicts make the win rates: the second reward, or the training reward where there is none."""
         return RewardJudge(self.second_reward or self.reward, self.settings.evaluate.tie_margin)
 
+    def pipeline(self, last: LocalPrompter) -> Prompter:
+        """The prompter with the fixed passes before it."""
+        return Chain((*self.before, last)) if self.before else last
+
     def models(self, trained: LocalPrompter | None, rlhf: LocalFrozenModel | None) -> Models:
-        return Models(self.reference, trained, self.frozen, rlhf, self.reward, self.second_reward)
+        """What the arms are put together from."""
+        return Models(
+            reference=self.pipeline(self.reference),
+            reference_lm=self.reference.lm,
+            trained=self.pipeline(trained) if trained else None,
+            passes=tuple(self.before[0] if n == 1 else Chain(self.before[:n]) for n in range(1, len(self.before) + 1)),
+            frozen=self.frozen,
+            rlhf=rlhf,
+            reward=self.reward,
+            second_reward=self.second_reward,
+        )
 
 
 def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
@@ -70,13 +87,14 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     device = device_of(settings.device)
     reward = load_reward(settings.reward, device, settings.dtype)
     frozen = load_frozen(settings.frozen, device, settings.dtype)
+    before = tuple(load_pass(settings, name) for name in settings.prompter.before)
     reference = load_prompter(settings.prompter, device, settings.dtype)
     everyone = (*prompts.train, *prompts.test)
-    _check_lengths(reference.lm, everyone, "prompter", say)
+    _check_lengths((before or (reference,))[0].lm, everyone, "prompter", say)
     _check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
-    return Pieces(settings, prompts, reference, frozen, reward, second)
+    return Pieces(settings, prompts, reference, before, frozen, reward, second)
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:
@@ -101,10 +119,23 @@ def copy_of(lm: LanguageModel) -> LanguageModel:
     return replace(lm, model=model)
 
 
-def load_trained(settings: Settings, folder: Path) -> LocalPrompter:
+def load_trained(settings: Settings, folder: Path | str) -> LocalPrompter:
     """The trained prompter of a run, from its plain Hugging Face folder, framed as it was trained."""
     trained = settings.prompter.model_copy(update={"model": str(folder)})
     return load_prompter(trained, device_of(settings.device), settings.dtype)
+
+
+def load_pass(settings: Settings, name: str) -> LocalPrompter:
+    """A fixed pass before the prompter that is trained: a model as the prompter's, or the prompter of a run's folder.
+
+    Raises as `load_prompter`, and UsageError for a run whose prompter is not trained yet.
+    """
+    folder = RunFolder(Path(name))
+    if not folder.config.is_file():
+        return load_trained(settings, name)
+    if not folder.trained:
+        raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
+    return load_trained(folder.settings(), folder.prompter)
 
 
 def load_rlhf(settings: Settings, folder: Path) -> LocalFrozenModel:

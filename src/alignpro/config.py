@@ -21,6 +21,9 @@ from alignpro.errors import SettingsError
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Overflow = Literal["refuse", "cut"]
+Method = Literal["ppo", "rloo", "grpo", "weighted_likelihood", "dpo", "exo"]
+OFFLINE = ("weighted_likelihood", "dpo", "exo")
+"""Methods that ask the frozen model for everything once, before the first step."""
 
 
 class Section(BaseModel):
@@ -46,6 +49,9 @@ class PrompterSettings(Section):
     sampling: Sampling = Sampling()
     overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
     batch_size: Positive = 128
+    before: list[str] = Field(
+        [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
+    )
 
 
 class FrozenSettings(Section):
@@ -88,38 +94,62 @@ class KlSettings(Section):
     horizon: Positive = Field(10_000, description="samples over which adaptive steers")
 
 
-class PpoSettings(Section):
-    """One PPO update; names and defaults as in the literature."""
+class UpdateSettings(Section):
+    """What every method's update has; names and defaults as in the literature."""
 
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     anneal: bool = Field(False, description="lower the learning rate linearly, to a tenth of it at the last step")
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    gradient_accumulation: Positive = Field(1, description="pieces in which a minibatch is computed")
+
+
+class OnlineSettings(UpdateSettings):
+    """An update on what the policy itself has just sampled."""
+
     epochs: Positive = 4
     minibatch_size: Positive = 32
-    gradient_accumulation: Positive = Field(1, description="pieces in which a minibatch is computed")
     clip_coef: Annotated[float, Field(gt=0)] = 0.2
+    target_kl: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="stop a step's epochs when its approximate KL passes 1.5 times this; null never"
+    )
+
+
+class PpoSettings(OnlineSettings):
+    """PPO: a value head is the baseline."""
+
     value_clip: Annotated[float, Field(gt=0)] = 0.2
     value_coef: Annotated[float, Field(ge=0)] = 0.1
     value_learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="null: learning_rate")
     gamma: Share = 1.0
     gae_lambda: Share = 0.95
     whiten_advantages: bool = True
-    target_kl: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="stop a step's epochs when its approximate KL passes 1.5 times this; null never"
+
+
+class GroupSettings(OnlineSettings):
+    """RLOO and GRPO: the other rewrites of the same prompt are the baseline."""
+
+    divide_by_deviation: bool = Field(
+        False, description="GRPO's division by the group's deviation; moves its optimum away from rho*"
     )
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+
+
+class OfflineSettings(UpdateSettings):
+    """Fitting the closed form to rollouts sampled once: weighted likelihood, DPO, EXO."""
 
 
 class TrainSettings(Section):
     """The training loop of one policy."""
 
-    method: Literal["ppo"] = "ppo"
+    method: Method = "ppo"
     steps: Annotated[int, Field(ge=0)] = 200
     prompts_per_step: Positive = 64
     rewrites: Positive = Field(1, description="rewrites for each prompt of a step")
     responses: Positive = Field(1, description="responses of the frozen model for each rewrite")
     kl: KlSettings = KlSettings()
     ppo: PpoSettings = PpoSettings()
+    group: GroupSettings = GroupSettings()
+    offline: OfflineSettings = OfflineSettings()
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
         description="share kept a step by a moving average of the weights, which then is the result; 0 takes the last",
@@ -127,11 +157,35 @@ class TrainSettings(Section):
     save_every: Positive = 10
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(2, description="a corrupt one falls back to the one before")
 
+    @property
+    def update(self) -> UpdateSettings:
+        """The section that the method reads."""
+        if self.method == "ppo":
+            return self.ppo
+        return self.offline if self.method in OFFLINE else self.group
+
+    @model_validator(mode="after")
+    def _enough_rewrites(self) -> TrainSettings:
+        if self.steps and self.method != "ppo" and self.samples_of_a_prompt < 2:
+            raise ValueError(f"method {self.method} compares rewrites of one prompt; set rewrites to 2 or more")
+        if self.steps and self.method in OFFLINE and (self.kl.adaptive or self.kl.coef <= 0):
+            raise ValueError(f"method {self.method} fits the closed form of one kl.coef above 0, which is fixed")
+        return self
+
+    @property
+    def samples_of_a_prompt(self) -> int:
+        """Actions that are compared with each other."""
+        return self.rewrites
+
 
 class RlhfSettings(TrainSettings):
     """The oracle arm: the frozen model itself fine-tuned by the same PPO, kl.coef being RLHF's beta."""
 
     enabled: bool = False
+
+    @property
+    def samples_of_a_prompt(self) -> int:
+        return self.rewrites * self.responses
 
 
 class OptimumSettings(Section):
@@ -161,9 +215,9 @@ class EvaluateSettings(Section):
     @model_validator(mode="after")
     def _known_arms(self) -> EvaluateSettings:
         for arm in self.arms:
-            gibbs = arm.removeprefix("gibbs_")
-            if arm not in ARMS and not (gibbs != arm and gibbs.isdigit() and int(gibbs) > 0):
-                raise ValueError(f"unknown arm {arm!r}; there are {', '.join(ARMS)} and gibbs_N, e.g. gibbs_8")
+            kind, _, number = arm.partition("_")
+            if arm not in ARMS and not (kind in ("gibbs", "pass") and number.isdigit() and int(number) > 0):
+                raise ValueError(f"unknown arm {arm!r}; there are {', '.join(ARMS)}, gibbs_N and, of a chain, pass_N")
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
         return self
@@ -193,10 +247,17 @@ class Settings(Section):
     def _consistent(self) -> Settings:
         if "rlhf" in self.evaluate.arms and not self.rlhf.enabled:
             raise ValueError("evaluate.arms names rlhf, but rlhf.enabled is false; set one or drop the other")
+        passes = [int(arm.removeprefix("pass_")) for arm in self.evaluate.arms if arm.startswith("pass_")]
+        if max(passes, default=0) > len(self.prompter.before):
+            raise ValueError(
+                f"evaluate.arms names pass_{max(passes)}, but prompter.before has {len(self.prompter.before)} passes"
+            )
+        if self.rlhf.enabled and self.rlhf.method in OFFLINE:
+            raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
         sampling = self.prompter.sampling
         if self.train.steps and (sampling.top_p < 1 or sampling.top_k):
             raise ValueError(
-                "prompter.sampling.top_p and top_k must be 1 and 0 when training: PPO needs the probability of what was"
+                "prompter.sampling.top_p and top_k must be 1 and 0 when training: it needs the probability of what was"
                 " sampled under the whole distribution"
             )
         return self

@@ -18,7 +18,7 @@ import transformers
 from alignpro import config, threads
 from alignpro import folder as files
 from alignpro.assemble import Pieces, assemble, copy_of, load_rlhf, load_trained
-from alignpro.config import Settings
+from alignpro.config import OFFLINE, Settings
 from alignpro.errors import RunFailure, UsageError
 from alignpro.evaluate import optimum
 from alignpro.evaluate.arms import ArmResult, run_arm, sample_rows
@@ -29,9 +29,12 @@ from alignpro.models.local import LocalFrozenModel, LocalPrompter, fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.rng import derive
+from alignpro.train import offline
 from alignpro.train import prompter as prompter_training
 from alignpro.train import rlhf as rlhf_training
-from alignpro.train.loop import check_failures, train
+from alignpro.train.collected import Collect, check_failures
+from alignpro.train.loop import prompts_of_step, train
+from alignpro.train.methods import learner
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def run(settings: Settings | None, out: str | Path, *, resume: bool = False, sta
 
 
 def train_prompter(run: Run) -> None:
-    """Train the prompter by PPO on (9) and write it as a plain Hugging Face model to prompter/."""
+    """Train the prompter on (9) and write it as a plain Hugging Face model to prompter/."""
     settings, pieces = run.settings, run.pieces
     if run.folder.trained:
         return
@@ -100,11 +103,12 @@ def train_prompter(run: Run) -> None:
         arm = run_arm("align_pro", pieces.models(policy, None), watched, settings, derive(settings.seed, "monitor"), 1)
         files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
 
-    collect = prompter_training.collector(policy, pieces.frozen, pieces.reward, settings.train)
+    collect, spent = _experience(run, policy)
     with run.progress.task("training the prompter", settings.train.steps) as advance:
         train(
             policy.lm,
             pieces.reference.lm,
+            learner(policy.lm.model, settings.train),
             collect,
             pieces.prompts.train,
             settings.train,
@@ -116,12 +120,37 @@ def train_prompter(run: Run) -> None:
             say=run.progress.say,
             monitor=monitor,
             monitor_every=settings.evaluate.every,
+            spent=spent,
         )
     if fingerprint(pieces.frozen.lm.model) != before:
         raise RunFailure(
             "the frozen model's weights changed during training, which is a defect of alignpro; please report it"
         )
     _save_model(policy.lm.model, policy.lm.tokenizer, run.folder.prompter)
+
+
+def _experience(run: Run, policy: LocalPrompter) -> tuple[Collect, int]:
+    """Where training's samples come from, and the answers asked of the frozen model beforehand."""
+    settings, pieces = run.settings, run.pieces
+    if settings.train.method not in OFFLINE:
+        return prompter_training.collector(pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train), 0
+    seed, per_step = derive(settings.seed, "train"), settings.train.prompts_per_step
+    steps = [prompts_of_step(pieces.prompts.train, s + 1, per_step, seed) for s in range(settings.train.steps)]
+    prompts = list(dict.fromkeys(prompt for step in steps for prompt in step))
+    with run.progress.task("sampling the reference", len(prompts)) as advance:
+        gathered = offline.gather(
+            prompts,
+            pieces.pipeline(pieces.reference),
+            pieces.frozen,
+            pieces.reward,
+            settings.train,
+            path=run.folder.path / "rollouts.jsonl",
+            seed=derive(settings.seed, "offline"),
+            max_failed=settings.reward.max_failed,
+            stop=run.stop,
+            advance=advance,
+        )
+    return offline.replay(gathered), offline.calls(gathered)
 
 
 def train_rlhf(run: Run) -> None:
@@ -136,6 +165,7 @@ def train_rlhf(run: Run) -> None:
         train(
             policy.lm,
             pieces.frozen.lm,
+            learner(policy.lm.model, settings.rlhf),
             rlhf_training.collector(policy, pieces.reward, settings.rlhf),
             pieces.prompts.train,
             settings.rlhf,

@@ -7,19 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from alignpro.rng import derive
-from alignpro.types import FrozenModel, Generation, Prompter, Reward, Rollout
-
-
-@dataclass(frozen=True)
-class IdentityPrompter:
-    """No prompter: x' is x."""
-
-    name: str = "no prompter"
-
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
-        return [[Generation(prompt, "given")] * n for prompt in prompts]
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, Rollout
 
 
 def rollout(
@@ -95,3 +86,43 @@ def answer(
         failures=failures,
         frozen_calls=sum(wanted.values()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Rewards [B, G, K] of given rewrites, nan where failed; answers asked for each prompt [B]; reasons of failure."""
+
+    rewards: FloatArray
+    frozen_calls: npt.NDArray[np.int64]
+    failures: Counter[str]
+
+
+def score_rewrites(
+    prompts: Sequence[str],
+    rewrites: Sequence[Sequence[Generation]],
+    frozen: FrozenModel,
+    reward: Reward,
+    *,
+    responses: int,
+    seed: int,
+) -> Scores:
+    """K responses to each different rewrite of a prompt, scored against x; equal rewrites share theirs.
+
+    This is what an estimate of R(x, x') needs, and it asks for less than `answer`, which keeps samples independent.
+    """
+    found = [{g.text: g for g in reversed(row) if g.failure is None} for row in rewrites]
+    pairs = [(b, text) for b, row in enumerate(found) for text in row]
+    place = {pair: i for i, pair in enumerate(pairs)}
+    made = answer(
+        [prompts[b] for b, _ in pairs],
+        [[found[b][text]] for b, text in pairs],
+        frozen,
+        reward,
+        responses=responses,
+        seed=seed,
+    )
+    failed = np.full((1, responses), np.nan)
+    table = np.concatenate([made.rewards[:, 0], failed]) if pairs else failed
+    index = [[place.get((b, g.text), -1) if g.failure is None else -1 for g in row] for b, row in enumerate(rewrites)]
+    failures = made.failures + Counter(g.failure for row in rewrites for g in row if g.failure is not None)
+    return Scores(table[np.array(index)], np.array([responses * len(row) for row in found]), failures)

@@ -31,14 +31,16 @@ class Generation:
     """One text a model produced: a rewrite x' or a response y.
 
     `tokens` [T] and `logprobs` [T] are those of sampling (natural log, under the distribution that was sampled from)
-    and are empty where the source does not tell them. `finish` is "stop" when the model ended by itself, "length" when
-    it was cut off, "given" when nothing was generated. `failure` names why the text cannot be used, or is None.
+    and are empty where the source does not tell them; `query` [Q] are the framed ids they followed. `finish` is "stop"
+    when the model ended by itself, "length" when it was cut off, "given" when nothing was generated. `failure` names
+    why the text cannot be used, or is None.
     """
 
     text: str
     finish: Finish = "stop"
     tokens: npt.NDArray[np.int64] = field(default_factory=_no_tokens, repr=False, compare=False)
     logprobs: npt.NDArray[np.float32] = field(default_factory=_no_logprobs, repr=False, compare=False)
+    query: Sequence[int] = field(default=(), repr=False, compare=False)
     failure: str | None = None
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from alignpro.evaluate.arms import ArmResult
-from alignpro.evaluate.gibbs import GibbsPrompter
 from alignpro.evaluate.summary import summarise
 from alignpro.evaluate.win_rate import win_rate
 from alignpro.maths import gibbs
+from alignpro.prompters import GibbsPrompter
 from alignpro.rewards.functions import FunctionReward
 from alignpro.rewards.judge import RewardJudge
 from alignpro.types import Generation

@@ -37,7 +37,11 @@ def test_a_prompt_that_does_not_fit_is_refused_cut_or_a_failed_sample(folder):
     long = "word " * 200
     prompter = load_prompter(settings(PrompterSettings, folder, template="{prompt}"))
     with pytest.raises(PromptTooLong, match="shorten it by"):
-        prompter.rewrite(["short", long], 1, seed=0)
+        prompter.lm.queries(["short", long])
+    assert [row[0].failure for row in prompter.rewrite(["short", long], 1, seed=0)] == [
+        None,
+        "prompt exceeds the prompter's context",
+    ]
     cutting = load_prompter(settings(PrompterSettings, folder, template="{prompt}", overflow="cut"))
     assert all(len(q) <= 128 - 10 for q in cutting.lm.queries(["short", long]))
     frozen = load_frozen(settings(FrozenSettings, folder))

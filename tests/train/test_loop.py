@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from alignpro.errors import RewardFailure
-from alignpro.train.loop import check_failures, prompts_of_step
+from alignpro.train.collected import check_failures
+from alignpro.train.loop import prompts_of_step
 
 
 def test_every_prompt_is_seen_once_a_pass_in_another_order_each_time():

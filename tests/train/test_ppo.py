@@ -10,7 +10,8 @@ from alignpro.config import PpoSettings, Sampling
 from alignpro.maths import gibbs
 from alignpro.models.logprobs import collate, score
 from alignpro.models.sampler import sample
-from alignpro.train import ppo
+from alignpro.train.ppo import Ppo
+from alignpro.train.update import Experience
 
 QUERY, VOCABULARY, LAM = [5, 2, 3], 8, 0.5
 REWARDS = np.array([0.0, 1.0, -1.0, 0.5, 2.0, 0.0, 1.5, -0.5])
@@ -25,11 +26,13 @@ def experience(model, reference, seed, rows=256):
     drawn = sample(model, [QUERY], [rows], Sampling(max_new_tokens=1), [], 0, seed, batch_size=rows)[0]
     tokens = [g.tokens for g in drawn]
     ref = score(reference, [QUERY] * rows, tokens, 0)
-    return ppo.Experience(
+    return Experience(
         collate([QUERY] * rows, tokens, 0),
         torch.as_tensor(np.stack([g.logprobs for g in drawn])),
         torch.as_tensor(np.stack(ref)),
         torch.as_tensor([REWARDS[t[0]] for t in tokens], dtype=torch.float32),
+        torch.zeros(rows, dtype=torch.long),
+        torch.ones(rows),
     )
 
 
@@ -38,9 +41,7 @@ def test_ppo_reaches_the_closed_form_optimum_of_an_enumerable_world():
     reference = copy.deepcopy(model)
     log_ref = distribution(reference)
     log_star = gibbs.log_weights(REWARDS, LAM, log_ref)  # (10): proportional to reference * exp(R / lam)
-    head = ppo.ValueHead(32)
-    settings = PpoSettings(learning_rate=3e-3, minibatch_size=128, epochs=2, whiten_advantages=False)
-    optimizer = ppo.make_optimizer(model, head, settings)
+    ppo = Ppo(model, PpoSettings(learning_rate=3e-3, minibatch_size=128, epochs=2, whiten_advantages=False))
 
     def kl_to_optimum():
         log_rho = distribution(model)
@@ -48,18 +49,9 @@ def test_ppo_reaches_the_closed_form_optimum_of_an_enumerable_world():
 
     start = kl_to_optimum()
     for step in range(120):
-        for group in optimizer.param_groups:
+        for group in ppo.optimizer.param_groups:
             group["lr"] = 3e-3 * (1 - step / 120)
-        ppo.update(
-            model,
-            head,
-            optimizer,
-            experience(model, reference, step),
-            settings,
-            kl_coef=LAM,
-            temperature=1.0,
-            seed=step,
-        )
+        ppo.update(experience(model, reference, step), kl_coef=LAM, temperature=1.0, seed=step)
     assert start > 0.5
     assert kl_to_optimum() < 0.01
     log_rho = distribution(model)
@@ -70,10 +62,8 @@ def test_ppo_reaches_the_closed_form_optimum_of_an_enumerable_world():
 
 def one_update(batch, seed=0, **settings):
     model = make_model("llama", vocabulary=VOCABULARY)
-    head = ppo.ValueHead(32)
     chosen = PpoSettings(**{"learning_rate": 1e-3, "minibatch_size": 16, "epochs": 2, **settings})
-    optimizer = ppo.make_optimizer(model, head, chosen)
-    metrics = ppo.update(model, head, optimizer, batch, chosen, kl_coef=0.1, temperature=1.0, seed=seed)
+    metrics = Ppo(model, chosen).update(batch, kl_coef=0.1, temperature=1.0, seed=seed)
     return torch.cat([p.detach().flatten() for p in model.parameters()]), metrics
 
 
@@ -93,8 +83,13 @@ def ragged(pad=0, extra=0):
     logprobs = torch.zeros(keep.action.shape)
     for i, action in enumerate(actions[:32]):
         logprobs[i, : len(action)] = torch.as_tensor(np.random.default_rng(i).normal(-2, 0.1, len(action)))
-    return ppo.Experience(
-        keep, logprobs, logprobs - 0.05 * keep.action_mask, torch.as_tensor(rng.normal(size=32)).float()
+    return Experience(
+        keep,
+        logprobs,
+        logprobs - 0.05 * keep.action_mask,
+        torch.as_tensor(rng.normal(size=32)).float(),
+        torch.zeros(32, dtype=torch.long),
+        torch.ones(32),
     )
 
 

@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 
 from alignpro.config import Settings
-from alignpro.evaluate.gibbs import GibbsPrompter
-from alignpro.models.local import LanguageModel, LocalFrozenModel, LocalPrompter
+from alignpro.models.local import LanguageModel, LocalFrozenModel
 from alignpro.models.logprobs import score
+from alignpro.prompters import GibbsPrompter, IdentityPrompter
 from alignpro.rng import derive
-from alignpro.rollout import IdentityPrompter, rollout
+from alignpro.rollout import rollout
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
 
 
 @dataclass(frozen=True)
 class Models:
-    """What arms are put together from; `trained` and `rlhf` are None where there is none."""
+    """What arms are put together from; `trained` and `rlhf` are None where there is none.
 
-    reference: LocalPrompter
-    trained: LocalPrompter | None
+    `reference` and `trained` are whole pipelines, every pass of a chain included, and `reference_lm` is the model of
+    their last pass; `passes` are the fixed passes before it, each with those before it.
+    """
+
+    reference: Prompter
+    reference_lm: LanguageModel
+    trained: Prompter | None
+    passes: tuple[Prompter, ...]
     frozen: FrozenModel
     rlhf: LocalFrozenModel | None
     reward: Reward
@@ -66,7 +72,7 @@ def run_arm(
         responses=responses,
         rewards=rewards,
         second_rewards=second,
-        kl=_kl(name, prompter, models, prompts, made.rewrites, responses),
+        kl=_kl(name, prompter, models, made.rewrites, responses),
         frozen_calls=made.frozen_calls + (prompter.frozen_calls if isinstance(prompter, GibbsPrompter) else 0),
         failures=made.failures,
     )
@@ -112,6 +118,8 @@ def _arm(name: str, models: Models, settings: Settings) -> tuple[Prompter, Froze
         return models.trained, models.frozen
     if name == "rlhf" and models.rlhf is not None:
         return IdentityPrompter(), models.rlhf
+    if name.startswith("pass_") and int(name.removeprefix("pass_")) <= len(models.passes):
+        return models.passes[int(name.removeprefix("pass_")) - 1], models.frozen
     if name.startswith("gibbs_"):
         evaluate = settings.evaluate
         return (
@@ -132,35 +140,37 @@ def _kl(
     name: str,
     prompter: Prompter,
     models: Models,
-    prompts: Sequence[str],
     rewrites: Sequence[Sequence[Generation]],
     responses: Sequence[Sequence[Generation]],
 ) -> float | None:
     """Mean KL a sample to the arm's own reference, by k1 over its samples (E4); for gibbs_N its upper bound; else
-    None."""
+    None. For a chain it is that of the last pass, given what came before."""
     if isinstance(prompter, GibbsPrompter):
         return float(np.mean(prompter.kl_bounds)) if prompter.kl_bounds else float("nan")
-    if isinstance(prompter, LocalPrompter):
-        return float(np.nanmean(log_ratios(models.reference.lm, prompts, rewrites)))
+    if name in ("reference_prompter", "align_pro"):
+        return float(np.nanmean(log_ratios(models.reference_lm, rewrites)))
     if name == "rlhf" and isinstance(models.frozen, LocalFrozenModel):
-        return float(np.nanmean(log_ratios(models.frozen.lm, prompts, responses)))
+        return float(np.nanmean(log_ratios(models.frozen.lm, responses)))
     return None
 
 
-def log_ratios(reference: LanguageModel, prompts: Sequence[str], rows: Sequence[Sequence[Generation]]) -> FloatArray:
-    """log p(action) - log reference(action) [B, G] in nats, summed over the tokens of each sampled action."""
-    queries = [query for query, row in zip(reference.queries(prompts), rows, strict=True) for _ in row]
-    actions = [g for row in rows for g in row]
+def log_ratios(reference: LanguageModel, rows: Sequence[Sequence[Generation]]) -> FloatArray:
+    """log p(action) - log reference(action) [B, G] in nats, summed over the tokens of each sampled action.
+
+    nan for an action without tokens, e.g. of a chain that broke before its last pass.
+    """
+    flat = [g for row in rows for g in row]
+    actions = [g for g in flat if len(g.tokens)]
     scored = score(
         reference.model,
-        queries,
+        [a.query for a in actions],
         [a.tokens for a in actions],
         reference.pad_id,
         reference.sampling.temperature,
         reference.batch_size,
     )
-    ratios = [float(a.logprobs.sum() - r.sum()) for a, r in zip(actions, scored, strict=True)]
-    return np.array(ratios).reshape(len(rows), -1)
+    ratios = iter([float(a.logprobs.sum() - r.sum()) for a, r in zip(actions, scored, strict=True)])
+    return np.array([next(ratios) if len(g.tokens) else np.nan for g in flat]).reshape(len(rows), -1)
 
 
 def _rounded(value: float) -> float | None:

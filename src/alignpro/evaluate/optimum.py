@@ -88,9 +88,7 @@ def draw(
     theirs = reference.rewrite(prompts, half, derive(seed, "reference"))
     ours = trained.rewrite(prompts, half, derive(seed, "trained"))
     rewrites = [[*a, *b] for a, b in zip(theirs, ours, strict=True)]
-    log_ratio = np.concatenate(
-        [-log_ratios(trained.lm, prompts, theirs), log_ratios(reference.lm, prompts, ours)], axis=1
-    )
+    log_ratio = np.concatenate([-log_ratios(trained.lm, theirs), log_ratios(reference.lm, ours)], axis=1)
     made = answer(prompts, rewrites, frozen, reward, responses=settings.responses, seed=seed)
     value, variance, count = (np.full(log_ratio.shape, np.nan) for _ in range(3))
     for b, row in enumerate(rewrites):

@@ -34,6 +34,13 @@ def prompt_means(rewards: FloatArray) -> FloatArray:
         return np.asarray(total / count)
 
 
+def mean_over_responses(rewards: FloatArray) -> FloatArray:
+    """R(x, x') [B, G] from rewards [B, G, K]: the mean of the responses that have one, nan where none has. (8)"""
+    count = np.isfinite(rewards).sum(-1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(np.isfinite(rewards), rewards, 0.0).sum(-1) / count)
+
+
 def mean(rewards: FloatArray) -> float:
     """Mean over prompts of the prompts' means."""
     return _nanmean(prompt_means(rewards))

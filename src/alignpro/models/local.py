@@ -88,7 +88,27 @@ class LanguageModel:
             seed,
             batch_size=self.batch_size,
         )
-        return [[replace(g, text=self._decode(g)) for g in row] for row in drawn]
+        return [
+            [replace(g, text=self._decode(g), query=query) for g in row]
+            for query, row in zip(queries, drawn, strict=True)
+        ]
+
+    def continuations(
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str
+    ) -> list[list[Generation]]:
+        """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`."""
+        queries: list[list[int]] = []
+        kept: list[int] = []
+        result = [[Generation("", failure=too_long)] * count for count in counts]
+        for i, prompt in enumerate(prompts):
+            try:
+                queries += self.queries([prompt])
+            except PromptTooLong:
+                continue
+            kept.append(i)
+        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed), strict=True):
+            result[i] = row
+        return result
 
     def _decode(self, generation: Generation) -> str:
         return str(self.tokenizer.decode(generation.tokens.tolist(), skip_special_tokens=True)).strip()
@@ -127,11 +147,17 @@ class LocalPrompter:
         return self.lm.name
 
     def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
-        """`n` rewrites of each prompt; `text` is x', or the raw text with a `failure` where none can be read."""
-        return [[_read(g) for g in row] for row in self.lm.generate(self.lm.queries(prompts), [n] * len(prompts), seed)]
+        """`n` rewrites of each prompt; `text` is x', or the raw text with a `failure` where none can be read.
+
+        A prompt that does not fit gives rewrites with a failure; it stops nothing.
+        """
+        rows = self.lm.continuations(prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context")
+        return [[_read(g) for g in row] for row in rows]
 
 
 def _read(generation: Generation) -> Generation:
+    if generation.failure:
+        return generation
     text = parse_rewrite(generation.text)
     return replace(generation, text=text) if text else replace(generation, failure="empty rewrite")
 
@@ -151,18 +177,7 @@ class LocalFrozenModel:
 
         A prompt that does not fit gives responses with a failure; it stops nothing.
         """
-        queries: list[list[int]] = []
-        kept: list[int] = []
-        result = [[Generation("", failure="prompt exceeds the frozen model's context")] * c for c in counts]
-        for i, prompt in enumerate(prompts):
-            try:
-                queries += self.lm.queries([prompt])
-            except PromptTooLong:
-                continue
-            kept.append(i)
-        for i, row in zip(kept, self.lm.generate(queries, [counts[i] for i in kept], seed), strict=True):
-            result[i] = row
-        return result
+        return self.lm.continuations(prompts, counts, seed, "prompt exceeds the frozen model's context")
 
 
 def load_prompter(settings: PrompterSettings, device: str = "cpu", dtype: str = "auto") -> LocalPrompter:

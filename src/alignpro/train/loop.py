@@ -17,30 +17,16 @@ import torch
 
 from alignpro import folder as files
 from alignpro.config import TrainSettings
-from alignpro.errors import CheckpointError, Interrupted, RewardFailure
+from alignpro.errors import CheckpointError, Interrupted
 from alignpro.interrupt import StopRequest
 from alignpro.maths.kl import KlCoefficient
 from alignpro.models.local import LanguageModel
 from alignpro.models.logprobs import collate, score
 from alignpro.progress import Advance
 from alignpro.rng import derive
-from alignpro.train import checkpoint, ppo
-from alignpro.types import FloatArray, Generation
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What one step's sampling gave: N actions, the reward [N] of each (nan where it failed), and what it took."""
-
-    queries: list[list[int]]
-    actions: list[Generation]
-    rewards: FloatArray
-    failures: Counter[str]
-    frozen_calls: int
-
-
-Collect = Callable[[Sequence[str], int], Collected]
-"""(prompts, seed) -> Collected; samples the policy as it stands."""
+from alignpro.train import checkpoint
+from alignpro.train.collected import Collect, Collected, check_failures
+from alignpro.train.update import Experience, Learner
 
 Monitor = Callable[[int], None]
 """Called with the step after which a small evaluation is due."""
@@ -60,6 +46,7 @@ class Progressed:
 def train(
     policy: LanguageModel,
     reference: LanguageModel,
+    learner: Learner,
     collect: Collect,
     prompts: Sequence[str],
     settings: TrainSettings,
@@ -72,18 +59,17 @@ def train(
     say: Callable[[str], None],
     monitor: Monitor | None = None,
     monitor_every: int = 0,
+    spent: int = 0,
 ) -> Progressed:
-    """Train `policy` in place for `settings.steps` steps, from the newest checkpoint in `folder` if there is one.
+    """Train `policy` in place by `learner` for `settings.steps` steps, from the newest checkpoint in `folder` if any.
 
-    Every step's prompts and draws follow from (seed, step) alone, so a resumed run repeats an uninterrupted one. Raises
-    RewardFailure past `max_failed`, Interrupted where a stop was asked for, CheckpointError; each after saving what
-    can be.
+    `spent` answers of the frozen model were asked before the first step. Every step's prompts and draws follow from
+    (seed, step) alone, so a resumed run repeats an uninterrupted one. Raises RewardFailure past `max_failed`,
+    Interrupted where a stop was asked for, CheckpointError; each after saving what can be.
     """
-    head = ppo.ValueHead(policy.model.config.get_text_config().hidden_size).to(policy.model.device)
-    optimizer = ppo.make_optimizer(policy.model, head, settings.ppo)
     kl = KlCoefficient(settings.kl.coef, settings.kl.adaptive, settings.kl.target, settings.kl.horizon)
     average = Average(policy.model, settings.average)
-    done = _resume(folder, policy, head, optimizer, average, say) or Progressed(0, kl)
+    done = _resume(folder, policy, learner, average, say) or Progressed(0, kl, spent)
     files.keep_rows(folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
     files.keep_rows(folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
     saved = done.step
@@ -96,7 +82,7 @@ def train(
             checkpoint.save(
                 folder / "checkpoints",
                 done.step,
-                _state(policy, head, optimizer, average, done),
+                _state(policy, learner, average, done),
                 settings.keep_checkpoints,
             )
             saved = done.step
@@ -114,8 +100,7 @@ def train(
         metrics = _learn(
             policy,
             reference,
-            head,
-            optimizer,
+            learner,
             collected,
             settings,
             done.kl,
@@ -176,22 +161,10 @@ def prompts_of_step(prompts: Sequence[str], step: int, per_step: int, seed: int)
     return chosen
 
 
-def check_failures(rewards: FloatArray, failures: Counter[str], max_failed: float, where: str) -> None:
-    """Raise RewardFailure where more than the allowed share of samples has no reward."""
-    failed = int(np.isnan(rewards).sum())
-    if (failed and failed > max_failed * rewards.size) or failed == rewards.size:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in failures.most_common(3))
-        raise RewardFailure(
-            f"{where}: {failed} of {rewards.size} samples have no reward ({reasons}), more than the"
-            f" {max_failed:.0%} that reward.max_failed allows"
-        )
-
-
 def _learn(
     policy: LanguageModel,
     reference: LanguageModel,
-    head: ppo.ValueHead,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     collected: Collected,
     settings: TrainSettings,
     kl: KlCoefficient,
@@ -199,48 +172,47 @@ def _learn(
     seed: int,
 ) -> dict[str, float]:
     rows = np.flatnonzero(np.isfinite(collected.rewards))
-    queries = [collected.queries[i] for i in rows]
     actions = [collected.actions[i] for i in rows]
     rewards = collected.rewards[rows]
-    tokens = [a.tokens for a in actions]
-    temperature = policy.sampling.temperature
-    ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size)
-    kls = np.array([float(a.logprobs.sum() - r.sum()) for a, r in zip(actions, ref, strict=True)])
-    batch = collate(queries, tokens, policy.pad_id, policy.model.device)
-    experience = ppo.Experience(
+    queries, tokens = [a.query for a in actions], [a.tokens for a in actions]
+    temperature, device = policy.sampling.temperature, policy.model.device
+    ref = [a.logprobs for a in actions]
+    if not collected.from_reference:
+        ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size)
+    batch = collate(queries, tokens, policy.pad_id, device)
+    experience = Experience(
         batch,
         _padded([a.logprobs for a in actions], batch.action_mask),
         _padded(ref, batch.action_mask),
-        torch.as_tensor(rewards, dtype=torch.float32, device=policy.model.device),
+        torch.as_tensor(rewards, dtype=torch.float32, device=device),
+        torch.as_tensor(collected.groups[rows], device=device),
+        torch.as_tensor(np.ones(len(rows)) if collected.counts is None else collected.counts[rows], device=device),
     )
-    step_scale = min(1.0, step / max(1, settings.ppo.warmup_steps))
-    if settings.ppo.anneal:
-        step_scale *= 1 - 0.9 * step / settings.steps
-    rates = [settings.ppo.learning_rate, settings.ppo.value_learning_rate or settings.ppo.learning_rate]
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate * step_scale
-    metrics = ppo.update(
-        policy.model,
-        head,
-        optimizer,
-        experience,
-        settings.ppo,
-        kl_coef=kl.value,
-        temperature=temperature,
-        seed=seed,
-    )
-    mean_kl = float(kls.mean())
-    return {
+    scale = _scale(step, settings)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * scale
+    mean_kl = float(np.mean([a.logprobs.sum() - r.sum() for a, r in zip(actions, ref, strict=True)], dtype=np.float64))
+    sampled = {
         "reward": float(rewards.mean()),
         "reward_std": float(rewards.std()),
         "objective": float(rewards.mean()) - kl.value * mean_kl,
         "kl": mean_kl,
         "kl_coef": kl.value,
-        **metrics,
+    }
+    return {
+        **sampled,
+        **learner.update(experience, kl_coef=kl.value, temperature=temperature, seed=seed),
         "action_tokens": float(np.mean([len(t) for t in tokens])),
         "cut_off": float(np.mean([a.finish == "length" for a in actions])),
-        "learning_rate": rates[0] * step_scale,
+        "learning_rate": settings.update.learning_rate * scale,
     }
+
+
+def _scale(step: int, settings: TrainSettings) -> float:
+    """Share of the learning rate at a step (from 1)."""
+    update = settings.update
+    warm = min(1.0, step / max(1, update.warmup_steps))
+    return warm * (1 - 0.9 * step / settings.steps) if update.anneal else warm
 
 
 def _padded(rows: Sequence[Any], mask: torch.Tensor) -> torch.Tensor:
@@ -250,18 +222,11 @@ def _padded(rows: Sequence[Any], mask: torch.Tensor) -> torch.Tensor:
     return padded.to(mask.device)
 
 
-def _state(
-    policy: LanguageModel,
-    head: ppo.ValueHead,
-    optimizer: torch.optim.Optimizer,
-    average: Average,
-    done: Progressed,
-) -> dict[str, Any]:
+def _state(policy: LanguageModel, learner: Learner, average: Average, done: Progressed) -> dict[str, Any]:
     return {
         "average": average.weights,
         "policy": policy.model.state_dict(),
-        "value_head": head.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "learner": learner.state_dict(),
         "random": checkpoint.random_states(),
         "kl": asdict(done.kl),
         "step": done.step,
@@ -274,8 +239,7 @@ def _state(
 def _resume(
     folder: Path,
     policy: LanguageModel,
-    head: ppo.ValueHead,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     average: Average,
     say: Callable[[str], None],
 ) -> Progressed | None:
@@ -287,10 +251,9 @@ def _resume(
     state = found.state
     try:
         policy.model.load_state_dict(state["policy"])
-        head.load_state_dict(state["value_head"])
-        optimizer.load_state_dict(state["optimizer"])
+        learner.load_state_dict(state["learner"])
         average.weights = {name: weight.to(policy.model.device) for name, weight in state["average"].items()}
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"checkpoint of step {found.step} is not of this model ({str(error).splitlines()[0]})"
         ) from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from alignpro.config import TrainSettings
 from alignpro.models.local import LocalFrozenModel
-from alignpro.rollout import IdentityPrompter, rollout
-from alignpro.train.loop import Collect, Collected
+from alignpro.prompters import IdentityPrompter
+from alignpro.rollout import rollout
+from alignpro.train.collected import Collect, Collected
 from alignpro.types import Reward
 
 
@@ -17,10 +20,9 @@ def collector(policy: LocalFrozenModel, reward: Reward, settings: TrainSettings)
 
     def collect(prompts: Sequence[str], seed: int) -> Collected:
         made = rollout(prompts, IdentityPrompter(), policy, reward, responses=count, seed=seed)
-        queries = policy.lm.queries(prompts)
         return Collected(
-            queries=[query for query in queries for _ in range(count)],
             actions=[response for row in made.responses for response in row[0]],
+            groups=np.repeat(np.arange(len(prompts)), count),
             rewards=made.rewards.ravel(),
             failures=made.failures,
             frozen_calls=made.frozen_calls,

@@ -1,4 +1,4 @@
-"""The closed form as a prompter: no training, works with any frozen model."""
+"""Prompters made without training: none at all, the closed form by sampling, several in sequence."""
 
 from __future__ import annotations
 
@@ -8,10 +8,44 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from alignpro.maths import gibbs
+from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
 from alignpro.rollout import rollout
-from alignpro.train.prompter import mean_over_responses
-from alignpro.types import FrozenModel, Generation, Prompter, Reward
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
+
+
+@dataclass(frozen=True)
+class IdentityPrompter:
+    """No prompter: x' is x."""
+
+    name: str = "no prompter"
+
+    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+        return [[Generation(prompt, "given")] * n for prompt in prompts]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several prompters in sequence: each rewrites what the one before wrote; the reward still sees x.
+
+    A rewrite that failed on the way stays failed.
+    """
+
+    passes: tuple[Prompter, ...]
+
+    @property
+    def name(self) -> str:
+        return " then ".join(prompter.name for prompter in self.passes)
+
+    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+        rows = self.passes[0].rewrite(prompts, n, derive(seed, "pass", 0))
+        for number, prompter in enumerate(self.passes[1:], 1):
+            flat = [g for row in rows for g in row]
+            usable = [g.text for g in flat if g.failure is None]
+            again = iter(prompter.rewrite(usable, 1, derive(seed, "pass", number)))
+            flat = [next(again)[0] if g.failure is None else Generation("", failure=g.failure) for g in flat]
+            rows = [flat[start : start + n] for start in range(0, len(flat), n)]
+        return rows
 
 
 @dataclass
@@ -19,9 +53,9 @@ class GibbsPrompter:
     """Draw `candidates` rewrites from the reference, score each, keep one with probability proportional to exp(R /
     lam).
 
-    Sampling-importance-resampling of (10): converges to rho* as `candidates` grows (B7). Every rewrite asked for gets
-    candidates of its own. `frozen_calls` counts what scoring cost; `kl_bounds` collects, a draw each, log N + sum w
-    log w over different candidates, whose mean bounds the KL to the reference from above.
+    Sampling-importance-resampling of (10): converges to rho* as `candidates` grows (B7); lam 0 keeps the best. Every
+    rewrite asked for gets candidates of its own. `frozen_calls` counts what scoring cost; `kl_bounds` collects, a draw
+    each, log N + sum w log w over different candidates, whose mean bounds the KL to the reference from above.
     """
 
     reference: Prompter
@@ -58,7 +92,7 @@ class GibbsPrompter:
                 chosen[-1].append(self._choose(options, scores[b, draw], luck[b, draw]))
         return chosen
 
-    def _choose(self, options: Sequence[Generation], scores: np.ndarray, luck: float) -> Generation:
+    def _choose(self, options: Sequence[Generation], scores: FloatArray, luck: float) -> Generation:
         if np.isnan(scores).all():
             return replace(options[0], failure=options[0].failure or "no candidate has a reward")
         if self.lam > 0:

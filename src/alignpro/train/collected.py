@@ -1,0 +1,45 @@
+"""What one step's sampling gives to the update, whatever it was sampled from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alignpro.errors import RewardFailure
+from alignpro.types import FloatArray, Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """N actions, the prompt each belongs to [N], its reward [N] (nan where it failed), and what sampling took.
+
+    `counts` [N] says how often each was drawn, once where it is None. `from_reference` holds where the reference drew
+    them, so that their log-probabilities are the reference's.
+    """
+
+    actions: list[Generation]
+    groups: npt.NDArray[np.int64]
+    rewards: FloatArray
+    failures: Counter[str]
+    frozen_calls: int
+    counts: npt.NDArray[np.int64] | None = None
+    from_reference: bool = False
+
+
+Collect = Callable[[Sequence[str], int], Collected]
+"""(prompts, seed) -> Collected; samples the policy as it stands."""
+
+
+def check_failures(rewards: FloatArray, failures: Counter[str], max_failed: float, where: str) -> None:
+    """Raise RewardFailure where more than the allowed share of samples has no reward."""
+    failed = int(np.isnan(rewards).sum())
+    if (failed and failed > max_failed * rewards.size) or failed == rewards.size:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in failures.most_common(3))
+        raise RewardFailure(
+            f"{where}: {failed} of {rewards.size} samples have no reward ({reasons}), more than the"
+            f" {max_failed:.0%} that reward.max_failed allows"
+        )

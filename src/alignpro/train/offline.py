@@ -1,0 +1,210 @@
+"""Learning from the closed form, offline: every rollout is sampled once, then the prompter is fitted to rho* of (10).
+
+The frozen model is asked for nothing after `gather`. The three methods are one loss each: `weighted_likelihood`,
+`dpo`, `exo`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignpro import folder as files
+from alignpro.config import OfflineSettings, TrainSettings
+from alignpro.interrupt import StopRequest
+from alignpro.maths.stats import mean_over_responses
+from alignpro.models.logprobs import forward
+from alignpro.progress import Advance
+from alignpro.rng import derive
+from alignpro.rollout import score_rewrites
+from alignpro.train import dpo, exo, weighted_likelihood
+from alignpro.train.collected import Collect, Collected, check_failures
+from alignpro.train.update import Experience, adam, step
+from alignpro.types import FrozenModel, Generation, Prompter, Reward
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+"""(logprobs, ref_logprobs, rewards, counts [B, G], lam) -> loss [B]."""
+
+LOSSES: dict[str, Loss] = {
+    "weighted_likelihood": weighted_likelihood.loss,
+    "dpo": dpo.loss,
+    "exo": exo.loss,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What one prompt's sampling gave: the different rewrites among G of the reference, how often each was drawn, and
+    R(x, x') of each, nan where it failed."""
+
+    rewrites: tuple[Generation, ...]
+    counts: tuple[int, ...]
+    rewards: tuple[float, ...]
+    frozen_calls: int
+
+
+def gather(
+    prompts: Sequence[str],
+    reference: Prompter,
+    frozen: FrozenModel,
+    reward: Reward,
+    settings: TrainSettings,
+    *,
+    path: Path,
+    seed: int,
+    max_failed: float,
+    stop: StopRequest,
+    advance: Advance,
+) -> dict[str, Gathered]:
+    """Sample G rewrites of every prompt, and K responses to each different one, a step's worth of prompts at a time.
+
+    Each prompt's row is written to `path` as it comes, and those found there are not paid for again. Raises
+    RewardFailure, Interrupted.
+    """
+    found = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}
+    left = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
+    total = len(found) + len(left)
+    for start in range(0, len(left), settings.prompts_per_step):
+        advance(total - len(left) + start, f"{calls(found):,} answers asked")
+        stop.check()
+        chunk = left[start : start + settings.prompts_per_step]
+        drawn = derive(seed, "gather", chunk[0])
+        rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
+        made = score_rewrites(chunk, rewrites, frozen, reward, responses=settings.responses, seed=drawn)
+        values = mean_over_responses(made.rewards)
+        check_failures(values, made.failures, max_failed, "sampling the reference")
+        for prompt, row, mine, asked in zip(chunk, rewrites, values.tolist(), made.frozen_calls.tolist(), strict=True):
+            found[prompt] = _merged(row, mine, asked)
+        files.append_jsonl(path, [_to_row(prompt, found[prompt]) for prompt in chunk])
+    advance(total, "")
+    return {prompt: found[prompt] for prompt in prompts}
+
+
+def calls(gathered: Mapping[str, Gathered]) -> int:
+    """Answers of the frozen model that the sampling took."""
+    return sum(row.frozen_calls for row in gathered.values())
+
+
+def replay(gathered: dict[str, Gathered]) -> Collect:
+    """The stored rollouts of a step's prompts, in place of new ones."""
+
+    def collect(prompts: Sequence[str], seed: int) -> Collected:
+        rows = [gathered[prompt] for prompt in prompts]
+        return Collected(
+            actions=[rewrite for row in rows for rewrite in row.rewrites],
+            groups=np.repeat(np.arange(len(rows)), [len(row.rewrites) for row in rows]),
+            rewards=np.array([value for row in rows for value in row.rewards]),
+            failures=Counter(),
+            frozen_calls=0,
+            counts=np.array([count for row in rows for count in row.counts]),
+            from_reference=True,
+        )
+
+    return collect
+
+
+class OfflineLearner:
+    """The policy's optimiser and the loss that fits it to rho*."""
+
+    def __init__(self, policy: Any, settings: OfflineSettings, loss: Loss) -> None:
+        self.policy, self.settings, self.loss = policy, settings, loss
+        self.optimizer = adam(policy, settings.learning_rate)
+
+    def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
+        """One step on all rewrites of the step's prompts; `reward` and `kl` are the policy's, by importance weights."""
+        group, place = _places(experience.groups)
+        prompts, width = int(group.max()) + 1, int(place.max()) + 1
+        blank = experience.rewards.new_zeros(prompts, width)
+        counts, rewards, reference = (
+            blank.index_put((group, place), values.to(blank))
+            for values in (experience.counts, experience.rewards, experience.ref_logprobs.sum(1))
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        total, reward, kl = 0.0, 0.0, 0.0
+        for part in torch.arange(prompts, device=group.device).split(
+            -(-prompts // self.settings.gradient_accumulation)
+        ):
+            rows = torch.isin(group, part).nonzero().squeeze(1)
+            logprobs, _ = forward(self.policy, experience.actions.rows(rows), temperature)
+            mine = blank[part].index_put((group[rows] - part[0], place[rows]), logprobs.sum(1))
+            loss = self.loss(mine, reference[part], rewards[part], counts[part], kl_coef).sum() / prompts
+            loss.backward()
+            total += float(loss.detach())
+            r, k = _policy_figures(mine.detach() - reference[part], rewards[part], counts[part])
+            reward, kl = reward + r / prompts, kl + k / prompts
+        norm = step(self.optimizer, self.settings.max_grad_norm)
+        return {"loss": total, **norm, "reward": reward, "kl": kl, "objective": reward - kl_coef * kl, "updates": 1.0}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _policy_figures(h: Tensor, rewards: Tensor, counts: Tensor) -> tuple[float, float]:
+    """Sums over prompts of E R and KL under the policy, from the reference's rewrites weighted by exp h. (E2)"""
+    scores = h + counts.log()
+    weights = scores.softmax(-1)
+    log_mean = scores.logsumexp(-1) - counts.sum(-1).log()
+    return float((weights * rewards).sum()), float(((weights * h).sum(-1) - log_mean).sum())
+
+
+def _places(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's group, numbered without holes, and its place in the group; rows of a group stand together. [N]"""
+    _, group, sizes = torch.unique_consecutive(groups, return_inverse=True, return_counts=True)
+    return group, torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+
+
+def _merged(rewrites: Sequence[Generation], rewards: Sequence[float], frozen_calls: int) -> Gathered:
+    """Equal rewrites as one; the same text spelled by other tokens is another action."""
+    first: dict[tuple[int, ...], int] = {}
+    where = [first.setdefault(tuple(g.tokens.tolist()), i) for i, g in enumerate(rewrites)]
+    kept = list(first.values())
+    counts = Counter(where)
+    return Gathered(
+        tuple(rewrites[i] for i in kept), tuple(counts[i] for i in kept), tuple(rewards[i] for i in kept), frozen_calls
+    )
+
+
+def _to_row(prompt: str, gathered: Gathered) -> dict[str, Any]:
+    return {
+        "prompt": prompt,
+        "counts": list(gathered.counts),
+        "rewards": list(gathered.rewards),
+        "frozen_calls": gathered.frozen_calls,
+        "rewrites": [
+            {
+                "text": g.text,
+                "finish": g.finish,
+                "failure": g.failure,
+                "query": list(g.query),
+                "tokens": g.tokens.tolist(),
+                "logprobs": g.logprobs.tolist(),
+            }
+            for g in gathered.rewrites
+        ],
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Gathered:
+    rewrites = tuple(
+        Generation(
+            text=g["text"],
+            finish=g["finish"],
+            tokens=np.array(g["tokens"], dtype=np.int64),
+            logprobs=np.array(g["logprobs"], dtype=np.float32),
+            query=g["query"],
+            failure=g["failure"],
+        )
+        for g in row["rewrites"]
+    )
+    rewards = tuple(np.nan if value is None else value for value in row["rewards"])
+    return Gathered(rewrites, tuple(row["counts"]), rewards, row["frozen_calls"])

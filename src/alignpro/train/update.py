@@ -1,0 +1,118 @@
+"""What every method shares: the experience of a step, and clipped-surrogate epochs over it in minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from alignpro.config import OnlineSettings
+from alignpro.maths import losses
+from alignpro.maths.kl import k3
+from alignpro.models.logprobs import Actions
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """N rows of actions taken: logprobs and ref_logprobs [N, T] (0 on padding), rewards, groups, counts [N].
+
+    Rows of one group answer the same prompt; `counts` says how often each was drawn.
+    """
+
+    actions: Actions
+    logprobs: Tensor
+    ref_logprobs: Tensor
+    rewards: Tensor
+    groups: Tensor
+    counts: Tensor
+
+
+class Learner(Protocol):
+    """A method: what it holds beside the policy, and what it does with a step's experience."""
+
+    optimizer: torch.optim.Optimizer
+
+    def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
+        """Improve the policy; the metrics of `docs/metrics.md`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of it that a checkpoint needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo what happened since `state_dict`."""
+        ...
+
+
+PieceLoss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""Row indices -> loss summed over tokens, and figures summed likewise."""
+
+
+def adam(policy: nn.Module, learning_rate: float, *more: dict[str, Any]) -> torch.optim.Optimizer:
+    """Adam over the policy's trained weights, and over `more` parameter groups."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam([{"params": trained, "lr": learning_rate}, *more])
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
+
+
+def surrogate(
+    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clipped policy loss summed over tokens [N, T], and how far the policy has moved."""
+    loss = losses.ppo_policy(logprobs, old, advantages, mask, clip)
+    with torch.no_grad():
+        clipped = ((logprobs - old).exp() - 1).abs() > clip
+        figures = {
+            "policy_loss": loss.detach(),
+            "approx_kl": losses.masked_sum(k3(old, logprobs), mask),
+            "clip_share": losses.masked_sum(clipped.float(), mask),
+        }
+    return loss, figures
+
+
+def sweep(
+    optimizer: torch.optim.Optimizer, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, seed: int
+) -> dict[str, float]:
+    """`epochs` passes over N rows (mask [N, T]) in shuffled minibatches; losses are a token of their minibatch.
+
+    Stops early when a minibatch's mean approximate KL to the sampling policy passes 1.5 times `target_kl`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    log: dict[str, list[float]] = {}
+    stopped = False
+    for _ in range(settings.epochs):
+        for rows in torch.randperm(len(mask), generator=generator).split(settings.minibatch_size):
+            optimizer.zero_grad(set_to_none=True)
+            tokens = mask[rows].sum()
+            figures: dict[str, float] = {}
+            for piece in rows.split(-(-len(rows) // settings.gradient_accumulation)):
+                loss, parts = piece_loss(piece)
+                (loss / tokens).backward()
+                for name, value in parts.items():
+                    figures[name] = figures.get(name, 0.0) + float(value / tokens)
+            if settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl:
+                stopped = True  # before the step that would carry the policy further
+                break
+            figures |= step(optimizer, settings.max_grad_norm)
+            for name, number in figures.items():
+                log.setdefault(name, []).append(number)
+        if stopped:
+            break
+    metrics = {name: sum(values) / len(values) for name, values in log.items()}
+    return metrics | {"updates": float(len(log.get("policy_loss", ())))}
+
+
+def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[str, float]:
+    """One step of the optimiser, its gradient clipped; the norm before clipping."""
+    figures = {}
+    if max_grad_norm is not None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        figures["grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
+    optimizer.step()
+    return figures
