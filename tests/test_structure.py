@@ -16,6 +16,7 @@ ROOMS = (
     ("models",),
     ("rewards",),
     ("rollout",),
+    ("theory",),
     ("train",),
     ("evaluate",),
     ("lab",),
