@@ -16,7 +16,7 @@ ROOMS = (
     ("models",),
     ("rewards",),
     ("rollout",),
-    ("prompters",),
+    ("prompters", "theory"),
     ("train",),
     ("evaluate",),
     ("lab",),

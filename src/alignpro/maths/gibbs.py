@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from alignpro.maths.discrete import logsumexp
 from alignpro.types import FloatArray
 
 
@@ -15,7 +16,7 @@ def log_weights(rewards: FloatArray, lam: float, log_base: FloatArray | None = N
     """
     scores = _tilted(rewards, lam, log_base)
     with np.errstate(invalid="ignore"):
-        return np.asarray(scores - _logsumexp(scores)[..., None])
+        return np.asarray(scores - logsumexp(scores)[..., None])
 
 
 def log_partition(rewards: FloatArray, lam: float, log_base: FloatArray | None = None) -> FloatArray:
@@ -24,13 +25,13 @@ def log_partition(rewards: FloatArray, lam: float, log_base: FloatArray | None =
     scores = _tilted(rewards, lam, log_base)
     count = np.isfinite(rewards).sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(_logsumexp(scores) - np.log(count))
+        return np.asarray(logsumexp(scores) - np.log(count))
 
 
 def effective_sample_size(log_weight: FloatArray) -> FloatArray:
     """1 / sum of squared weights [...], between 1 and N, for normalised log-weights [..., N]."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.exp(-_logsumexp(2 * log_weight)))
+        return np.asarray(np.exp(-logsumexp(2 * log_weight)))
 
 
 def noise_correction(variance: FloatArray, responses: FloatArray | int, lam: float) -> FloatArray:
@@ -48,10 +49,3 @@ def _tilted(rewards: FloatArray, lam: float, log_base: FloatArray | None) -> Flo
     if log_base is not None:
         scores = scores + log_base
     return np.where(np.isnan(scores), -np.inf, scores)
-
-
-def _logsumexp(scores: FloatArray) -> FloatArray:
-    top = scores.max(-1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(np.exp(scores - top).sum(-1)) + top[..., 0])
