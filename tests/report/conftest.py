@@ -78,32 +78,127 @@ def evaluation(arms: dict[str, tuple[float, float | None]] = ARMS, prompts: int 
             for judge in (SECOND,)
             for (a, b), gain in gains.items()
         ],
-        "optimum": {
-            "kl_coef": 0.1,
-            "prompts": 60,
-            "rewrites": 64,
-            "responses": 2,
-            "objective_reference": 0.76,
-            "objective_trained": 0.92,
-            "objective_optimum": 0.985,
-            "share_of_gain": 0.71,
-            "share_ci95": [0.58, 0.84],
-            "frontier": [
-                {
-                    "kl_coef": coef,
-                    "kl": 0.2 / coef**0.9,
-                    "reward": 0.76 + 0.36 * math.sqrt(min(0.2 / coef**0.9, 4.5)),
-                    "ci95": [
-                        0.66 + 0.36 * math.sqrt(min(0.2 / coef**0.9, 4.5)),
-                        0.88 + 0.36 * math.sqrt(min(0.2 / coef**0.9, 4.5)),
-                    ],
-                    "ess": 60 * coef**0.8,
-                }
-                for coef in (3.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.07, 0.04)
-            ],
-        },
         "cost": {"frozen_calls": 4 * prompts * 24, "seconds": 61.5},
     }
+
+
+def figure(value: float, half: float, key: str = "value") -> dict[str, Any]:
+    """A figure of headroom.json with its interval."""
+    return {key: value, "ci95": [value - half, value + half]}
+
+
+def headroom() -> dict[str, Any]:
+    """What headroom.json holds where R(x, x') is normal under the reference, with mean 0.76 and deviation 0.35.
+
+    The best prompter at lam then gains s^2 / lam at a KL of s^2 / (2 lam^2); all figures are those of such a world.
+    """
+    mean, spread, lam = 0.76, 0.35, 0.25
+
+    def point(coef: float) -> dict[str, Any]:
+        reward, kl = mean + spread**2 / coef, spread**2 / (2 * coef**2)
+        return {
+            "kl_coef": coef,
+            "kl": kl,
+            "kl_ci95": [0.9 * kl, 1.1 * kl],
+            **figure(reward, 0.05 + 0.02 * kl, "reward"),
+            "ess": 128 * math.exp(-2 * kl / 3.2),
+            "reward_uncorrected": reward + 0.013,
+        }
+
+    best, reached, kl = point(lam), mean + 0.40, 0.9
+    objective, distance = mean + spread**2 / (2 * lam), spread**2 / (2 * lam) - (0.40 - lam * kl)
+    most = mean + spread * math.sqrt(2 * kl)
+    arms = {"no_prompter": 0.8137, "reference_prompter": mean, "optimum": best["reward"], "trained_prompter": reached}
+    kinds = {"none": 0.0, "temperature=1.5": 0.3, "temperature=2.5": 0.8}
+    return {
+        "schema": 1,
+        "reward": REWARD,
+        "kl_coef": lam,
+        "beta": 0.2,
+        "prompts": 64,
+        "rewrites": 128,
+        "responses": 8,
+        "min_ess": 10.0,
+        "no_prompter": figure(0.8137, 0.06, "reward"),
+        "reference_prompter": figure(mean, 0.05, "reward"),
+        "optimum": {
+            **best,
+            "objective": objective,
+            "objective_ci95": [objective - 0.06, objective + 0.06],
+            "log_z": objective / lam,
+        },
+        "trained_prompter": {
+            **figure(reached, 0.06, "reward"),
+            "kl": kl,
+            "kl_ci95": [kl - 0.13, kl + 0.13],
+            "kl_k3": 0.87,
+            "objective": reached - lam * kl,
+            "objective_ci95": [reached - lam * kl - 0.07, reached - lam * kl + 0.07],
+            "distance": figure(distance, 0.03),
+            "share_of_gain": figure(0.71, 0.13),
+            "frontier_at_kl": figure(most, 0.07, "reward"),
+            "share_at_kl": figure(0.40 / (most - mean), 0.11),
+            "d2": figure(0.8137 - reached, 0.07),
+            "gap": figure(0.66 + 0.8137 - reached, 0.09),
+        },
+        "rlhf_optimum": {"beta": 0.2, **figure(0.8137 + 0.66, 0.09, "reward"), "ess": 41.7, "kl": 1.63, "log_z": 5.74},
+        "frontier": [point(coef) for coef in (2.0, 1.0, 0.5, 0.35, lam, 0.18, 0.125)],
+        "gibbs": [
+            {"n": n, **figure(mean + gain, 0.055, "reward"), "kl": nats, "frozen_calls_per_prompt": n}
+            for n, gain, nats in ((2, 0.14, 0.15), (4, 0.24, 0.36), (8, 0.33, 0.6), (16, 0.4, 0.77))
+        ],
+        "d1": figure(0.66, 0.08),
+        "d2": figure(0.8137 - best["reward"], 0.065),
+        "gap": figure(0.66 + 0.8137 - best["reward"], 0.085),
+        "bounds": {
+            "theorem": figure(1.088, 0.14),
+            "sharper": figure(0.843, 0.13),
+            "span": 3.1,
+            "tv_measured": True,
+            "terms": {
+                "fine_tuning": figure(0.961, 0.11),
+                "paraphrasing": figure(0.372, 0.052),
+                "optimising_kl": figure(0.245, 0.03),
+                "optimising_jeffreys": figure(0.49, 0.041),
+            },
+        },
+        "noise": [
+            {
+                "noise": kind,
+                **{arm: figure(reward - lost * (reward - 0.3), 0.06, "reward") for arm, reward in arms.items()},
+            }
+            for kind, lost in kinds.items()
+        ],
+        "withheld": [
+            {
+                "figure": "frontier at kl_coef 0.0625",
+                "why": "effective sample size 4.1, under 10",
+                "needs": {"rewrites": 420, "frozen_calls": 118000},
+            }
+        ],
+        "needs": [
+            {
+                "figure": "reward at the optimum",
+                "half_width": 0.07,
+                "target": 0.035,
+                "prompts": 256,
+                "frozen_calls": 90000,
+            },
+            {"figure": "share of the gain", "half_width": 0.13, "target": 0.065, "prompts": 260, "frozen_calls": 92000},
+        ],
+        "frozen_calls": 45000,
+        "advice": {
+            "verdict": "train",
+            "text": "The best prompter would gain 0.44 [0.37, 0.50] over no prompter, and sampling 16 rewrites 0.35, at"
+            " 16 calls for each answer.",
+        },
+    }
+
+
+def write_headroom(folder: Path, tree: object = None) -> Path:
+    """headroom.json in `folder`, with the figures of `headroom` unless given others."""
+    (folder / "headroom.json").write_text(json.dumps(headroom() if tree is None else tree), encoding="utf-8")
+    return folder
 
 
 def samples(
@@ -187,6 +282,7 @@ def write_run(
     }
     (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
     (folder / "evaluation.json").write_text(json.dumps(evaluation(arms, prompts)), encoding="utf-8")
+    write_headroom(folder)
     write_lines(folder / "samples.jsonl", samples(arms, prompts, words))
     write_lines(folder / "metrics.jsonl", metrics())
     oracle = [{"step": line["step"], "reward": line["reward"]} for line in metrics(30)]

@@ -28,7 +28,7 @@ def test_run_stopped_in_training_says_so_and_shows_its_curves(run_dir: Path) -> 
     assert "environment.json is missing" in page.summary
     assert "beat no prompter" not in page.text
     sections = [values.get("id") for tag, values in page.elements if tag == "section"]
-    assert sections == [None, "training", "making"]
+    assert sections == [None, "headroom", "training", "making"]
     with pytest.raises(UsageError, match=r"evaluation\.json"):
         write_readme_figure(run_dir, run_dir / "figure.svg")
 
@@ -37,7 +37,7 @@ def test_answers_without_their_comparison_are_still_shown(run_dir: Path) -> None
     (run_dir / "evaluation.json").unlink()
     page = page_of(run_dir)
     sections = [values.get("id") for tag, values in page.elements if tag == "section"]
-    assert sections == [None, "spread", "training", "examples", "making"]
+    assert sections == [None, "headroom", "spread", "training", "examples", "making"]
 
 
 def test_comparison_alone_is_enough(run_dir: Path) -> None:
@@ -103,7 +103,6 @@ def test_undefined_figures_are_dashes(change: Change) -> None:
             found.update(mean_difference=None, ci95=None)
         for wr in tree["win_rates"]:
             wr.update(win=0, tie=0, loss=0, win_rate=None, ci95=[None, None], order_consistency=None)
-        tree["optimum"].update(share_of_gain=None, share_ci95=None, frontier=[{"kl_coef": 1, "kl": None}])
 
     page = page_of(change(undefine))
     assert page.title == "Whether the trained prompter beat no prompter cannot be said: the comparison has no interval"
@@ -162,7 +161,7 @@ def test_files_of_the_wrong_shape_do_not_break_the_page(run_dir: Path) -> None:
     (run_dir / "environment.json").write_text("[1, 2]", encoding="utf-8")
     write_lines(run_dir / "rlhf" / "metrics.jsonl", [{"step": 1, "reward": "high"}, {"reward": 2}], "3\n")
     tree = json.loads((run_dir / "evaluation.json").read_text(encoding="utf-8"))
-    tree.update(win_rates=None, optimum=[], cost=3, differences=[*tree["differences"], 7])
+    tree.update(win_rates=None, cost=3, differences=[*tree["differences"], 7])
     tree["arms"]["broken"] = "an arm"
     (run_dir / "evaluation.json").write_text(json.dumps(tree), encoding="utf-8")
     page = page_of(run_dir)

@@ -129,7 +129,7 @@ def test_every_arm_is_named_in_table_and_examples(change: Change) -> None:
         assert label in page.text
     assert "an arm that this report does not know: somebody's own arm" in page.text
     assert [arm["name"] for arm in page.examples["head"]["arms"]] == list(ARMS)
-    for section in ("arms", "differences", "spread", "wins", "kl", "training", "examples", "making"):
+    for section in ("arms", "differences", "headroom", "spread", "wins", "training", "examples", "making"):
         assert ("section", {"id": section}) in page.elements
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from alignpro.report import curves, figures
 from alignpro.report.estimate import MINUS, Estimate, count, number, percent, spoken
 from alignpro.report.figures import Row
-from alignpro.report.markup import bullets, card, chip, grid, section, table
+from alignpro.report.markup import bullets, card, chip, grid, legend, section, table, tiles
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
 from alignpro.report.verdict import BASELINE, Verdict, oriented
@@ -22,13 +22,8 @@ INTERVAL = "Whiskers are 95% intervals, by resampling prompts."
 def summary(run: Run, looks: Looks, verdict: Verdict) -> str:
     """The answer in one screen: verdict, key figures, mean rewards and wins."""
     lead, *more = verdict.lines
-    tiles = "".join(
-        f'<div class="tile"><dt>{escape(tile.label)}</dt><dd><b>{escape(tile.value)}</b>'
-        f" <span>{escape(tile.bounds)}</span><small>{escape(tile.note)}</small></dd></div>"
-        for tile in verdict.figures
-    )
     html = f'<h1>{escape(verdict.title)}</h1><p class="lead">{escape(lead)}</p>'
-    html += f'<dl class="tiles">{tiles}</dl>' if tiles else ""
+    html += tiles(verdict.figures)
     html += bullets(more)
     if run.notes:
         html += f'<aside class="notes"><h2>Missing or incomplete</h2>{bullets(run.notes)}</aside>'
@@ -193,39 +188,18 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
 
 
 def reward_kl(evaluation: Evaluation, looks: Looks) -> str:
-    """The plane of reward against KL, and what the estimated optimum says."""
+    """The plane of reward against KL, for arms that no estimate of the headroom places in it."""
     placed = curves.placed_on_kl(evaluation)
     if not placed:
         return ""
     entries = [chip(looks[arm.name]) for arm in placed]
     levels = curves.level_lines(evaluation)
     entries += [f"{chip(looks[arm.name])} (dashed: no prompter, hence no place on this axis)" for arm in levels]
-    told = []
-    optimum = evaluation.optimum
-    if optimum and optimum.frontier:
-        entries.append(
-            '<span class="arm"><i class="mark" style="--arm:var(--muted)">━</i>Best possible prompter</span>'
-        )
-        told.append(
-            "The curve is the most reward that any prompter can reach at that KL, with its 95% band. It is estimated"
-            f" from {count(optimum.rewrites)} sampled rewrites of each of {count(optimum.prompts)} prompts,"
-            f" {count(optimum.responses)} responses each, so it has noise of its own; where it is dotted, fewer than"
-            f" {curves.SMALLEST_ESS:.0f} effective samples a prompt stand behind it, and it should not be relied on."
-        )
-    if optimum and optimum.share_of_gain.defined:
-        told.append(
-            f"At kl_coef {optimum.kl_coef:g} the objective, reward less KL at that price, is"
-            f" {number(optimum.objective_reference)} for the reference, {number(optimum.objective_trained)} for the"
-            f" trained prompter and {number(optimum.objective_optimum)} for the best possible one: training made"
-            f" {percent(optimum.share_of_gain)} of the possible gain."
-        )
-    legend = f'<ul class="legend">{"".join(f"<li>{entry}</li>" for entry in entries)}</ul>'
-    side = f"<div>{legend}{''.join(f'<p>{escape(line)}</p>' for line in told)}</div>"
     text = (
         "KL: how far a prompter's rewrites left those of the reference. More reward for less KL is better: up and left."
     )
-    svg = curves.plane(evaluation, looks, "plane")
-    return section("kl", "Reward against KL", text, f'<div class="card beside">{svg}{side}</div>')
+    body = f'<div class="card beside">{curves.plane(evaluation, looks, "plane")}{legend(entries)}</div>'
+    return section("kl", "Reward against KL", text, body)
 
 
 def _standing(judge: str, evaluation: Evaluation) -> str:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from alignpro.report.drawing import INK, canvas, dot, drawing, inline
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Arm, Curves, Evaluation, FrontierPoint, Sample
+from alignpro.report.run_folder import Arm, Curves, Evaluation, Sample
 from alignpro.types import FloatArray
-
-SMALLEST_ESS = 10.0
-"""Effective sample size below which the frontier is dotted."""
 
 Points = Mapping[str, tuple[FloatArray, FloatArray]]
 """Arm -> (steps, values)."""
@@ -78,11 +73,9 @@ def level_lines(evaluation: Evaluation) -> list[Arm]:
 
 
 def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:
-    """Mean reward against KL to the reference prompter, with the estimated optimal frontier where there is one."""
+    """Mean reward of each arm against its KL to the reference prompter."""
     with drawing(name):
         figure, axes = canvas(330)
-        if evaluation.optimum:
-            _frontier(axes, evaluation.optimum.frontier)
         for arm in level_lines(evaluation):
             colour = INK[looks[arm.name].token]
             axes.axhline(arm.reward.value, color=colour, linewidth=1.6, linestyle=(0, (6, 3)))
@@ -96,13 +89,3 @@ def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:
         axes.set_xlabel("KL to the reference prompter, nats")
         axes.set_ylabel("mean reward")
         return inline(figure, "Mean reward of each arm against how far its prompter left the reference")
-
-
-def _frontier(axes: Axes, frontier: Sequence[FrontierPoint]) -> None:
-    kl = [point.kl for point in frontier]
-    lo, hi = ([getattr(point.reward, end) for point in frontier] for end in ("lo", "hi"))
-    axes.fill_between(kl, lo, hi, color=INK["muted"], alpha=0.16, linewidth=0)
-    for left, right in pairwise(frontier):
-        reliable = all(math.isnan(point.ess) or point.ess >= SMALLEST_ESS for point in (left, right))
-        rewards = [left.reward.value, right.reward.value]
-        axes.plot([left.kl, right.kl], rewards, color=INK["muted"], linestyle="-" if reliable else ":")

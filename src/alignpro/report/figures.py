@@ -20,6 +20,11 @@ ROW = 46
 """Height of a row whose label stands above what it labels, so that long names fit a phone."""
 FEET = 36
 """Height of the scale below the rows."""
+GROUPED = 17
+"""Height of one line of a group."""
+GROUP_HEAD = 30
+"""Height of a group's caption."""
+GROUP_FOOT = 6
 SIDE = 14
 """Room left and right for the half of a scale's number that stands out."""
 CURVE_POINTS = 160
@@ -48,6 +53,21 @@ def intervals(rows: Sequence[Row], name: str, label: str, axis: str, reference: 
             whisker(axes, row.estimate, place, row.token, row.marker)
         if not math.isnan(reference):
             axes.axvline(reference, color=INK["muted"], linewidth=1, linestyle=DASHES, zorder=1)
+        axes.margins(x=0.06)
+        return inline(figure, label)
+
+
+def groups(found: Sequence[tuple[str, Sequence[Row]]], name: str, label: str, axis: str) -> str:
+    """Dots with 95% whiskers, those of one group close beneath its caption."""
+    with drawing(name):
+        most = max(len(rows) for _, rows in found)
+        height = GROUP_HEAD + GROUPED * most + GROUP_FOOT
+        figure, axes = _rows_canvas(len(found), axis, row=height)
+        for place, (caption, rows) in enumerate(found):
+            top = place - 0.5 + GROUP_HEAD / height
+            _caption(axes, place, caption, "", lift=place - top)
+            for line, row in enumerate(rows):
+                whisker(axes, row.estimate, top + (line + 0.5) * GROUPED / height, row.token, row.marker)
         axes.margins(x=0.06)
         return inline(figure, label)
 

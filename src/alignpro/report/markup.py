@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from alignpro.report.palette import Look
+from alignpro.report.verdict import KeyFigure
 
 
 def chip(look: Look) -> str:
@@ -29,6 +30,21 @@ def card(title: str, text: str, svg: str) -> str:
 def grid(cards: Sequence[str], kind: str = "halves") -> str:
     """Cards side by side, two or three abreast where there is room."""
     return f'<div class="grid {kind}">{"".join(cards)}</div>' if cards else ""
+
+
+def tiles(figures: Iterable[KeyFigure]) -> str:
+    """Numbers that stand out, side by side."""
+    found = "".join(
+        f'<div class="tile"><dt>{escape(tile.label)}</dt><dd><b>{escape(tile.value)}</b>'
+        f" <span>{escape(tile.bounds)}</span><small>{escape(tile.note)}</small></dd></div>"
+        for tile in figures
+    )
+    return f'<dl class="tiles">{found}</dl>' if found else ""
+
+
+def legend(entries: Iterable[str]) -> str:
+    """What the marks of a figure stand for; entries are HTML."""
+    return f'<ul class="legend">{"".join(f"<li>{entry}</li>" for entry in entries)}</ul>'
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from alignpro.report import comparison_sections, run_sections
+from alignpro.report import comparison_sections, headroom_sections, run_sections
 from alignpro.report.examples import examples
 from alignpro.report.palette import css_variables, looks
 from alignpro.report.run_folder import Run, read_run
@@ -17,6 +17,7 @@ from alignpro.report.verdict import verdict
 _NAVIGATION = {
     "arms": "Arms",
     "differences": "Differences",
+    "headroom": "Headroom",
     "spread": "Spread",
     "wins": "Win rates",
     "kl": "Reward and KL",
@@ -49,17 +50,14 @@ def _page(run: Run) -> str:
     reward = evaluation.reward if evaluation else "reward"
     second = evaluation.second_reward if evaluation else None
     shown = examples(run.samples, {arm: look[arm] for arm in look if arm in answered}, reward, second)
-    parts = (
-        [comparison_sections.arms(evaluation, look), comparison_sections.differences(evaluation, look)]
-        if evaluation
-        else []
-    )
-    parts.append(comparison_sections.spread(run, look))
-    parts += (
-        [comparison_sections.win_rates(evaluation, look), comparison_sections.reward_kl(evaluation, look)]
-        if evaluation
-        else []
-    )
+    parts = []
+    if evaluation:
+        parts += [comparison_sections.arms(evaluation, look), comparison_sections.differences(evaluation, look)]
+    parts += [headroom_sections.headroom(run), comparison_sections.spread(run, look)]
+    if evaluation:
+        parts.append(comparison_sections.win_rates(evaluation, look))
+        if not headroom_sections.places_arms(run):
+            parts.append(comparison_sections.reward_kl(evaluation, look))
     parts += [run_sections.training(run, look), run_sections.browser(shown), run_sections.making(run)]
     body = comparison_sections.summary(run, look, verdict(run, look)) + "".join(parts)
     links = "".join(f'<a href="#{a}">{text}</a>' for a, text in _NAVIGATION.items() if f'<section id="{a}">' in body)

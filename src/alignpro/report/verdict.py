@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.report.estimate import Estimate, count, number, percent, spoken
+from alignpro.report.headroom_folder import Headroom
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
 from alignpro.types import FloatArray
@@ -17,6 +18,13 @@ from alignpro.types import FloatArray
 BASELINE = "no_prompter"
 FEW_PROMPTS = 10
 """Prompts below which an interval by resampling them covers far less than it says."""
+ADVISED = {
+    "train": "Train a prompter: there is something to gain",
+    "sample": "Sample rewrites: that needs no training",
+    "neither": "Neither train nor sample: there is little to gain",
+    "unsure": "Too uncertain to say whether training would pay",
+}
+"""Verdict of headroom.json -> what it advises, in words."""
 PARTIAL = "against no prompter, by the reward that was trained on: not impartial"
 
 
@@ -51,11 +59,42 @@ def verdict(run: Run, looks: Looks) -> Verdict:
     """The verdict of a run, whole or stopped half way."""
     evaluation = run.evaluation
     if evaluation is None:
-        return _without_comparison(run)
+        return _before_training(run.headroom) if run.headroom and not run.begun else _without_comparison(run)
     subject, baseline = _subject(evaluation), evaluation.arm(BASELINE)
     if subject is None or baseline is None:
         return _without_pair(evaluation, looks, subject or evaluation.arms[0])
-    return _compared(evaluation, looks, subject, baseline)
+    return _compared(evaluation, run.headroom, looks, subject, baseline)
+
+
+def key_figures(headroom: Headroom) -> tuple[KeyFigure, ...]:
+    """What there is to gain, and how much of it a trained prompter gained; a figure that was withheld has no place."""
+    at_price = _priced("at kl_coef", headroom.kl_coef)
+    found = [
+        (headroom.d2.mirrored(), "the best prompter's gain", f"over no prompter, in reward{at_price}"),
+        (headroom.d1, "fine-tuning's gain", f"over no prompter, in reward{_priced('at beta', headroom.beta)}"),
+        (headroom.gap, "out of the best prompter's reach", "in reward: what fine-tuning would gain beyond it"),
+    ]
+    figures = [_tile(label, spoken(gain, signed=True), note) for gain, label, note in found if gain.defined]
+    trained = headroom.trained
+    if trained and trained.share_of_gain.defined:
+        figures.append(_share_of_gain(trained.share_of_gain))
+    if trained and trained.distance.defined:
+        note = "in reward with KL paid for at its price: what training left to gain"
+        figures.append(_tile("short of the best prompter", spoken(trained.distance), note))
+    if trained and trained.share_at_kl.defined:
+        note = f"that any prompter could make at the trained one's KL, {spoken(trained.kl)} nats"
+        figures.append(_tile("of the most gain", percent(trained.share_at_kl), note))
+    return tuple(figures)
+
+
+def _share_of_gain(share: Estimate) -> KeyFigure:
+    return _tile(
+        "of the possible gain", percent(share), "made by training; 100% is the best prompter's at this price of KL"
+    )
+
+
+def _priced(name: str, value: float) -> str:
+    return "" if math.isnan(value) else f" {name} {value:g}"
 
 
 def difference(evaluation: Evaluation, a: str, b: str, reward: str) -> Estimate:
@@ -98,7 +137,7 @@ def _subject(evaluation: Evaluation) -> Arm | None:
     return next((evaluation.arm(name) for name in wanted if name in names), None)
 
 
-def _compared(evaluation: Evaluation, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
+def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
     reward, second = evaluation.reward, evaluation.second_reward
     who = "the trained prompter" if subject.name == "align_pro" else looks[subject.name].label
     gain = difference(evaluation, subject.name, BASELINE, reward)
@@ -133,9 +172,9 @@ def _compared(evaluation: Evaluation, looks: Looks, subject: Arm, baseline: Arm)
             f"Against fine-tuning the answering model itself (RLHF), the reward of {who} differs by"
             f" {spoken(oracle, signed=True)}{_caveat(oracle)}"
         )
-    if evaluation.optimum and evaluation.optimum.share_of_gain.defined and subject.name == "align_pro":
-        share = percent(evaluation.optimum.share_of_gain)
-        tiles.append(_tile("of the possible gain", share, "100% is the best prompter's at this price of KL"))
+    if headroom and headroom.trained and headroom.trained.share_of_gain.defined and subject.name == "align_pro":
+        tiles.append(_share_of_gain(headroom.trained.share_of_gain))
+    lines += _advice(headroom)
     few = f"too few prompts to say whether {who} beat no prompter"
     title = few if evaluation.prompts < FEW_PROMPTS else _title(gain.side(), witnesses, who)
     return Verdict(title[:1].upper() + title[1:], tuple(lines), tuple(tiles))
@@ -235,7 +274,29 @@ def _without_comparison(run: Run) -> Verdict:
             f" {number(_mean(reward[:tail]))}; of the last {steps}: {number(_mean(reward[-tail:]))}. These are samples"
             " of training, without an interval, and no comparison with no prompter."
         )
-    return Verdict("This run has no final comparison", tuple(lines))
+    return Verdict("This run has no final comparison", (*lines, *_advice(run.headroom)))
+
+
+def _advice(headroom: Headroom | None) -> list[str]:
+    return [f"Headroom: {headroom.advice.text}"] if headroom and headroom.advice and headroom.advice.text else []
+
+
+def _before_training(headroom: Headroom) -> Verdict:
+    advice = headroom.advice
+    title = ADVISED.get(advice.verdict, "") if advice else ""
+    lines = [advice.text] if advice and advice.text else []
+    lines.append(
+        "There is no final comparison: these are estimates from samples of the prompters and of the frozen model."
+        if headroom.trained
+        else "Nothing is trained or compared yet: these are estimates from samples of the reference prompter and of the"
+        " frozen model."
+    )
+    if headroom.withheld:
+        many = len(headroom.withheld)
+        lines.append(
+            f"{many} figure{'s were' if many > 1 else ' was'} withheld for want of samples; they are listed below."
+        )
+    return Verdict(title or "How much there is to gain", tuple(lines), key_figures(headroom))
 
 
 def _mean(values: FloatArray) -> float:
