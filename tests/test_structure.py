@@ -19,10 +19,12 @@ ROOMS = (
     ("prompters", "theory"),
     ("train",),
     ("evaluate",),
-    ("lab",),
+    ("headroom", "lab"),
     ("assemble",),
     ("report",),
+    ("stages",),
     ("job", "api", "doctor"),
+    ("compare", "tables"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -6,17 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Settings", "TrainedPrompter", "__version__", "load_settings", "run"]
+__all__ = [
+    "SampledPrompter",
+    "Settings",
+    "TrainedPrompter",
+    "__version__",
+    "estimate_headroom",
+    "load_settings",
+    "run",
+]
 
 if TYPE_CHECKING:
-    from alignpro.api import TrainedPrompter
+    from alignpro.api import SampledPrompter, TrainedPrompter
     from alignpro.config import Settings
     from alignpro.config import load as load_settings
+    from alignpro.job import headroom as estimate_headroom
     from alignpro.job import run
 
 _WHERE = {
+    "SampledPrompter": ("alignpro.api", "SampledPrompter"),
     "Settings": ("alignpro.config", "Settings"),
     "TrainedPrompter": ("alignpro.api", "TrainedPrompter"),
+    "estimate_headroom": ("alignpro.job", "headroom"),
     "load_settings": ("alignpro.config", "load"),
     "run": ("alignpro.job", "run"),
 }

@@ -1,24 +1,49 @@
-"""The trained prompter in three lines of Python."""
+"""Prompters ready to use, in three lines of Python."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignpro.assemble import load_trained
+from alignpro.assemble import load_pass, load_trained, pipeline
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, UsageError
 from alignpro.folder import RunFolder
-from alignpro.models.local import LocalFrozenModel, LocalPrompter, device_of, load_frozen
+from alignpro.models.local import LocalFrozenModel, LocalPrompter, device_of, load_frozen, load_prompter
+from alignpro.prompters import GibbsPrompter
+from alignpro.rewards import load_reward
+from alignpro.types import Prompter
 
 
 @dataclass
-class TrainedPrompter:
-    """A run's prompter, ready to rewrite; its frozen model is loaded when first asked."""
+class Rewriter:
+    """A prompter with the settings it came with; its frozen model is loaded when first asked."""
 
     settings: Settings
-    prompter: LocalPrompter
-    _frozen: LocalFrozenModel | None = None
+    prompter: Prompter
+    first: LocalPrompter
+    frozen: LocalFrozenModel | None = None
+
+    def rewrite(self, prompt: str, n: int = 1, seed: int = 0) -> list[str]:
+        """`n` rewrites x' of one prompt. A rewrite that cannot be read is replaced by the prompt itself.
+
+        Raises PromptTooLong where the prompt does not fit the prompter's context.
+        """
+        self.first.lm.queries([prompt])
+        return [prompt if g.failure else g.text for g in self.prompter.rewrite([prompt], n, seed)[0]]
+
+    def answer(self, prompt: str, seed: int = 0) -> str:
+        """The frozen model's answer to a prompt, rewritten or not."""
+        if self.frozen is None:
+            self.frozen = load_frozen(self.settings.frozen, device_of(self.settings.device), self.settings.dtype)
+        generation = self.frozen.respond([prompt], [1], seed)[0][0]
+        if generation.failure:
+            raise RunFailure(generation.failure)
+        return generation.text
+
+
+class TrainedPrompter(Rewriter):
+    """A run's prompter."""
 
     @classmethod
     def load(cls, run: str | Path) -> TrainedPrompter:
@@ -27,21 +52,33 @@ class TrainedPrompter:
         settings = folder.settings()
         if not folder.trained:
             raise UsageError(f"{run} holds no trained prompter yet; finish it by `alignpro run --resume --out {run}`")
-        return cls(settings, load_trained(settings, folder.prompter))
+        before = tuple(load_pass(settings, name) for name in settings.prompter.before)
+        last = load_trained(settings, folder.prompter)
+        return cls(settings, pipeline(before, last), (*before, last)[0])
 
-    def rewrite(self, prompt: str, n: int = 1, seed: int = 0) -> list[str]:
-        """`n` rewrites x' of one prompt. A rewrite that cannot be read is replaced by the prompt itself.
 
-        Raises PromptTooLong where the prompt does not fit the prompter's context.
+class SampledPrompter(Rewriter):
+    """The closed form (10) by sampling: rewrites of the reference, scored, one kept. No training, any frozen model."""
+
+    @classmethod
+    def load(cls, settings: Settings, candidates: int = 8, best: bool = False) -> SampledPrompter:
+        """With `candidates` (N) drawn for every rewrite; kept by exp(R / kl_coef), or the best one.
+
+        Raises UsageError where a model or the reward is not set or cannot be used.
         """
-        self.prompter.lm.queries([prompt])
-        return [prompt if g.failure else g.text for g in self.prompter.rewrite([prompt], n, seed)[0]]
-
-    def answer(self, prompt: str, seed: int = 0) -> str:
-        """The frozen model's answer to a prompt, rewritten or not."""
-        if self._frozen is None:
-            self._frozen = load_frozen(self.settings.frozen, device_of(self.settings.device), self.settings.dtype)
-        generation = self._frozen.respond([prompt], [1], seed)[0][0]
-        if generation.failure:
-            raise RunFailure(generation.failure)
-        return generation.text
+        if missing := [name for name in settings.missing() if name != "data.prompts"]:
+            raise UsageError(f"{', '.join(missing)} not set; sampling scores answers, so it needs all three")
+        device = device_of(settings.device)
+        reward = load_reward(settings.reward, device, settings.dtype)
+        frozen = load_frozen(settings.frozen, device, settings.dtype)
+        before = tuple(load_pass(settings, name) for name in settings.prompter.before)
+        last = load_prompter(settings.prompter, device, settings.dtype)
+        sampled = GibbsPrompter(
+            reference=pipeline(before, last),
+            frozen=frozen,
+            reward=reward,
+            candidates=candidates,
+            responses=settings.evaluate.gibbs_responses,
+            lam=0.0 if best else settings.train.kl.coef,
+        )
+        return cls(settings, sampled, (*before, last)[0], frozen)

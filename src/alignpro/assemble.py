@@ -55,7 +55,7 @@ class Pieces:
 
     def pipeline(self, last: LocalPrompter) -> Prompter:
         """The prompter with the fixed passes before it."""
-        return Chain((*self.before, last)) if self.before else last
+        return pipeline(self.before, last)
 
     def models(self, trained: LocalPrompter | None, rlhf: LocalFrozenModel | None) -> Models:
         """What the arms are put together from."""
@@ -112,6 +112,11 @@ def prompts_of(settings: DataSettings, seed: int) -> Prompts:
     return Prompts(tuple(train[: settings.limit]), tuple(test), {})
 
 
+def pipeline(before: tuple[LocalPrompter, ...], last: LocalPrompter) -> Prompter:
+    """Passes in sequence, or the last alone."""
+    return Chain((*before, last)) if before else last
+
+
 def copy_of(lm: LanguageModel) -> LanguageModel:
     """The same model with weights of its own, free to be trained."""
     model = copy.deepcopy(lm.model)
@@ -138,7 +143,12 @@ def load_pass(settings: Settings, name: str) -> LocalPrompter:
     return load_trained(folder.settings(), folder.prompter)
 
 
-def load_rlhf(settings: Settings, folder: Path) -> LocalFrozenModel:
+def load_noisy(settings: Settings, name: str) -> LocalFrozenModel:
+    """Another frozen model in the place of the run's own, framed and sampled alike."""
+    return load_rlhf(settings, name)
+
+
+def load_rlhf(settings: Settings, folder: Path | str) -> LocalFrozenModel:
     """The oracle of a run: the frozen model as RLHF fine-tuned it."""
     tuned = settings.frozen.model_copy(update={"model": str(folder)})
     return load_frozen(tuned, device_of(settings.device), settings.dtype)

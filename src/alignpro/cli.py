@@ -8,11 +8,9 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from alignpro import config
 from alignpro.config import Settings
@@ -41,11 +39,16 @@ Out = Annotated[Path | None, typer.Option(help="new folder for the run; runs/REC
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
 PrompterOption = Annotated[str | None, typer.Option("--prompter", help="folder or hub id of the model to train")]
 FrozenOption = Annotated[str | None, typer.Option("--frozen", help="folder or hub id of the model that answers")]
+ThenOption = Annotated[
+    list[str] | None,
+    typer.Option("--then", help="a further pass: rewrites what the one before wrote; the last is trained"),
+]
 RewardOption = Annotated[
     str | None,
     typer.Option("--reward", help="folder or hub id of a sequence classifier, or python:module:function"),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="txt, jsonl or csv file of user prompts")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 RunFolderArgument = Annotated[Path, typer.Argument(help="folder of a run")]
 
 
@@ -76,13 +79,14 @@ def run(
     out: Out = None,
     resume: Resume = False,
     prompter: PrompterOption = None,
+    then: ThenOption = None,
     frozen: FrozenOption = None,
     reward: RewardOption = None,
     prompts: PromptsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train, evaluate and report. Any setting can be given as --section.key=value."""
-    _run(words, out, resume, (prompter, frozen, reward, prompts), dry_run, "all")
+    _run(words, out, resume, _given(prompter, then, frozen, reward, prompts), dry_run, only_train=False)
 
 
 @app.command(context_settings=OVERRIDES)
@@ -91,13 +95,14 @@ def train(
     out: Out = None,
     resume: Resume = False,
     prompter: PrompterOption = None,
+    then: ThenOption = None,
     frozen: FrozenOption = None,
     reward: RewardOption = None,
     prompts: PromptsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train only; `run --resume --out DIR` then evaluates and reports."""
-    _run(words, out, resume, (prompter, frozen, reward, prompts), dry_run, "train")
+    _run(words, out, resume, _given(prompter, then, frozen, reward, prompts), dry_run, only_train=True)
 
 
 @app.command(context_settings=OVERRIDES)
@@ -108,10 +113,57 @@ def evaluate(
     name, overrides = _words(words)
     if name is None:
         raise UsageError("give the folder of the run to evaluate")
+    from alignpro import tables
     from alignpro.job import evaluate_again
 
-    folder = Path(name)
-    _print_summary(evaluate_again(folder, overrides), folder)
+    tables.arms(evaluate_again(Path(name), overrides))
+    _say(f"report: {Path(name) / 'report.html'}")
+
+
+@app.command(context_settings=OVERRIDES)
+def headroom(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE | FOLDER] [--SECTION.KEY=VALUE]...",
+            help="a recipe, to estimate before any training; or the folder of a run, to estimate beside what it has",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="also: how rewards decay as the frozen model is damaged")
+    ] = False,
+    prompter: PrompterOption = None,
+    then: ThenOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+) -> None:
+    """Say how much there is to gain, by what, and whether to train at all; from samples alone, before any training."""
+    from alignpro import tables
+    from alignpro.job import headroom as estimate
+
+    name, overrides = _words(words or [])
+    if noise:
+        from alignpro.models.perturb import LADDER
+
+        overrides = [f"headroom.noise=[{', '.join(LADDER)}]", *overrides]
+    if name and (Path(name) / "config.yaml").is_file():
+        if out or any((prompter, then, frozen, reward, prompts)):
+            raise UsageError(f"{name} is a run, with its own models and folder; leave out --out and the models")
+        folder = Path(name)
+        found = estimate(None, folder, resume=True, overrides=overrides)
+    else:
+        overrides = [*_given(prompter, then, frozen, reward, prompts), *overrides]
+        recipe = _recipe(name, overrides)
+        folder = _folder(out, recipe)
+        found = estimate(config.load(recipe, overrides), folder)
+    tables.headroom(found)
+    _say(found["advice"]["text"])
+    _say(f"report: {folder / 'report.html'}")
+    if not (folder / "prompter").exists():
+        _say(f"to train there: alignpro run --resume --out {shlex.quote(str(folder))}")
 
 
 @app.command()
@@ -122,29 +174,85 @@ def report(folder: RunFolderArgument) -> None:
     _say(str(write_report(folder)))
 
 
-@app.command()
+@app.command(context_settings=OVERRIDES)
 def rewrite(
     prompt: Annotated[str, typer.Argument(help="a user prompt; - reads one from standard input")],
-    run: Annotated[Path, typer.Option("--run", help="folder of a run")],
-    n: Annotated[int, typer.Option("--n", min=1, help="so many rewrites")] = 1,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[--SECTION.KEY=VALUE]...", help="any setting, with --method gibbs", show_default=False),
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="folder of a run")] = None,
+    method: Annotated[
+        Literal["trained", "gibbs"], typer.Option(help="the run's prompter, or the closed form by sampling")
+    ] = "trained",
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, help="rewrites to show; with gibbs, candidates to choose from [1; 8]")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="with gibbs: keep the best candidate, not one drawn")] = False,
+    prompter: PrompterOption = None,
+    then: ThenOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
     answer: Annotated[
         bool, typer.Option("--answer", help="ask the frozen model, with and without the rewrite")
     ] = False,
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
-    """Rewrite a prompt with a trained prompter."""
-    from alignpro.api import TrainedPrompter
+    """Rewrite a prompt with a trained prompter, or without training by --method gibbs."""
+    from alignpro.api import Rewriter, SampledPrompter, TrainedPrompter
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
-    if not text.strip():
-        raise UsageError("the prompt is empty; give the text to rewrite")
-    trained = TrainedPrompter.load(run)
-    for rewritten in trained.rewrite(text, n=n, seed=seed):
+    if not text.strip() or text.startswith("--"):
+        raise UsageError(f"the prompt is {text.strip() or 'empty'!r}; give the text to rewrite first")
+    name, overrides = _words(words or [])
+    overrides = [*_given(prompter, then, frozen, reward, None), *overrides]
+    if method == "trained":
+        if run is None:
+            raise UsageError("give --run with the folder of a run, or --method gibbs, which needs no training")
+        if overrides or name or best:
+            raise UsageError(
+                f"{(overrides or [name or '--best'])[0]!r} is for --method gibbs; a run has its own settings"
+            )
+        ready: Rewriter = TrainedPrompter.load(run)
+        count = n or 1
+    else:
+        recipe = run / "config.yaml" if run else _recipe(name, overrides)
+        ready, count = SampledPrompter.load(config.load(recipe, overrides), n or 8, best), 1
+    for rewritten in ready.rewrite(text, n=count, seed=seed):
         _say(rewritten)
         if answer:
-            _say(f"  answered: {trained.answer(rewritten, seed=seed)}")
+            _say(f"  answered: {ready.answer(rewritten, seed=seed)}")
     if answer:
-        _say(f"without the prompter: {trained.answer(text, seed=seed)}")
+        _say(f"without the prompter: {ready.answer(text, seed=seed)}")
+
+
+@app.command(context_settings=OVERRIDES)
+def compare(
+    words: Words = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for the runs, new or to go on with; runs/compare by default")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one torch thread each")] = 1,
+) -> None:
+    """Train every method of the compare settings with several seeds: objective reached against answers spent."""
+    from alignpro import tables
+    from alignpro.compare import compare as do_compare
+
+    name, overrides = _words(words or [])
+    folder = out or Path("runs/compare")
+    tables.methods(do_compare(config.load(name or "lab", overrides), folder, jobs))
+    _say(f"figures: {folder / 'methods.json'}")
+
+
+@app.command()
+def theory(
+    out: Annotated[Path, typer.Option(help="folder for the figures")] = Path("docs/figures"),
+) -> None:
+    """Draw the figures of docs/theory.md and print every number that it quotes."""
+    from alignpro.theory.figures import write_figures
+
+    for line in write_figures(out):
+        _say(line)
 
 
 @app.command()
@@ -206,36 +314,65 @@ def lab_suffixes(
 
 
 def _run(
-    words: list[str] | None,
-    out: Path | None,
-    resume: bool,
-    models: tuple[str | None, str | None, str | None, str | None],
-    dry_run: bool,
-    stages: str,
+    words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
 ) -> None:
-    names = ("prompter.model", "frozen.model", "reward.model", "data.prompts")
-    given = [f"{name}={value}" for name, value in zip(names, models, strict=True) if value is not None]
-    recipe, overrides = _words(words or [])
+    name, overrides = _words(words or [])
     overrides = [*given, *overrides]
-    settings: Settings | None = None
-    if not resume or recipe is not None or overrides:
-        own = recipe is None and any(g.startswith(("prompter.model=", "frozen.model=")) for g in given)
-        recipe = recipe or ("local" if own else "lab")
+    settings, recipe = None, name or "lab"
+    if not resume or name is not None or overrides:
+        recipe = _recipe(name, overrides)
         settings = config.load(recipe, overrides)
     if dry_run:
         _say(config.dump(settings or _saved(out)).rstrip())
         return
     if resume and out is None:
         raise UsageError("--resume needs --out with the folder of the run to go on with")
-    from alignpro.folder import next_free
+    from alignpro import tables
     from alignpro.job import run as do_run
 
-    folder = out or next_free(Path("runs"), Path(str(recipe)).stem)
-    if out is None:
-        sys.argv.append(f"--out={folder}")  # so that the hint to resume names the folder that was chosen
-    summary = do_run(settings, folder, resume=resume, stages=stages)
+    folder = _folder(out, recipe)
+    summary = do_run(settings, folder, resume=resume, only_train=only_train)
     if summary:
-        _print_summary(summary, folder)
+        tables.arms(summary)
+        _say_headroom(folder)
+        _say(f"report: {folder / 'report.html'}")
+
+
+def _given(
+    prompter: str | None, then: list[str] | None, frozen: str | None, reward: str | None, prompts: str | None
+) -> list[str]:
+    """Overrides that the short options stand for; of several prompters the last is trained, the others come first."""
+    passes = [*([prompter] if prompter else []), *(then or [])]
+    if then and not prompter:
+        raise UsageError("--then adds a second pass to --prompter; give the first pass too")
+    named = {"prompter.model": passes[-1] if passes else None, "frozen.model": frozen, "reward.model": reward}
+    named["data.prompts"] = prompts
+    before = [f"prompter.before=[{', '.join(passes[:-1])}]"] if then else []
+    return [*(f"{name}={value}" for name, value in named.items() if value is not None), *before]
+
+
+def _recipe(name: str | None, overrides: list[str]) -> str:
+    """The recipe named; without one `local` where the user brings models of his own, else `lab`."""
+    own = any(o.startswith(("prompter.model=", "frozen.model=")) and not o.endswith("=lab") for o in overrides)
+    return name or ("local" if own else "lab")
+
+
+def _folder(out: Path | None, recipe: str) -> Path:
+    if out is not None:
+        return out
+    from alignpro.folder import next_free
+
+    folder = next_free(Path("runs"), Path(recipe).stem)
+    sys.argv.append(f"--out={folder}")  # so that the hint to resume names the folder that was chosen
+    return folder
+
+
+def _say_headroom(folder: Path) -> None:
+    from alignpro.folder import RunFolder, read_json
+
+    found = read_json(RunFolder(folder).headroom)
+    if found and found.get("advice"):
+        _say(found["advice"]["text"])
 
 
 def _saved(out: Path | None) -> Settings:
@@ -267,50 +404,16 @@ def _words(words: list[str]) -> tuple[str | None, list[str]]:
     return (plain[0] if plain else None), overrides
 
 
-def _print_summary(summary: dict[str, Any], folder: Path) -> None:
-    table = Table(title=f"{summary['prompts']} test prompts, {summary['responses_per_prompt']} answers each")
-    second = summary.get("second_reward")
-    wins = {row["a"]: row for row in summary["win_rates"] if row["b"] == "no_prompter"}
-    for column in ("arm", f"mean reward ({summary['reward']})", "variance", "KL to reference"):
-        table.add_column(column)
-    if second:
-        table.add_column(f"second reward ({second})")
-    table.add_column("win rate over no_prompter")
-    for name, arm in summary["arms"].items():
-        kl = arm["kl_to_reference"]
-        cells = [
-            name,
-            _figure(arm["mean_reward"], arm["ci95"]),
-            f"{arm['reward_variance']:.2f}",
-            "-" if kl is None else f"{kl:.2f}",
-        ]
-        if second:
-            other = arm["second_reward"]
-            cells.append(_figure(other["mean"], other["ci95"]))
-        cells.append(_figure(wins[name]["win_rate"], wins[name]["ci95"]) if name in wins else "-")
-        table.add_row(*cells)
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
-    if optimum := summary.get("optimum"):
-        low, high = optimum["share_ci95"]
-        _say(
-            f"of what the closed-form optimum gains over the reference at kl_coef {optimum['kl_coef']}, the trained"
-            f" prompter gains {optimum['share_of_gain']:.0%} [{low:.0%}, {high:.0%}]"
-        )
-    _say(f"report: {folder / 'report.html'}")
-
-
-def _figure(value: float, interval: list[float]) -> str:
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
 def _resume_hint(arguments: list[str]) -> str:
-    if not arguments or arguments[0] not in {"run", "train"}:
+    if not arguments or arguments[0] not in {"run", "train", "headroom"}:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
     out += [b for a, b in itertools.pairwise(arguments) if a == "--out"]
+    out += [a for a in arguments[1:] if (Path(a) / "config.yaml").is_file()]
     if not out or not (Path(out[-1]) / "config.yaml").is_file():
         return "nothing was begun; start it again"
-    return f"Go on with: alignpro {arguments[0]} --resume --out {shlex.quote(out[-1])}"
+    resume = "" if arguments[0] == "headroom" else "--resume --out "
+    return f"Go on with: alignpro {arguments[0]} {resume}{shlex.quote(out[-1])}"
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """A run's folder: claimed once, written whole or not at all, and readable without this package.
 
-config.yaml  environment.json  metrics.jsonl  samples.jsonl  checkpoints/  prompter/  evaluation.json  report.html
+config.yaml  environment.json  metrics.jsonl  samples.jsonl  checkpoints/  prompter/  evaluation.json  headroom.json
+report.html
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class RunFolder:
     def trained(self) -> bool:
         """Whether the prompter's training came to its end."""
         return (self.prompter / "config.json").is_file()
+
+    @property
+    def headroom(self) -> Path:
+        return self.path / "headroom.json"
 
     @property
     def rlhf(self) -> Path:
@@ -129,6 +134,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     """Write JSON; nan and infinities, which JSON lacks, become null."""
     write_text(path, json.dumps(_plain(tree), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What a JSON file holds; None where there is none or it cannot be read."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tree if isinstance(tree, dict) else None
 
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -28,29 +28,31 @@ class Progress:
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
-    def task(self, name: str, total: int, start: int = 0) -> Iterator[Advance]:
-        """Watch `total` units of work of which `start` are done already."""
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        """Watch `total` units of work; those done before the first report do not count for the estimate."""
         if self.console.is_terminal:
-            yield from self._bar(name, total, start)
+            yield from self._bar(name, total)
         else:
-            yield from self._lines(name, total, start)
+            yield from self._lines(name, total)
 
-    def _bar(self, name: str, total: int, start: int) -> Iterator[Advance]:
+    def _bar(self, name: str, total: int) -> Iterator[Advance]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, TextColumn("{task.fields[note]}"), console=self.console) as bars:
-            task = bars.add_task(name, total=total, completed=start, note="")
+            task = bars.add_task(name, total=total, note="")
 
             def advance(done: int, note: str = "") -> None:
                 bars.update(task, completed=done, note=note)
 
             yield advance
 
-    def _lines(self, name: str, total: int, start: int) -> Iterator[Advance]:
+    def _lines(self, name: str, total: int) -> Iterator[Advance]:
         begun = shown = time.monotonic()
+        start: int | None = None
 
         def advance(done: int, note: str = "") -> None:
-            nonlocal shown
+            nonlocal shown, start
             now = time.monotonic()
+            start = max(0, done - 1) if start is None else start
             if done < total and now - shown < SECONDS_BETWEEN_LINES:
                 return
             shown = now

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor
+
+from alignpro.types import FloatArray
 
 
 def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
@@ -16,6 +19,12 @@ def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """(q/p - 1) - log(q/p) for actions drawn from p: unbiased for KL(p || q), never negative. Any shape, nats. (E4)"""
     log_ratio = ref_logprobs - logprobs
     return log_ratio.expm1() - log_ratio
+
+
+def k3_from_ratio(log_ratio: FloatArray) -> FloatArray:
+    """k3 of whole actions from log p - log q, for actions drawn from p. Any shape, nats. (E4)"""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.expm1(-log_ratio) + log_ratio)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from alignpro.config import FrozenSettings, PrompterSettings, Sampling
 from alignpro.errors import HubUnreachable, ModelNotUsable, PromptTooLong, SettingsError
+from alignpro.models.logprobs import score
 from alignpro.models.prompting import (
     META_PROMPT,
     PLAIN_META_PROMPT,
@@ -179,6 +182,27 @@ class LocalFrozenModel:
         """
         return self.lm.continuations(prompts, counts, seed, "prompt exceeds the frozen model's context")
 
+    @property
+    def truncated(self) -> bool:
+        """Whether it samples from less than its whole distribution, whose likelihoods are not those of `logprobs`."""
+        return self.lm.sampling.top_p < 1 or self.lm.sampling.top_k > 0
+
+    def logprobs(self, prompts: Sequence[str], responses: Sequence[Generation]) -> npt.NDArray[np.float64]:
+        """log p(response | prompt) [N] in nats, summed over the response's tokens; nan where the prompt is too long."""
+        long = set(self.lm.too_long(prompts))
+        rows = [i for i in range(len(prompts)) if i not in long]
+        scored = score(
+            self.lm.model,
+            self.lm.queries([prompts[i] for i in rows]),
+            [responses[i].tokens for i in rows],
+            self.lm.pad_id,
+            self.lm.sampling.temperature,
+            self.lm.batch_size,
+        )
+        found = np.full(len(prompts), np.nan)
+        found[rows] = [row.sum(dtype=np.float64) for row in scored]
+        return found
+
 
 def load_prompter(settings: PrompterSettings, device: str = "cpu", dtype: str = "auto") -> LocalPrompter:
     """The prompter named in the settings. Raises as `load_language_model`."""
@@ -294,6 +318,8 @@ def fingerprint(model: nn.Module) -> str:
 
 def _check_folder(path: Path, name: str, role: Role) -> None:
     files = {entry.name for entry in path.iterdir()}
+    if "config.yaml" in files:
+        raise ModelNotUsable(f"{role}.model {name}: the folder is that of a run; its model is in {path / 'prompter'}")
     if not files & {"config.json", "adapter_config.json"}:
         raise ModelNotUsable(f"{role}.model {name}: the folder has no config.json, so it is not a Hugging Face model")
     if not any(f.endswith((".safetensors", ".bin")) for f in files):

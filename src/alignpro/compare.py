@@ -1,0 +1,148 @@
+"""Methods side by side: the objective each reaches on held-out prompts, against the frozen model's answers it spent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from alignpro import config
+from alignpro import folder as files
+from alignpro.config import Settings
+from alignpro.errors import Interrupted, RunFailure, UsageError
+from alignpro.folder import RunFolder
+from alignpro.interrupt import StopRequest
+from alignpro.maths import stats
+from alignpro.progress import Progress
+
+UNTRAINED = "untrained"
+"""The run of each seed that trains nothing: no prompter, the reference, gibbs_N."""
+
+
+def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
+    """Train every method of `settings.compare` with every seed, each a run of its own in `out`, and tabulate.
+
+    Runs that are finished are not done again and stopped ones go on, so the same command resumes. Writes
+    methods.json: figures are means over seeds, intervals Student's t over them. Raises UsageError where `out` holds
+    something else, RunFailure naming the run that broke, Interrupted.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    base = out / "compare.yaml"
+    if base.is_file() and config.load(base) != settings:
+        raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
+    if not base.is_file() and any(out.iterdir()):
+        raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
+    files.write_text(base, config.dump(settings))
+    runs = dict(_runs(settings, out))
+    left = [path for path in runs if not RunFolder(path).evaluation.is_file()]
+    progress = Progress()
+    with (
+        StopRequest("stopping the runs; each saves first") as stop,
+        progress.task("comparing methods", len(runs)) as advance,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        advance(len(runs) - len(left), "")
+        waiting = [pool.submit(_do, path, runs[path], stop) for path in left]
+        try:
+            for number, finished in enumerate(as_completed(waiting), 1):
+                finished.result()
+                advance(len(runs) - len(left) + number, "")
+        except BaseException:
+            stop.asked = True  # the runs under way save and stop, those not begun do not begin
+            raise
+    found = tabulate(settings, out)
+    files.write_json(out / "methods.json", found)
+    return found
+
+
+def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
+    """The table of finished runs, what methods.json holds; `value` is a mean over seeds, `values` one of each."""
+    lam, seeds = settings.train.kl.coef, range(settings.compare.seeds)
+    arms: dict[str, tuple[str, str, int]] = {
+        "no_prompter": (UNTRAINED, "no_prompter", 0),
+        "reference_prompter": (UNTRAINED, "reference_prompter", 0),
+        **{f"gibbs_{n}": (UNTRAINED, f"gibbs_{n}", n) for n in settings.compare.gibbs},
+        **{method: (method, "align_pro", 0) for method in settings.compare.methods},
+    }
+    rows, prompts = [], 0
+    for name, (run, arm, candidates) in arms.items():
+        folders = [RunFolder(out / f"{run}-{seed}") for seed in seeds]
+        evaluations = [files.read_json(folder.evaluation) or {} for folder in folders]
+        prompts = int(evaluations[0]["prompts"])
+        found = [evaluation["arms"][arm] for evaluation in evaluations]
+        reward = [one["mean_reward"] for one in found]
+        kl = [one["kl_to_reference"] or 0.0 for one in found]
+        last = [(files.read_jsonl(folder.metrics) or [{}])[-1] for folder in folders]
+        trained = run != UNTRAINED
+        rows.append(
+            {
+                "method": name,
+                "training_calls": _mean([row["frozen_calls"] for row in last]) if trained else 0,
+                "calls_per_prompt": candidates * settings.evaluate.gibbs_responses,
+                "reward": _over_seeds(reward),
+                "kl": _over_seeds(kl),
+                "objective": _over_seeds([r - lam * k for r, k in zip(reward, kl, strict=True)]),
+                "seconds": _mean([row["seconds"] for row in last]) if trained else None,
+            }
+        )
+    return {"schema": 1, "kl_coef": lam, "seeds": len(seeds), "prompts": prompts, "methods": rows}
+
+
+def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
+    """Folder and settings of every run, seed by seed, so that a stopped comparison has whole seeds."""
+    shared = {"every": 0, "judge": None}
+    for seed in range(settings.compare.seeds):
+        trained = [
+            (method, {"method": method, **own}, ["align_pro"]) for method, own in settings.compare.methods.items()
+        ]
+        plain = ["no_prompter", "reference_prompter", *(f"gibbs_{n}" for n in settings.compare.gibbs)]
+        for name, train, arms in [(UNTRAINED, {"steps": 0}, plain), *trained]:
+            tree = settings.model_dump(mode="json")
+            tree |= {"seed": settings.seed + seed, "threads": 1}
+            tree["train"] = _merged(tree["train"], train)
+            tree["rlhf"]["enabled"] = False
+            tree["evaluate"] |= {**shared, "arms": arms}
+            tree["headroom"]["after_training"] = False
+            yield out / f"{name}-{seed}", config.build(tree, f"compare.methods.{name}")
+
+
+def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` laid over `tree`, section by section."""
+    return tree | {k: _merged(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in own.items()}
+
+
+def _do(path: Path, settings: Settings, stop: StopRequest) -> None:
+    stop.check()
+    recipe = path.with_suffix(".yaml")
+    files.write_text(recipe, config.dump(settings))
+    command = [sys.executable, "-m", "alignpro", "run", "--out", str(path)]
+    command += ["--resume"] if RunFolder(path).config.is_file() else [str(recipe)]
+    with path.with_suffix(".log").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
+        )
+        while True:
+            try:
+                code = process.wait(0.5)
+                break
+            except subprocess.TimeoutExpired:
+                if stop.asked:
+                    process.send_signal(signal.SIGINT)
+                    process.wait()
+                    raise Interrupted("stopped as asked") from None
+    if code:
+        last = (path.with_suffix(".log").read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
+        raise RunFailure(f"{path.name} failed: {last}")
+
+
+def _over_seeds(values: list[float]) -> dict[str, Any]:
+    return {"value": _mean(values), "ci95": list(stats.t_interval(values)), "values": values}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,194 @@
+"""What the estimates rest on: for each prompt, rewrites with rewards, plain answers with rewards, and likelihoods.
+
+Each prompt's row is written as it comes, so that a stopped estimate goes on where it was and no answer of the frozen
+model is paid for twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignpro import folder as files
+from alignpro.config import HeadroomSettings
+from alignpro.evaluate.arms import Models, log_ratios
+from alignpro.interrupt import StopRequest
+from alignpro.models.local import LanguageModel, LocalFrozenModel
+from alignpro.progress import Advance
+from alignpro.prompters import IdentityPrompter
+from alignpro.rng import derive
+from alignpro.rollout import rollout, score_rewrites
+from alignpro.train.collected import check_failures
+from alignpro.types import FloatArray, Generation
+
+TV_REWRITES, TV_RESPONSES = 8, 8
+"""Rewrites and answers of a prompt between which the frozen model's likelihoods are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Of B prompts: N rewrites each, the first `from_reference` of them the reference's and the rest the trained
+    prompter's, with K rewards each that equal rewrites share.
+
+    `texts` [B][N], `rewards` [B, N, K] and `raw` [B, M] (answers to the prompt itself), nan where failed; `same` [B, N]
+    numbers a prompt's different rewrites. `log_ratio` [B, N] is log trained - log reference in nats, 0 without a
+    trained prompter. `distance` [B] estimates E TV(pi_F(.|x), pi_F(.|x')) over the reference's x', nan where the frozen
+    model tells no likelihoods.
+    """
+
+    prompts: tuple[str, ...]
+    from_reference: int
+    texts: tuple[tuple[str, ...], ...]
+    rewards: FloatArray
+    raw: FloatArray
+    same: npt.NDArray[np.int64]
+    log_ratio: FloatArray
+    distance: FloatArray
+    frozen_calls: int
+
+    @property
+    def log_base(self) -> FloatArray:
+        """log(reference / proposal) of each draw [B, N], the proposal being the mixture that was sampled from."""
+        share = self.from_reference / self.log_ratio.shape[1]
+        with np.errstate(divide="ignore"):
+            return np.asarray(-np.logaddexp(np.log(share), np.log(1 - share) + self.log_ratio))
+
+
+def gather(
+    prompts: Sequence[str],
+    models: Models,
+    trained_lm: LanguageModel | None,
+    settings: HeadroomSettings,
+    *,
+    path: Path,
+    identity: str,
+    seed: int,
+    max_failed: float,
+    stop: StopRequest,
+    advance: Advance,
+) -> Samples:
+    """Sample every prompt that `path` has no row of yet. `identity` names the models: rows of others are dropped.
+
+    Raises RewardFailure, Interrupted; rows so far are kept.
+    """
+    key = hashlib.blake2b(
+        json.dumps([identity, seed, settings.rewrites, settings.responses, settings.answers]).encode(), digest_size=8
+    ).hexdigest()
+    files.keep_rows(path, lambda row: row.get("key") == key)
+    rows = {row["prompt"]: row for row in files.read_jsonl(path)}
+    left = [prompt for prompt in prompts if prompt not in rows]
+    for start in range(0, len(left), settings.chunk):
+        done = len(prompts) - len(left) + start
+        advance(done, f"{sum(row['frozen_calls'] for row in rows.values()):,} answers asked")
+        stop.check()
+        chunk = left[start : start + settings.chunk]
+        made = _sample(chunk, models, trained_lm, settings, derive(seed, chunk[0]), max_failed)
+        made = [{"key": key, **row} for row in made]
+        files.append_jsonl(path, made)
+        rows |= {row["prompt"]: json.loads(json.dumps(row)) for row in made}
+    advance(len(prompts), "")
+    return _table([rows[prompt] for prompt in prompts], settings, trained_lm is not None)
+
+
+def _sample(
+    prompts: Sequence[str],
+    models: Models,
+    trained_lm: LanguageModel | None,
+    settings: HeadroomSettings,
+    seed: int,
+    max_failed: float,
+) -> list[dict[str, Any]]:
+    ours = settings.rewrites // 2 if models.trained else 0
+    rewrites = models.reference.rewrite(prompts, settings.rewrites - ours, derive(seed, "reference"))
+    ratios = np.zeros((len(prompts), settings.rewrites))
+    if models.trained and trained_lm:
+        drawn = models.trained.rewrite(prompts, ours, derive(seed, "trained"))
+        ratios = np.concatenate([-log_ratios(trained_lm, rewrites), log_ratios(models.reference_lm, drawn)], axis=1)
+        rewrites = [[*a, *b] for a, b in zip(rewrites, drawn, strict=True)]
+    made = score_rewrites(
+        prompts, rewrites, models.frozen, models.reward, responses=settings.responses, seed=derive(seed, "rewrites")
+    )
+    plain = rollout(
+        prompts,
+        IdentityPrompter(),
+        models.frozen,
+        models.reward,
+        responses=settings.answers,
+        seed=derive(seed, "answers"),
+    )
+    check_failures(made.rewards, made.failures, max_failed, "headroom, rewrites")
+    check_failures(plain.rewards, plain.failures, max_failed, "headroom, plain answers")
+    distance = _distances(prompts, rewrites, [row[0] for row in plain.responses], models)
+    rows = []
+    for b, prompt in enumerate(prompts):
+        texts = list(dict.fromkeys(g.text for g in rewrites[b]))
+        first = {g.text: i for i, g in reversed(list(enumerate(rewrites[b])))}
+        rows.append(
+            {
+                "prompt": prompt,
+                "texts": texts,
+                "which": [texts.index(g.text) for g in rewrites[b]],
+                "rewards": [_listed(made.rewards[b, first[text]]) for text in texts],
+                "failed": [g.failure is not None for g in rewrites[b]],
+                "log_ratio": _listed(ratios[b]),
+                "answers": _listed(plain.rewards[b, 0]),
+                "distance": _listed(distance[[b]])[0],
+                "frozen_calls": int(made.frozen_calls[b]) + settings.answers,
+            }
+        )
+    return rows
+
+
+def _distances(
+    prompts: Sequence[str],
+    rewrites: Sequence[Sequence[Generation]],
+    answers: Sequence[Sequence[Generation]],
+    models: Models,
+) -> FloatArray:
+    """E over x' of TV(p, q) = E_{y ~ p} (1 - q(y)/p(y))+ [B], p the frozen model's answers to x and q those to x'."""
+    if not isinstance(models.frozen, LocalFrozenModel) or models.frozen.truncated:
+        return np.full(len(prompts), np.nan)
+    found = []
+    for prompt, row, given in zip(prompts, rewrites, answers, strict=True):
+        texts = [g.text for g in row if g.failure is None][:TV_REWRITES]
+        ys = [y for y in given if y.failure is None][:TV_RESPONSES]
+        wanted = [prompt, *dict.fromkeys(texts)]
+        scored = models.frozen.logprobs([text for text in wanted for _ in ys], ys * len(wanted)).reshape(
+            len(wanted), -1
+        )
+        by_text = dict(zip(wanted, scored, strict=True))
+        with np.errstate(over="ignore"):
+            lost = [np.maximum(0, -np.expm1(by_text[text] - by_text[prompt])) for text in texts]
+        found.append(float(np.nanmean(lost)) if lost and ys else np.nan)
+    return np.array(found)
+
+
+def _table(rows: Sequence[dict[str, Any]], settings: HeadroomSettings, trained: bool) -> Samples:
+    def numbers(values: Any) -> FloatArray:
+        return np.array(values, dtype=np.float64)  # None becomes nan
+
+    rewards = [
+        np.where(np.array(row["failed"])[:, None], np.nan, numbers(row["rewards"])[row["which"]]) for row in rows
+    ]
+    return Samples(
+        prompts=tuple(row["prompt"] for row in rows),
+        from_reference=settings.rewrites - (settings.rewrites // 2 if trained else 0),
+        texts=tuple(tuple(row["texts"][i] for i in row["which"]) for row in rows),
+        rewards=np.array(rewards),
+        raw=numbers([row["answers"] for row in rows]),
+        same=np.array([row["which"] for row in rows]),
+        log_ratio=numbers([row["log_ratio"] for row in rows]),
+        distance=numbers([row["distance"] for row in rows]),
+        frozen_calls=sum(row["frozen_calls"] for row in rows),
+    )
+
+
+def _listed(values: FloatArray) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values]

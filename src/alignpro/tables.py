@@ -1,0 +1,101 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Tree = Mapping[str, Any]
+
+
+def arms(summary: Tree) -> None:
+    """The arms of evaluation.json."""
+    second = summary.get("second_reward")
+    wins = {row["a"]: row for row in summary["win_rates"] if row["b"] == "no_prompter"}
+    columns = ["arm", f"mean reward ({summary['reward']})", "variance", "KL to reference"]
+    columns += [f"second reward ({second})"] if second else []
+    rows = []
+    for name, arm in summary["arms"].items():
+        cells = [name, figure(arm["mean_reward"], arm["ci95"]), f"{arm['reward_variance']:.2f}"]
+        cells.append("-" if arm["kl_to_reference"] is None else f"{arm['kl_to_reference']:.2f}")
+        cells += [figure(arm["second_reward"]["mean"], arm["second_reward"]["ci95"])] if second else []
+        cells.append(figure(wins[name]["win_rate"], wins[name]["ci95"]) if name in wins else "-")
+        rows.append(cells)
+    title = f"{summary['prompts']} test prompts, {summary['responses_per_prompt']} answers each"
+    table(title, [*columns, "win rate over no_prompter"], rows)
+
+
+def headroom(found: Tree) -> None:
+    """The prompters, the frontier and the bounds of headroom.json."""
+    rows = [
+        [label, *_reward(found[key])]
+        for label, key in (
+            ("no prompter", "no_prompter"),
+            ("reference prompter", "reference_prompter"),
+            ("trained prompter", "trained_prompter"),
+        )
+        if found[key]
+    ]
+    rows += [
+        [f"gibbs_{g['n']}, {g['frozen_calls_per_prompt']} more answers a prompt", *_reward(g)] for g in found["gibbs"]
+    ]
+    rows += [[f"optimum at kl_coef {p['kl_coef']:g}", *_reward(p)] for p in found["frontier"]]
+    if found["rlhf_optimum"]:
+        rows.append([f"RLHF optimum at beta {found['beta']:g}", *_reward(found["rlhf_optimum"])])
+    rows += [[row["figure"], f"withheld: {row['why']}", "-", "-"] for row in found["withheld"]]
+    title = f"{found['prompts']} prompts, {found['rewrites']} rewrites each, {found['responses']} responses to each"
+    table(title, ["", f"reward ({found['reward']})", "KL, nats", "effective sample size"], rows)
+    bounds = found["bounds"]
+    parts = {
+        "D1, gain of fine-tuning": found["d1"],
+        "D2, less the best prompter's gain": found["d2"],
+        "gap to RLHF": found["gap"],
+        "bound on it, (11)": bounds["theorem"],
+        "sharper bound, (B5)": bounds["sharper"],
+    }
+    table(
+        "of the optimal prompter", ["", "reward"], [[k, figure(v["value"], v["ci95"])] for k, v in parts.items() if v]
+    )
+    if found["noise"]:
+        names = [
+            n for n in ("no_prompter", "reference_prompter", "optimum", "trained_prompter") if found["noise"][0][n]
+        ]
+        lines = [[row["noise"], *(figure(row[n]["reward"], row[n]["ci95"]) for n in names)] for row in found["noise"]]
+        table("with noise in the frozen model", ["noise", *names], lines)
+
+
+def methods(found: Tree) -> None:
+    """The methods of methods.json, over seeds."""
+    rows = [
+        [
+            row["method"],
+            f"{row['training_calls']:,.0f}",
+            f"{row['calls_per_prompt']:g}",
+            *(figure(row[key]["value"], row[key]["ci95"]) for key in ("reward", "kl", "objective")),
+            "-" if row["seconds"] is None else f"{row['seconds']:.0f}",
+        ]
+        for row in found["methods"]
+    ]
+    columns = ["method", "answers for training", "answers a prompt", "reward", "KL, nats", "objective", "seconds"]
+    table(f"{found['seeds']} seeds, kl_coef {found['kl_coef']:g}, {found['prompts']} test prompts", columns, rows)
+
+
+def figure(value: float, interval: Sequence[float]) -> str:
+    """`value [low, high]`."""
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to standard output, as wide as it needs where there is no terminal."""
+    made = Table(*columns, title=title)
+    for row in rows:
+        made.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 150).print(made)
+
+
+def _reward(part: Tree) -> list[str]:
+    return [figure(part["reward"], part["ci95"]), *(f"{part[k]:.2f}" if k in part else "-" for k in ("kl", "ess"))]
