@@ -121,6 +121,13 @@ def test_nothing_to_spend():
     assert bounds.largest_lam(same) == np.inf
     assert bounds.smallest_lam(same) == 0
     assert bounds.theorem(same).total == 0
+    # Rewrites that all earn the same leave nothing to win, though their chances sum to 1 only up to rounding.
+    for seed in range(20):
+        spread = make(np.random.default_rng(seed), (6, 3, 2))
+        alike = np.repeat(spread.log_frozen[:1], 3, axis=0)
+        level = World(spread.log_prompts, spread.log_reference, alike, spread.log_frozen_raw, spread.reward, 1.0, 1.0)
+        assert bounds.largest_lam(level) == np.inf
+        assert bounds.smallest_lam(level) == 0
     # What the reference all but never does is nothing to win, to float64.
     certain = World(np.zeros(1), np.array([[-1e-30, -60.0, -60.0]]), frozen[::-1], raw, reward, 1.0, 1.0)
     assert bounds.largest_lam(certain) == np.inf

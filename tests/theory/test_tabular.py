@@ -72,6 +72,7 @@ def test_a_sequence_of_prompters_is_its_last_one_in_the_world_after_the_others(c
     after = world.after(first, reference, log_frozen)
     arriving = np.flatnonzero((np.exp(first + world.log_prompts[:, None])).sum(0) > 0)
     assert len(after.log_prompts) == len(arriving)
+    assert after.ceiling <= world.ceiling + near(world)
 
     joint = World(
         world.log_prompts, compose(first, reference), log_frozen, world.log_frozen_raw, world.reward, 1.0, 1.0
@@ -101,14 +102,25 @@ def test_three_prompters_compose_in_any_grouping_and_divergence_does_not_grow_on
         compose(a, c)
 
 
-def test_a_first_pass_that_tells_nothing_leaves_the_oracle_only_the_mean_reward():
+def test_a_first_pass_that_tells_nothing_leaves_only_the_mean_reward():
     world = make(np.random.default_rng(3), (4, 5, 6), beta=1e-4)
     blind = np.broadcast_to(world.log_reference[:1], (4, 5))
     after = world.after(blind, np.log(np.full((5, 5), 0.2)))
     mean = np.exp(world.log_prompts) @ world.reward
     assert after.reward == pytest.approx(np.broadcast_to(mean, (5, 6)))
-    lost = world.policy_reward(world.log_rlhf) - after.policy_reward(after.log_rlhf)
-    assert lost == pytest.approx(world.over_prompts(world.reward.max(1)) - mean.max(), abs=1e-3)
+    assert after.ceiling == pytest.approx(mean.max())
+    assert world.ceiling == pytest.approx(world.over_prompts(world.reward.max(1)))
+    assert after.policy_reward(after.log_rlhf) == pytest.approx(after.ceiling, abs=1e-3)  # beta is next to nothing
+
+
+def test_a_pass_that_forgets_nothing_lowers_no_ceiling():
+    world = make(np.random.default_rng(3), (4, 4, 6))
+    with np.errstate(divide="ignore"):
+        shuffled = np.log(np.eye(4)[[2, 0, 3, 1]])
+    after = world.after(shuffled, world.log_reference)
+    assert after.ceiling == pytest.approx(world.ceiling)
+    assert after.reward[[2, 0, 3, 1]] == pytest.approx(world.reward)
+    assert after.log_frozen_raw == pytest.approx(world.log_frozen)
 
 
 def test_against_loops_over_every_path():

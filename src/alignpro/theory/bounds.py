@@ -126,7 +126,7 @@ class _Spread:
         top = np.where(possible, world.rewards_of_rewrites, -np.inf).max(1)
         bottom = np.where(possible, world.rewards_of_rewrites, np.inf).min(1)
         best = possible & (world.rewards_of_rewrites == top[:, None])
-        log_best = discrete.logsumexp(np.where(best, world.log_reference, -np.inf))
+        log_best = np.minimum(discrete.logsumexp(np.where(best, world.log_reference, -np.inf)), 0.0)
         below = np.where(possible, top[:, None] - world.rewards_of_rewrites, 0.0)
         gain = world.over_prompts((np.exp(world.log_reference) * below).sum(1))
         return cls(world.over_prompts((top - bottom) ** 2), gain, -world.over_prompts(log_best))

@@ -175,12 +175,19 @@ class World:
         """Second part of the gap, (7): the frozen model's reward less the prompter's; negative when it helps."""
         return self.over_prompts(self.rewards_of_prompts) - self.prompter_reward(log_rho)
 
+    @cached_property
+    def ceiling(self) -> float:
+        """E_x max_y r(x, y): what knowing x is worth to one who may answer anything; `after` a pass it never rises."""
+        return self.over_prompts(self.reward.max(1))
+
     def after(self, log_first: FloatArray, log_reference: FloatArray, log_frozen: FloatArray | None = None) -> World:
         """The world that the last prompter lives in when another, log_first [X, R], rewrites before it.
 
         Its prompts are the x' that arrive, with P'(x') = sum_x P(x) rho_1(x'|x); its reward is what is known of r
         then, r'(x', y) = sum_x P(x|x') r(x, y); its raw frozen rows are pi_F(.|x'). Every equation holds there, and
-        a last prompter has there the mean reward that the whole sequence has here. x' that never arrive are dropped.
+        a last prompter has there the mean reward that the whole sequence has here. `ceiling` falls by what the pass
+        forgets of x; J(pi*) may move either way, since pi* starts from pi_F(.|x') then. x' that never arrive are
+        dropped.
 
         log_reference [R, R'] is the last prompter's reference, log_frozen [R', Y] the frozen model on its rewrites,
         by default on the same set as before.
