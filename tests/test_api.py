@@ -30,10 +30,10 @@ def test_a_short_run_in_the_lab_beats_no_prompter_and_the_reference(tmp_path):
             "train.steps=25",
             "train.average=0",
             "rlhf.steps=3",
+            "headroom.after_training=false",
             "evaluate.prompts=150",
             "evaluate.responses=2",
             "evaluate.arms=[no_prompter,reference_prompter,align_pro,rlhf]",
-            "evaluate.optimum.prompts=0",
         ],
     )
     summary = alignpro.run(settings, tmp_path / "lab")

@@ -72,14 +72,19 @@ def test_a_run_on_tiny_models_of_each_class(kind, workshop, tmp_path):
         "--rlhf.enabled=true",
         "--rlhf.steps=2",
         "--rlhf.prompts_per_step=4",
-        "--evaluate.optimum.prompts=2",
-        "--evaluate.optimum.rewrites=4",
+        "--headroom.after_training=true",
+        "--headroom.prompts=2",
+        "--headroom.rewrites=4",
+        "--headroom.responses=2",
+        "--headroom.answers=8",
         f"--out={tmp_path / 'run'}",
     )
     assert code == 0, output
     evaluation = check_folder(tmp_path / "run")
     assert list(evaluation["arms"]) == ["no_prompter", "reference_prompter", "align_pro", "gibbs_2", "rlhf"]
-    assert evaluation["optimum"]["frozen_calls"] > 0
+    headroom = json.loads((tmp_path / "run" / "headroom.json").read_text())
+    assert headroom["trained_prompter"]["kl"] is not None
+    assert headroom["frozen_calls"] > 0
 
 
 def test_a_reward_model_in_a_folder_scores(workshop, tmp_path):

@@ -57,9 +57,8 @@ def headroom(found: Tree) -> None:
         "bound on it, (11)": bounds["theorem"],
         "sharper bound, (B5)": bounds["sharper"],
     }
-    table(
-        "of the optimal prompter", ["", "reward"], [[k, figure(v["value"], v["ci95"])] for k, v in parts.items() if v]
-    )
+    if told := [[name, figure(part["value"], part["ci95"])] for name, part in parts.items() if part]:
+        table("of the optimal prompter", ["", "reward"], told)
     if found["noise"]:
         names = [
             n for n in ("no_prompter", "reference_prompter", "optimum", "trained_prompter") if found["noise"][0][n]
@@ -86,7 +85,8 @@ def methods(found: Tree) -> None:
 
 def figure(value: float, interval: Sequence[float]) -> str:
     """`value [low, high]`."""
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    told = [f"{round(number, 3) + 0:.3f}" for number in (value, *interval)]  # + 0 takes the sign off -0.0
+    return f"{told[0]} [{told[1]}, {told[2]}]"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

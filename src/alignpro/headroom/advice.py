@@ -7,6 +7,9 @@ from typing import Any
 ENOUGH = 0.8
 """Share of the optimum's gain from which a cheaper way counts as good enough."""
 
+SMALL = 0.1
+"""Share of the rewards' span that a gain must surely stay below to count as nothing."""
+
 Tree = dict[str, Any]
 
 
@@ -27,14 +30,17 @@ def advice(parts: Tree) -> Tree:
         f" {point['kl']:.1f} nats of KL"
     )
     ceiling = _fine_tuning(parts)
-    if high <= 0 or (low <= 0 and high < 0.1 * parts["bounds"]["span"]):
+    if not low > 0:
+        little = high < max(0.0, SMALL * parts["bounds"]["span"])
+        hopeful = [p for p in (*parts["frontier"], *parts["gibbs"]) if p["gain"]["ci95"][0] > 0]
+        if not little or hopeful or parts["optimum"] is None:
+            return _say("unsure", f"{found}, which may be nothing. {_more(parts)}")
         return _say(
             "neither",
-            f"{found}: next to nothing. The frozen model cannot do better whatever it is asked{ceiling}. Neither"
-            " training a prompter nor sampling will help; look at the frozen model or the reward.",
+            f"{found}: next to nothing. Whatever the reference prompter makes of a request, the frozen model answers no"
+            f" better{ceiling}. Neither training a prompter nor sampling will help at this price of KL; look at the"
+            " frozen model, the reward, or the reference.",
         )
-    if not low > 0:
-        return _say("unsure", f"{found}, which may be nothing. {_more(parts)}")
     if parts["trained_prompter"]:
         return _trained(parts, found, ceiling)
     cheap = next((g for g in parts["gibbs"] if (g["share_of_reward_gain"] or {}).get("value", 0) >= ENOUGH), None)
@@ -82,8 +88,9 @@ def _share(share: Tree) -> str:
 
 def _more(parts: Tree) -> str:
     missing = [row for row in parts["withheld"] if row["figure"].startswith("frontier")]
-    if missing and not parts["frontier"]:
-        needs = missing[0]["needs"]
+    if missing and parts["optimum"] is None:
+        own = f"frontier at kl_coef {parts['kl_coef']:g}"
+        needs = next((row for row in missing if row["figure"] == own), missing[0])["needs"]
         return (
             f"Give --headroom.rewrites={needs['rewrites']} --headroom.responses={needs['responses']}"
             f" ({needs['frozen_calls']:,} answers of the frozen model)."

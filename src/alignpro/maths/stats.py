@@ -98,17 +98,18 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     """Bootstrap-t interval over prompts of the mean of one figure a prompt [B]; nan entries are left out.
 
     Resamples the mean in units of its own standard error, so that skew, as KL divergences have, does not make it cover
-    less than it says. Fewer than two prompts give nan; figures that are all equal give a point.
+    less than it says. Under ten prompts resamples repeat one another and the interval is plain Student's t; fewer than
+    two give nan; figures that are all equal give a point.
     """
     present = per_prompt[np.isfinite(per_prompt)]
-    if len(present) < 2:
-        return (np.nan, np.nan)
+    if len(present) < 10:
+        return t_interval(present.tolist())
     centre, error = present.mean(), present.std(ddof=1)
 
     def pivot(index: npt.NDArray[np.int64]) -> FloatArray:
         drawn = present[index]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((drawn.mean(1) - centre) / drawn.std(1, ddof=1))
+        spread = drawn.std(1, ddof=1)
+        return np.asarray((drawn.mean(1) - centre) / np.where(spread > 0, spread, np.nan))
 
     if error == 0:
         return (float(centre), float(centre))

@@ -21,6 +21,7 @@ FEW_PROMPTS = 10
 ADVISED = {
     "train": "Train a prompter: there is something to gain",
     "sample": "Sample rewrites: that needs no training",
+    "keep": "Keep the trained prompter: it has most of what there is to gain",
     "neither": "Neither train nor sample: there is little to gain",
     "unsure": "Too uncertain to say whether training would pay",
 }
