@@ -270,10 +270,11 @@ class Estimator:
 
         None where the frontier was not estimated as far as that KL.
         """
-        kls = np.array([t.kl for t in curve]).reshape(len(curve), -1)
-        rewards = np.array([t.reward for t in curve]).reshape(len(curve), -1)
+        if not curve:
+            return None, None
+        kls, rewards = np.array([t.kl for t in curve]), np.array([t.reward for t in curve])
         columns = np.isfinite(kl) & np.isfinite(reward) & np.isfinite(kls).all(0) & np.isfinite(rewards).all(0)
-        if not curve or not np.mean(kl[columns]) <= kls[:, columns].mean(1).max():
+        if not np.mean(kl[columns]) <= kls[:, columns].mean(1).max():
             return None, None
         kls, rewards = kls[:, columns], rewards[:, columns]
         own, mine, base = kl[columns], reward[columns], self.reference[columns]
