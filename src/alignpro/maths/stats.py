@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -105,16 +106,22 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     if len(present) < 10:
         return t_interval(present.tolist())
     centre, error = present.mean(), present.std(ddof=1)
-
-    def pivot(index: npt.NDArray[np.int64]) -> FloatArray:
-        drawn = present[index]
-        spread = drawn.std(1, ddof=1)
-        return np.asarray((drawn.mean(1) - centre) / np.where(spread > 0, spread, np.nan))
-
     if error == 0:
         return (float(centre), float(centre))
-    low, high = bootstrap(pivot, len(present), draws, seed, level)
+    shares = _resamples(len(present), draws, seed)
+    away = present - centre
+    shift = shares @ away
+    spread = np.sqrt(np.maximum(shares @ away**2 - shift**2, 0.0) * len(present) / (len(present) - 1))
+    pivot = shift / np.where(spread > 0, spread, np.nan)
+    low, high = np.nanquantile(pivot, [(1 - level) / 2, (1 + level) / 2])
     return (float(centre - high * error), float(centre - low * error))
+
+
+@lru_cache(maxsize=8)
+def _resamples(prompts: int, draws: int, seed: int) -> FloatArray:
+    """The share that each prompt has in each resample [draws, prompts]: resampled means are one product of matrices."""
+    uniform = np.full(prompts, 1 / prompts)
+    return np.random.default_rng(seed).multinomial(prompts, uniform, draws) / prompts
 
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)

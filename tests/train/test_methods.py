@@ -1,0 +1,105 @@
+"""Every method against exact truth: on an enumerable world of real language models each must reach rho* of (10)."""
+
+import numpy as np
+import pytest
+
+from alignpro.assemble import copy_of
+from alignpro.config import OFFLINE, KlSettings, TrainSettings
+from alignpro.interrupt import StopRequest
+from alignpro.lab.few_words import few_words
+from alignpro.models.local import LocalPrompter
+from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
+from alignpro.train import offline
+from alignpro.train import prompter as prompter_training
+from alignpro.train.loop import train
+from alignpro.train.methods import learner
+
+LAM, SEEDS = 0.3, (0, 1)
+ONLINE = {"epochs": 2, "minibatch_size": 288}
+UPDATES = {
+    "ppo": {"ppo": ONLINE | {"gae_lambda": 1.0, "whiten_advantages": False}},
+    "rloo": {"group": ONLINE},
+    "grpo": {"group": ONLINE},
+    "weighted_likelihood": {"offline": {}},
+    "dpo": {"offline": {}},
+    "exo": {"offline": {}},
+}
+
+
+def settings_of(method, lam, **update):
+    rate = {"learning_rate": 1e-3 if method in OFFLINE else 5e-4, "anneal": True, "max_grad_norm": None}
+    sections = {name: rate | own | update for name, own in UPDATES[method].items()}
+    sampling = {"rewrites": 1000, "responses": 1000} if method in OFFLINE else {"rewrites": 64, "responses": 4}
+    return TrainSettings(
+        method=method,
+        steps=150 if method in OFFLINE else 100,
+        prompts_per_step=9,
+        kl=KlSettings(coef=lam),
+        average=0.9,
+        save_every=1000,
+        **sampling,
+        **sections,
+    )
+
+
+def trained(method, seed, folder, lam=LAM, **update):
+    """The exact world, and log rho of what the method trained in it."""
+    words, settings = few_words(seed), settings_of(method, lam, **update)
+    policy = LocalPrompter(copy_of(words.prompter.lm))
+    stop = StopRequest("")
+    common = {"seed": seed, "max_failed": 0.0, "stop": stop, "advance": lambda *told: None}
+    if method in OFFLINE:
+        gathered = offline.gather(
+            words.prompts,
+            words.prompter,
+            words.frozen,
+            words.reward,
+            settings,
+            path=folder / "rollouts.jsonl",
+            **common,
+        )
+        collect = offline.replay(gathered)
+    else:
+        collect = prompter_training.collector(policy, words.frozen, words.reward, settings)
+    train(
+        policy.lm,
+        words.prompter.lm,
+        learner(policy.lm.model, settings),
+        collect,
+        words.prompts,
+        settings,
+        folder=folder,
+        say=lambda told: None,
+        **common,
+    )
+    world = enumerate_world(words.prompter, words.frozen, words.reward, words.prompts, lam=lam, beta=lam).world
+    return world, log_probabilities(policy.lm, words.prompts, sequences(policy.lm))
+
+
+@pytest.mark.parametrize("method", UPDATES)
+def test_every_method_reaches_the_closed_form_optimum(method, tmp_path):
+    distances = []
+    for seed in SEEDS:
+        (tmp_path / str(seed)).mkdir()
+        world, log_rho = trained(method, seed, tmp_path / str(seed))
+        distances.append(world.distance(log_rho))
+        shortfall = world.objective(world.log_optimum) - world.objective(log_rho)
+        assert shortfall == pytest.approx(LAM * distances[-1], abs=1e-9)  # (B4)
+        assert world.distance(world.log_reference) > 0.5  # where it began
+    assert np.mean(distances) < 0.05
+
+
+def test_dividing_by_the_groups_deviation_moves_the_fixed_point_to_where_the_docs_say(tmp_path):
+    world, log_rho = trained("grpo", 0, tmp_path, lam=1.0, divide_by_deviation=True)
+    frozen = np.exp(world.log_frozen)
+    noise = (world.reward**2 @ frozen.T - world.rewards_of_rewrites**2) / 4  # of a mean over four responses
+    log_fixed = world.log_reference
+    for _ in range(200):  # rho ~ rho_sft exp(R / (lam s)), s the deviation of measured rewards under rho itself
+        rho = np.exp(log_fixed)
+        mean = (rho * world.rewards_of_rewrites).sum(1, keepdims=True)
+        deviation = np.sqrt((rho * ((world.rewards_of_rewrites - mean) ** 2 + noise)).sum(1, keepdims=True))
+        scores = world.log_reference + world.rewards_of_rewrites / (world.lam * deviation)
+        log_fixed = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    away = float((np.exp(log_rho) * (log_rho - log_fixed)).sum(1).mean())
+    assert away < 0.03
+    assert world.distance(log_rho) > 3 * away
