@@ -109,9 +109,10 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     def pivot(index: npt.NDArray[np.int64]) -> FloatArray:
         drawn = present[index]
         spread = drawn.std(1, ddof=1)
-        return np.asarray((drawn.mean(1) - centre) / np.where(spread > 0, spread, np.nan))
+        return np.asarray((drawn.mean(1) - centre) / np.where(spread > rounding, spread, np.nan))
 
-    if error == 0:
+    rounding = 1e-12 * np.abs(present).max()  # equal figures have a spread of some 1e-17 of them
+    if error <= rounding:
         return (float(centre), float(centre))
     low, high = bootstrap(pivot, len(present), draws, seed, level)
     return (float(centre - high * error), float(centre - low * error))
