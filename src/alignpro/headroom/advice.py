@@ -13,6 +13,9 @@ SMALL = 0.1
 ROUNDING = 1e-9
 """Share of the reward itself that no gain is told from: sums of equal rewards differ in their last digits."""
 
+OUT_OF_REACH = 1000
+"""Times the answers asked so far past which asking for more is no advice."""
+
 Tree = dict[str, Any]
 
 
@@ -95,6 +98,11 @@ def _more(parts: Tree) -> str:
     if missing and parts["optimum"] is None:
         own = f"frontier at kl_coef {parts['kl_coef']:g}"
         needs = next((row for row in missing if row["figure"] == own), missing[0])["needs"]
+        if (needs["frozen_calls"] or 0) > OUT_OF_REACH * parts["frozen_calls"]:
+            return (
+                f"At kl_coef {parts['kl_coef']:g} the rewards are too steep for samples to say; raise train.kl.coef, or"
+                " scale the reward down."
+            )
         return (
             f"Give --headroom.rewrites={needs['rewrites']} --headroom.responses={needs['responses']}"
             f" ({needs['frozen_calls']:,} answers of the frozen model)."
