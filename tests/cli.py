@@ -100,7 +100,12 @@ def models(folder: Path) -> list[str]:
 
 def settings(folder: Path, *more: str) -> config.Settings:
     """The same as settings of a small run, for calls within this process."""
-    names = {"prompter": "prompter.model", "frozen": "frozen.model", "reward": "reward.model", "prompts": "data.prompts"}
+    names = {
+        "prompter": "prompter.model",
+        "frozen": "frozen.model",
+        "reward": "reward.model",
+        "prompts": "data.prompts",
+    }
     given = [word.removeprefix("--").split("=", 1) for word in models(folder)]
     small = [word.removeprefix("--") for word in SMALL]
     return config.load("local", [*(f"{names[name]}={value}" for name, value in given), *small, *more])

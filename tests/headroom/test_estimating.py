@@ -140,7 +140,7 @@ def scorer(monkeypatch, spy, score):
     """Make `rewards:spy` another reward."""
     import rewards
 
-    monkeypatch.setattr(rewards, "spy", lambda prompts, responses: [score(x, y) for x, y in zip(prompts, responses)])
+    monkeypatch.setattr(rewards, "spy", lambda xs, ys: [score(x, y) for x, y in zip(xs, ys, strict=True)])
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.3, -0.7, 1e6 / 3])

@@ -99,7 +99,20 @@ def test_another_model_takes_the_place_and_what_is_not_local_keeps_its_weights()
 
 @pytest.mark.parametrize(
     "spec",
-    "drop swap= drop=x drop=-0.1 drop=1.1 swap=nan temperature=0 temperature=inf weights=-1 weights=inf model= x=1".split(),
+    [
+        "drop",
+        "swap=",
+        "drop=x",
+        "drop=-0.1",
+        "drop=1.1",
+        "swap=nan",
+        "temperature=0",
+        "temperature=inf",
+        "weights=-1",
+        "weights=inf",
+        "model=",
+        "x=1",
+    ],
 )
 def test_a_noise_that_there_is_not_is_refused(spec):
     with pytest.raises(SettingsError, match=r"is not one of temperature=T"):
