@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from cli import Spy
 from tiny import CLASSES, make_model, save_model
 
 torch.set_num_threads(1)
@@ -41,3 +45,34 @@ def trained(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, output = call(workshop, "run", *models(workshop), *SMALL, f"--out={out}")
     assert code == 0, output
     return out
+
+
+@pytest.fixture
+def spy(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Spy:
+    """The reward `python:rewards:spy`, with the workshop as the working folder."""
+    found = Spy()
+    monkeypatch.chdir(workshop)
+    monkeypatch.syspath_prepend(workshop)
+    monkeypatch.setattr(importlib.import_module("rewards"), "spy", found, raising=False)
+    return found
+
+
+@pytest.fixture
+def inside(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Call the command line within this process, from the workshop: exit code, and what it printed."""
+    from alignpro import cli
+
+    monkeypatch.chdir(workshop)
+
+    def call(*words: str) -> tuple[int, str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["alignpro", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capfd.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), printed.out + printed.err
+
+    return call

@@ -1,7 +1,7 @@
 import numpy as np
 
 from alignpro.prompters import IdentityPrompter
-from alignpro.rollout import rollout
+from alignpro.rollout import rollout, score_rewrites
 from alignpro.types import Generation, RewardResult
 
 
@@ -83,3 +83,30 @@ def test_without_a_prompter_the_frozen_model_gets_the_prompt_itself():
     flow = Scripted()
     rollout(["a", "b"], IdentityPrompter(), flow, flow, responses=3, seed=0)
     assert flow.asked == [(["a", "b"], [3, 3])]
+
+
+def test_for_an_estimate_equal_rewrites_of_a_prompt_are_asked_once_and_each_prompt_by_itself():
+    flow = Scripted(rewards=lambda x, y: len(x) * 100 + int(y.split(">")[1]))
+    rewrites = [[Generation(text) for text in row] for row in (["s", "s", "t"], ["s", "u", "u"])]
+    made = score_rewrites(["a", "bb"], rewrites, flow, flow, responses=2, seed=0)
+    ((texts, counts),) = flow.asked
+    assert dict(zip(texts, counts, strict=True)) == {"s": 4, "t": 2, "u": 2}
+    np.testing.assert_array_equal(made.frozen_calls, [4, 4])
+    assert made.rewards.shape == (2, 3, 2)
+    np.testing.assert_array_equal(made.rewards[0, 0], made.rewards[0, 1])
+    np.testing.assert_array_equal(made.rewards[1, 1], made.rewards[1, 2])
+    assert len({*made.rewards[0, 0], *made.rewards[1, 0]}) == 4  # the same text, but answers and x of their own
+    assert len(flow.scored) == 8
+
+
+def test_for_an_estimate_failures_are_masked_and_cost_no_answer():
+    broken = Generation("s", failure="empty rewrite")
+    flow = Scripted(fail=("bad",), rewards=lambda x, y: np.nan if y == "odd>1" else 1.0)
+    rewrites = [[broken, Generation("s"), Generation("bad")], [broken, broken, broken], [Generation("odd")] * 3]
+    made = score_rewrites(["a", "b", "c"], rewrites, flow, flow, responses=2, seed=0)
+    np.testing.assert_array_equal(made.frozen_calls, [4, 0, 2])
+    np.testing.assert_array_equal(np.isfinite(made.rewards).sum(-1), [[0, 2, 0], [0, 0, 0], [1, 1, 1]])
+    assert made.failures == {"empty rewrite": 4, "refused": 2, "no score": 1}
+    nothing = score_rewrites(["a"], [[broken, broken]], flow, flow, responses=2, seed=0)
+    assert np.isnan(nothing.rewards).all()
+    assert nothing.rewards.shape == (1, 2, 2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignpro.assemble import load_pass, load_trained, pipeline
+from alignpro.assemble import load_before, load_trained, pipeline
 from alignpro.config import Settings
-from alignpro.errors import RunFailure, UsageError
+from alignpro.errors import RewardFailure, RunFailure, UsageError
 from alignpro.folder import RunFolder
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, device_of, load_frozen, load_prompter
-from alignpro.prompters import GibbsPrompter
+from alignpro.prompters import NO_REWARD, GibbsPrompter
 from alignpro.rewards import load_reward
 from alignpro.types import Prompter
 
@@ -27,10 +27,14 @@ class Rewriter:
     def rewrite(self, prompt: str, n: int = 1, seed: int = 0) -> list[str]:
         """`n` rewrites x' of one prompt. A rewrite that cannot be read is replaced by the prompt itself.
 
-        Raises PromptTooLong where the prompt does not fit the prompter's context.
+        Raises PromptTooLong where the prompt does not fit the prompter's context, RewardFailure where candidates were
+        to be scored and none could be.
         """
         self.first.lm.queries([prompt])
-        return [prompt if g.failure else g.text for g in self.prompter.rewrite([prompt], n, seed)[0]]
+        found = self.prompter.rewrite([prompt], n, seed)[0]
+        if any(g.failure == NO_REWARD for g in found):
+            raise RewardFailure(f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model")
+        return [prompt if g.failure else g.text for g in found]
 
     def answer(self, prompt: str, seed: int = 0) -> str:
         """The frozen model's answer to a prompt, rewritten or not."""
@@ -52,9 +56,9 @@ class TrainedPrompter(Rewriter):
         settings = folder.settings()
         if not folder.trained:
             raise UsageError(f"{run} holds no trained prompter yet; finish it by `alignpro run --resume --out {run}`")
-        before = tuple(load_pass(settings, name) for name in settings.prompter.before)
+        before = load_before(settings)
         last = load_trained(settings, folder.prompter)
-        return cls(settings, pipeline(before, last), (*before, last)[0])
+        return cls(settings, pipeline(before, last), before[0][0] if before else last)
 
 
 class SampledPrompter(Rewriter):
@@ -71,7 +75,7 @@ class SampledPrompter(Rewriter):
         device = device_of(settings.device)
         reward = load_reward(settings.reward, device, settings.dtype)
         frozen = load_frozen(settings.frozen, device, settings.dtype)
-        before = tuple(load_pass(settings, name) for name in settings.prompter.before)
+        before = load_before(settings)
         last = load_prompter(settings.prompter, device, settings.dtype)
         sampled = GibbsPrompter(
             reference=pipeline(before, last),
@@ -81,4 +85,4 @@ class SampledPrompter(Rewriter):
             responses=settings.evaluate.gibbs_responses,
             lam=0.0 if best else settings.train.kl.coef,
         )
-        return cls(settings, sampled, (*before, last)[0], frozen)
+        return cls(settings, sampled, before[0][0] if before else last, frozen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from alignpro.models.local import (
     load_frozen,
     load_prompter,
 )
+from alignpro.models.perturb import check as check_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import load_function
@@ -43,7 +45,7 @@ class Pieces:
     settings: Settings
     prompts: Prompts
     reference: LocalPrompter
-    before: tuple[LocalPrompter, ...]
+    before: tuple[tuple[LocalPrompter, ...], ...]
     frozen: LocalFrozenModel
     reward: Reward
     second_reward: Reward | None
@@ -63,7 +65,7 @@ class Pieces:
             reference=self.pipeline(self.reference),
             reference_lm=self.reference.lm,
             trained=self.pipeline(trained) if trained else None,
-            passes=tuple(self.before[0] if n == 1 else Chain(self.before[:n]) for n in range(1, len(self.before) + 1)),
+            passes=tuple(pipeline(self.before[:n], *own) for n, own in enumerate(self.before)),
             frozen=self.frozen,
             rlhf=rlhf,
             reward=self.reward,
@@ -81,16 +83,18 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
             f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}, or use the"
             " recipe lab, which has everything"
         )
+    for spec in settings.headroom.noise:
+        check_noise(spec)
     prompts = prompts_of(settings.data, settings.seed)
     judge = settings.evaluate.judge
     second = load_function(judge, "evaluate.judge") if judge else None
     device = device_of(settings.device)
     reward = load_reward(settings.reward, device, settings.dtype)
     frozen = load_frozen(settings.frozen, device, settings.dtype)
-    before = tuple(load_pass(settings, name) for name in settings.prompter.before)
+    before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
     everyone = (*prompts.train, *prompts.test)
-    _check_lengths((before or (reference,))[0].lm, everyone, "prompter", say)
+    _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
     _check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
@@ -112,9 +116,10 @@ def prompts_of(settings: DataSettings, seed: int) -> Prompts:
     return Prompts(tuple(train[: settings.limit]), tuple(test), {})
 
 
-def pipeline(before: tuple[LocalPrompter, ...], last: LocalPrompter) -> Prompter:
-    """Passes in sequence, or the last alone."""
-    return Chain((*before, last)) if before else last
+def pipeline(before: tuple[tuple[LocalPrompter, ...], ...], *last: LocalPrompter) -> Prompter:
+    """Passes in sequence, or the only one."""
+    passes = (*itertools.chain.from_iterable(before), *last)
+    return Chain(passes) if len(passes) > 1 else passes[0]
 
 
 def copy_of(lm: LanguageModel) -> LanguageModel:
@@ -130,17 +135,23 @@ def load_trained(settings: Settings, folder: Path | str) -> LocalPrompter:
     return load_prompter(trained, device_of(settings.device), settings.dtype)
 
 
-def load_pass(settings: Settings, name: str) -> LocalPrompter:
-    """A fixed pass before the prompter that is trained: a model as the prompter's, or the prompter of a run's folder.
+def load_before(settings: Settings) -> tuple[tuple[LocalPrompter, ...], ...]:
+    """The fixed passes before the prompter that is trained: each a model framed as the prompter is, or a run's prompter
+    with the passes that came before it there.
 
     Raises as `load_prompter`, and UsageError for a run whose prompter is not trained yet.
     """
+    return tuple(_load_pass(settings, name) for name in settings.prompter.before)
+
+
+def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
     folder = RunFolder(Path(name))
     if not folder.config.is_file():
-        return load_trained(settings, name)
+        return (load_trained(settings, name),)
     if not folder.trained:
         raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
-    return load_trained(folder.settings(), folder.prompter)
+    own = folder.settings().model_copy(update={"device": settings.device, "dtype": settings.dtype})
+    return (*itertools.chain.from_iterable(load_before(own)), load_trained(own, folder.prompter))
 
 
 def load_noisy(settings: Settings, name: str) -> LocalFrozenModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shlex
 import sys
@@ -200,9 +201,10 @@ def rewrite(
 ) -> None:
     """Rewrite a prompt with a trained prompter, or without training by --method gibbs."""
     from alignpro.api import Rewriter, SampledPrompter, TrainedPrompter
+    from alignpro.folder import RunFolder
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
-    if not text.strip() or text.startswith("--"):
+    if not text.strip() or prompt.startswith("--"):
         raise UsageError(f"the prompt is {text.strip() or 'empty'!r}; give the text to rewrite first")
     name, overrides = _words(words or [])
     overrides = [*_given(prompter, then, frozen, reward, None), *overrides]
@@ -216,7 +218,9 @@ def rewrite(
         ready: Rewriter = TrainedPrompter.load(run)
         count = n or 1
     else:
-        recipe = run / "config.yaml" if run else _recipe(name, overrides)
+        if run and name:
+            raise UsageError(f"unexpected argument {name!r}; with --run the settings are those of the run")
+        recipe = RunFolder(run).settings_file() if run else _recipe(name, overrides)
         ready, count = SampledPrompter.load(config.load(recipe, overrides), n or 8, best), 1
     for rewritten in ready.rewrite(text, n=count, seed=seed):
         _say(rewritten)
@@ -240,7 +244,7 @@ def compare(
 
     name, overrides = _words(words or [])
     folder = out or Path("runs/compare")
-    tables.methods(do_compare(config.load(name or "lab", overrides), folder, jobs))
+    tables.methods(do_compare(config.load(_recipe(name, overrides), overrides), folder, jobs))
     _say(f"figures: {folder / 'methods.json'}")
 
 
@@ -347,7 +351,7 @@ def _given(
         raise UsageError("--then adds a second pass to --prompter; give the first pass too")
     named = {"prompter.model": passes[-1] if passes else None, "frozen.model": frozen, "reward.model": reward}
     named["data.prompts"] = prompts
-    before = [f"prompter.before=[{', '.join(passes[:-1])}]"] if then else []
+    before = [f"prompter.before={json.dumps(passes[:-1])}"] if then else []  # YAML reads JSON, whatever the names hold
     return [*(f"{name}={value}" for name, value in named.items() if value is not None), *before]
 
 
@@ -371,7 +375,7 @@ def _say_headroom(folder: Path) -> None:
     from alignpro.folder import RunFolder, read_json
 
     found = read_json(RunFolder(folder).headroom)
-    if found and found.get("advice"):
+    if found and found.get("trained_prompter"):  # what was estimated before training asks to train
         _say(found["advice"]["text"])
 
 
@@ -409,7 +413,8 @@ def _resume_hint(arguments: list[str]) -> str:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
     out += [b for a, b in itertools.pairwise(arguments) if a == "--out"]
-    out += [a for a in arguments[1:] if (Path(a) / "config.yaml").is_file()]
+    if arguments[0] == "headroom" and any((Path(a) / "config.yaml").is_file() for a in arguments[1:] if a not in out):
+        return f"Go on with: {shlex.join(['alignpro', *arguments])}"  # its overrides are written nowhere
     if not out or not (Path(out[-1]) / "config.yaml").is_file():
         return "nothing was begun; start it again"
     resume = "" if arguments[0] == "headroom" else "--resume --out "

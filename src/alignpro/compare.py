@@ -14,7 +14,7 @@ from typing import Any
 from alignpro import config
 from alignpro import folder as files
 from alignpro.config import Settings
-from alignpro.errors import Interrupted, RunFailure, UsageError
+from alignpro.errors import Interrupted, RunFailure, SettingsError, UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.maths import stats
@@ -28,9 +28,12 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
     """Train every method of `settings.compare` with every seed, each a run of its own in `out`, and tabulate.
 
     Runs that are finished are not done again and stopped ones go on, so the same command resumes. Writes
-    methods.json: figures are means over seeds, intervals Student's t over them. Raises UsageError where `out` holds
-    something else, RunFailure naming the run that broke, Interrupted.
+    methods.json: figures are means over seeds, intervals Student's t over them. Raises SettingsError before
+    anything is written, UsageError where `out` holds something else, RunFailure naming the run that broke, Interrupted.
     """
+    if missing := settings.missing():
+        raise SettingsError(f"{', '.join(missing)} not set; every run of the comparison needs them")
+    runs = dict(_runs(settings, out))
     out.mkdir(parents=True, exist_ok=True)
     base = out / "compare.yaml"
     if base.is_file() and config.load(base) != settings:
@@ -38,7 +41,6 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
     if not base.is_file() and any(out.iterdir()):
         raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
     files.write_text(base, config.dump(settings))
-    runs = dict(_runs(settings, out))
     left = [path for path in runs if not RunFolder(path).evaluation.is_file()]
     progress = Progress()
     with (

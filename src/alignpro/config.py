@@ -8,6 +8,7 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -278,6 +279,8 @@ class Settings(Section):
             )
         if self.rlhf.enabled and self.rlhf.method in OFFLINE:
             raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
+        if self.headroom.after_training:
+            self.check_headroom()
         sampling = self.prompter.sampling
         if self.train.steps and (sampling.top_p < 1 or sampling.top_k):
             raise ValueError(
@@ -285,6 +288,13 @@ class Settings(Section):
                 " sampled under the whole distribution"
             )
         return self
+
+    def check_headroom(self) -> None:
+        """Raise SettingsError where the closed forms (4) and (10), which headroom estimates, are not defined."""
+        if not (self.train.kl.coef > 0 and self.rlhf.kl.coef > 0):
+            raise SettingsError(
+                "headroom needs train.kl.coef and rlhf.kl.coef above 0: the closed forms divide by them"
+            )
 
     def missing(self) -> list[str]:
         """Settings without which nothing can run, as dotted names."""
@@ -410,4 +420,7 @@ def _explain(fault: dict[str, Any]) -> str:
     if not where:
         return message
     got = fault.get("input")
+    if fault["type"] == "literal_error":
+        near = difflib.get_close_matches(str(got), re.findall(r"'([^']+)'", message), n=1)
+        message += f" (did you mean {near[0]}?)" if near else ""
     return f"{where}: {message[:1].lower()}{message[1:]}" + ("" if isinstance(got, dict) else f", got {got!r}")

@@ -65,11 +65,15 @@ class RunFolder:
 
     def settings(self) -> Settings:
         """The resolved settings of this run. Raises UsageError where the folder holds none."""
+        return config.load(self.settings_file())
+
+    def settings_file(self) -> Path:
+        """config.yaml, which is there. Raises UsageError where it is not."""
         if not self.config.is_file():
             raise UsageError(
                 f"{self.path} holds no run: config.yaml is missing; give the folder that `alignpro run` wrote"
             )
-        return config.load(self.config)
+        return self.config
 
 
 def claim(path: Path, settings: Settings) -> RunFolder:
@@ -84,7 +88,10 @@ def claim(path: Path, settings: Settings) -> RunFolder:
     except (OSError, ValueError) as error:
         raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
     if folder.config.is_file():
-        raise RunFolderTaken(f"--out {path} holds another run; go on with it by --resume, or give another folder")
+        raise RunFolderTaken(
+            f"--out {path} holds another run; go on with it by `alignpro run --resume --out`, estimate its"
+            " headroom by `alignpro headroom FOLDER`, or give another folder"
+        )
     if held:
         raise RunFolderTaken(f"--out {path} is not empty (it holds {', '.join(held[:3])}); give a new or empty folder")
     write_text(folder.config, config.dump(settings))

@@ -64,6 +64,8 @@ def headroom(
     begun, out = time.perf_counter(), Path(out)
     if resume:
         settings = _override(RunFolder(out), overrides, ("headroom.",), "headroom")
+    if settings is not None:
+        settings.check_headroom()
     opened, count = _open(settings, out, resume, settings if resume else None)
     with StopRequest("stopping after these prompts; their samples are kept") as stop:
         run = opened(stop)

@@ -13,6 +13,9 @@ from alignpro.rng import derive
 from alignpro.rollout import rollout
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
 
+NO_REWARD = "no candidate has a reward"
+"""The failure of a rewrite that sampling could not choose."""
+
 
 @dataclass(frozen=True)
 class IdentityPrompter:
@@ -94,7 +97,8 @@ class GibbsPrompter:
 
     def _choose(self, options: Sequence[Generation], scores: FloatArray, luck: float) -> Generation:
         if np.isnan(scores).all():
-            return replace(options[0], failure=options[0].failure or "no candidate has a reward")
+            unread = all(option.failure for option in options)
+            return replace(options[0], failure=options[0].failure if unread else NO_REWARD)
         if self.lam > 0:
             weights = np.exp(gibbs.log_weights(scores, self.lam))
         else:

@@ -207,9 +207,15 @@ def headroom(run: Run) -> dict[str, Any]:
     found = estimator.report(pieces.reward.name)
     if kinds := settings.headroom.noise:
         with run.progress.task("adding noise", len(kinds) + 1) as advance:
+
+            def next_kind(number: int, name: str) -> None:
+                run.stop.check()
+                advance(number, name)
+
             found["noise"] = robustness(
-                estimator, models, kinds, lambda name: load_noisy(settings, name), derive(seed, "noise"), advance
+                estimator, models, kinds, lambda name: load_noisy(settings, name), derive(seed, "noise"), next_kind
             )
+            advance(len(kinds) + 1, "")
         found["frozen_calls"] += sum(row["frozen_calls"] for row in found["noise"])
     files.write_json(folder.headroom, found)
     return found

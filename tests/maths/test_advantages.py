@@ -1,6 +1,9 @@
+from functools import partial
+
+import pytest
 import torch
 
-from alignpro.maths.advantages import gae, token_rewards, whiten
+from alignpro.maths.advantages import gae, group_relative, leave_one_out, token_rewards, whiten
 
 
 def ragged(seed=0, rows=6, length=7):
@@ -49,3 +52,68 @@ def test_whitened_values_have_mean_zero_and_variance_one():
     assert abs(white.mean()) < 1e-6
     assert abs(white.var(correction=0) - 1) < 1e-5
     assert (whiten(torch.ones_like(values), mask) == 0).all()
+
+
+def grouped(seed=0, rows=24, groups=5):
+    """Rewards and KLs of rows whose groups differ in size and stand in no order; the last group is a lone row."""
+    generator = torch.Generator().manual_seed(seed)
+    of = torch.cat([torch.randint(0, groups - 1, (rows - 1,), generator=generator), torch.tensor([groups - 1])])
+    rewards, kl = torch.randn(2, rows, generator=generator, dtype=torch.float64)
+    return rewards, kl.abs(), of[torch.randperm(rows, generator=generator)]
+
+
+METHODS = {
+    "leave_one_out": leave_one_out,
+    "group_relative": group_relative,
+    "divided": partial(group_relative, divide=True),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_group_sums_to_zero_a_lone_row_gets_nothing_and_order_does_not_matter(name):
+    rewards, kl, groups = grouped()
+    got = METHODS[name](rewards, kl, groups, 0.3)
+    sums = torch.zeros(5, dtype=torch.float64).index_add(0, groups, got)
+    assert torch.allclose(sums, torch.zeros_like(sums), atol=1e-12)
+    assert got[groups == 4] == 0
+    assert got.abs().max() > 0.1
+    shuffled = torch.randperm(len(got), generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(METHODS[name](rewards[shuffled], kl[shuffled], groups[shuffled], 0.3), got[shuffled])
+    level = torch.tensor([5.0, -2.0, 0.0, 100.0, 7.0], dtype=torch.float64)[groups]
+    assert torch.allclose(METHODS[name](rewards + level, kl, groups, 0.3), got, atol=1e-9)  # of a prompt's own level
+    assert torch.allclose(METHODS[name](rewards, kl + level, groups, 0.3), got, atol=1e-9)
+
+
+def test_the_baseline_left_out_of_a_row_does_not_move_with_its_own_reward():
+    rewards, kl, groups = grouped()
+    before = leave_one_out(rewards, kl, groups, 0.3)
+    for row in range(len(rewards)):
+        lone = int((groups == groups[row]).sum()) == 1
+        moved = rewards.clone()
+        moved[row] += 10
+        change = leave_one_out(moved, kl, groups, 0.3) - before
+        assert change[row].item() == pytest.approx(0 if lone else 10)
+        others = group_relative(moved, kl, groups, 0.3) - group_relative(rewards, kl, groups, 0.3)
+        assert lone or 0 < others[row] < 10  # whose baseline holds the row itself
+
+
+def test_leaving_one_out_is_the_mean_difference_to_each_of_the_others():
+    rewards, kl, groups = grouped()
+    worth = rewards - 0.3 * kl
+    for row, value in enumerate(leave_one_out(rewards, kl, groups, 0.3)):
+        others = [worth[row] - worth[o] for o in range(len(worth)) if groups[o] == groups[row] and o != row]
+        assert value == pytest.approx(float(sum(others)) / max(1, len(others)))
+
+
+def test_divided_by_the_deviation_the_scale_of_a_groups_rewards_is_lost_but_not_the_price_of_kl():
+    rewards, kl, groups = grouped()
+    scale = torch.tensor([0.5, 3.0, 100.0, 7.0, 1.0], dtype=torch.float64)[groups]
+    free = group_relative(rewards, kl, groups, 0.0, divide=True)
+    assert torch.allclose(group_relative(scale * rewards, kl, groups, 0.0, divide=True), free, atol=1e-4)
+    variances = [free[groups == g].var() for g in range(4)]
+    assert torch.allclose(torch.stack(variances), torch.ones(4, dtype=torch.float64), atol=1e-4)
+    priced = group_relative(rewards, kl, groups, 0.3, divide=True)
+    plain = group_relative(rewards, kl, groups, 0.3) - group_relative(rewards, kl, groups, 0.0)
+    assert torch.allclose(priced - free, plain)
+    equal = group_relative(torch.ones_like(rewards), kl, groups, 0.0, divide=True)
+    assert (equal == 0).all()

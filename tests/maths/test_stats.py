@@ -62,3 +62,51 @@ def test_swapping_a_paired_difference_mirrors_it_and_pairing_narrows_it():
     assert (low, high) == pytest.approx((-mirrored[1], -mirrored[0]), abs=0.01)
     wide = stats.mean_interval(stats.prompt_means(b), 2000, 7)
     assert high - low < 0.3 * (wide[1] - wide[0])
+
+
+def share_covered(interval, draw, truth, trials=400):
+    return (
+        sum(low <= truth <= high for low, high in (interval(draw(seed), 400, seed) for seed in range(trials))) / trials
+    )
+
+
+@pytest.mark.parametrize("prompts", [16, 48])
+def test_the_studentised_interval_covers_skewed_figures_where_percentiles_fall_short(prompts):
+    def skewed(seed):
+        return np.random.default_rng(seed).lognormal(0, 1, prompts)
+
+    truth = np.exp(0.5)
+    percentile = share_covered(stats.mean_interval, skewed, truth)
+    studentised = share_covered(stats.studentised_interval, skewed, truth)
+    assert studentised > percentile + 0.02
+    assert studentised > 0.89
+
+
+def test_the_studentised_interval_of_a_few_is_students_and_of_many_that_of_any_method():
+    few, many = clustered(8, 1, 1.0, 0.0, 0)[:, 0], clustered(4000, 1, 1.0, 0.0, 0)[:, 0]
+    assert stats.studentised_interval(few, 500, 0) == stats.t_interval(few.tolist())
+    assert stats.studentised_interval(many, 1000, 0) == pytest.approx(stats.mean_interval(many, 1000, 0), abs=0.005)
+    gaps = np.insert(many[:50], [3, 17], np.nan)
+    assert stats.studentised_interval(gaps, 500, 0) == stats.studentised_interval(many[:50], 500, 0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1e9 / 3])
+def test_figures_that_are_all_but_equal_do_not_blow_the_interval_up(value):
+    equal = np.full(12, value)
+    assert stats.studentised_interval(equal, 500, 0) == pytest.approx((value, value))
+    one_off = np.append(equal[1:], value + 1)  # a resample without it is all equal, but for rounding
+    low, high = stats.studentised_interval(one_off, 500, 0)
+    assert value - 2 < low <= one_off.mean() <= high < value + 2
+    assert np.isnan(stats.studentised_interval(np.array([np.nan, value]), 500, 0)).all()
+    assert np.isnan(stats.studentised_interval(np.full(20, np.nan), 500, 0)).all()
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5, 16, 17, 18, 40, 300])
+def test_the_interval_of_a_few_runs_is_students(runs):
+    values = np.random.default_rng(runs).normal(3, 2, runs)
+    theirs = scipy_stats.t.interval(0.95, runs - 1, values.mean(), scipy_stats.sem(values))
+    low, high = stats.t_interval(values.tolist())
+    assert high - low == pytest.approx(theirs[1] - theirs[0], rel=1e-3)
+    assert (low + high) / 2 == pytest.approx(values.mean())
+    assert stats.t_interval([1.5] * runs) == (1.5, 1.5)
+    assert np.isnan(stats.t_interval([1.5])).all()

@@ -10,6 +10,12 @@ ENOUGH = 0.8
 SMALL = 0.1
 """Share of the rewards' span that a gain must surely stay below to count as nothing."""
 
+ROUNDING = 1e-9
+"""Share of the reward itself that no gain is told from: sums of equal rewards differ in their last digits."""
+
+OUT_OF_REACH = 1000
+"""Times the answers asked so far past which asking for more is no advice."""
+
 Tree = dict[str, Any]
 
 
@@ -24,15 +30,16 @@ def advice(parts: Tree) -> Tree:
         return _say("unsure", f"No point of the frontier could be estimated. {_more(parts)}")
     gain = point["gain"]["value"]
     low, high = point["gain"]["ci95"]
+    rounding = ROUNDING * abs(point["reward"])
     where = f"at kl_coef {point['kl_coef']:g}"
     found = (
         f"The best prompter {where} would gain {gain:.2f} [{low:.2f}, {high:.2f}] in reward over no prompter, for"
         f" {point['kl']:.1f} nats of KL"
     )
     ceiling = _fine_tuning(parts)
-    if not low > 0:
-        little = high < max(0.0, SMALL * parts["bounds"]["span"])
-        hopeful = [p for p in (*parts["frontier"], *parts["gibbs"]) if p["gain"]["ci95"][0] > 0]
+    if not low > rounding:
+        little = high <= max(rounding, SMALL * parts["bounds"]["span"])
+        hopeful = [p for p in (*parts["frontier"], *parts["gibbs"]) if p["gain"]["ci95"][0] > rounding]
         if not little or hopeful or parts["optimum"] is None:
             return _say("unsure", f"{found}, which may be nothing. {_more(parts)}")
         return _say(
@@ -91,6 +98,11 @@ def _more(parts: Tree) -> str:
     if missing and parts["optimum"] is None:
         own = f"frontier at kl_coef {parts['kl_coef']:g}"
         needs = next((row for row in missing if row["figure"] == own), missing[0])["needs"]
+        if (needs["frozen_calls"] or 0) > OUT_OF_REACH * parts["frozen_calls"]:
+            return (
+                f"At kl_coef {parts['kl_coef']:g} the rewards are too steep for samples to say; raise train.kl.coef, or"
+                " scale the reward down."
+            )
         return (
             f"Give --headroom.rewrites={needs['rewrites']} --headroom.responses={needs['responses']}"
             f" ({needs['frozen_calls']:,} answers of the frozen model)."

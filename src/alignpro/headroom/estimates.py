@@ -257,11 +257,7 @@ class Estimator:
         usable = np.isfinite(part) & np.isfinite(whole)
         a, b = part[usable], whole[usable]
 
-        def ratio(index: Any) -> FloatArray:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(a[index].mean(-1) / b[index].mean(-1))
-
-        return self._percentile(ratio, len(a))
+        return self._percentile(lambda index: np.asarray(a[index].mean(-1) / b[index].mean(-1)), len(a))
 
     def _at_kl(
         self, reward: FloatArray, kl: FloatArray, curve: Sequence[Tilted]
@@ -297,8 +293,13 @@ class Estimator:
         return {"reward": at["value"], "ci95": at["ci95"]}, self._percentile(share, len(own))
 
     def _percentile(self, statistic: Callable[[Any], FloatArray], prompts: int) -> dict[str, Any]:
-        value = float(statistic(np.arange(prompts)))
-        return {"value": value, "ci95": list(stats.bootstrap(statistic, prompts, self.bootstrap, self.seed))}
+        def defined(index: Any) -> FloatArray:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = statistic(index)
+            return np.where(np.isfinite(found), found, np.nan)
+
+        value = float(defined(np.arange(prompts)))
+        return {"value": value, "ci95": list(stats.bootstrap(defined, prompts, self.bootstrap, self.seed))}
 
 
 def _ceil(value: float) -> int | None:

@@ -72,7 +72,9 @@ def _prompters(estimator: Estimator, count: int, seed: int) -> dict[str, list[li
         if best.why_withheld
         else [
             [row[i] for i in rng.choice(len(row), count, p=weights / weights.sum())]
-            for row, weights in zip(samples.texts, best.weights, strict=True)
+            if weights.sum() > 0  # nan where no rewrite of the prompt has a reward
+            else [prompt] * count
+            for prompt, row, weights in zip(samples.prompts, samples.texts, best.weights, strict=True)
         ],
         "trained_prompter": _first(samples, slice(samples.from_reference, None), count) if trained else None,
     }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,17 +85,26 @@ def gather(
     files.keep_rows(path, lambda row: row.get("key") == key)
     rows = {row["prompt"]: row for row in files.read_jsonl(path)}
     left = [prompt for prompt in prompts if prompt not in rows]
+    failures: Counter[str] = Counter()
+
+    def table(which: Iterable[str]) -> Samples:
+        return _table([rows[prompt] for prompt in which], settings, trained_lm is not None)
+
     for start in range(0, len(left), settings.chunk):
         done = len(prompts) - len(left) + start
         advance(done, f"{sum(row['frozen_calls'] for row in rows.values()):,} answers asked")
         stop.check()
         chunk = left[start : start + settings.chunk]
-        made = _sample(chunk, models, trained_lm, settings, derive(seed, chunk[0]), max_failed)
-        made = [{"key": key, **row} for row in made]
+        sampled, why = _sample(chunk, models, trained_lm, settings, derive(seed, chunk[0]))
+        made = [{"key": key, **row} for row in sampled]
+        failures += why
+        rows |= {row["prompt"]: row for row in made}
         files.append_jsonl(path, made)
-        rows |= {row["prompt"]: json.loads(json.dumps(row)) for row in made}
+        so_far = table(rows)  # all of it, since the last few prompts alone say little about the reward
+        check_failures(so_far.rewards, failures, max_failed, "headroom, rewrites")
+        check_failures(so_far.raw, failures, max_failed, "headroom, plain answers")
     advance(len(prompts), "")
-    return _table([rows[prompt] for prompt in prompts], settings, trained_lm is not None)
+    return table(prompts)
 
 
 def _sample(
@@ -103,8 +113,8 @@ def _sample(
     trained_lm: LanguageModel | None,
     settings: HeadroomSettings,
     seed: int,
-    max_failed: float,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """A row for each prompt, and the reasons of failures."""
     ours = settings.rewrites // 2 if models.trained else 0
     rewrites = models.reference.rewrite(prompts, settings.rewrites - ours, derive(seed, "reference"))
     ratios = np.zeros((len(prompts), settings.rewrites))
@@ -123,13 +133,11 @@ def _sample(
         responses=settings.answers,
         seed=derive(seed, "answers"),
     )
-    check_failures(made.rewards, made.failures, max_failed, "headroom, rewrites")
-    check_failures(plain.rewards, plain.failures, max_failed, "headroom, plain answers")
     distance = _distances(prompts, rewrites, [row[0] for row in plain.responses], models)
     rows = []
     for b, prompt in enumerate(prompts):
         texts = list(dict.fromkeys(g.text for g in rewrites[b]))
-        first = {g.text: i for i, g in reversed(list(enumerate(rewrites[b])))}
+        first = {g.text: i for i, g in sorted(enumerate(rewrites[b]), key=lambda drawn: drawn[1].failure is None)}
         rows.append(
             {
                 "prompt": prompt,
@@ -143,7 +151,7 @@ def _sample(
                 "frozen_calls": int(made.frozen_calls[b]) + settings.answers,
             }
         )
-    return rows
+    return rows, made.failures + plain.failures
 
 
 def _distances(

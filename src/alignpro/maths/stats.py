@@ -106,13 +106,14 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     if len(present) < 10:
         return t_interval(present.tolist())
     centre, error = present.mean(), present.std(ddof=1)
-    if error == 0:
+    rounding = 1e-12 * np.abs(present).max()  # equal figures have a spread of some 1e-17 of them
+    if error <= rounding:
         return (float(centre), float(centre))
     shares = _resamples(len(present), draws, seed)
     away = present - centre
     shift = shares @ away
     spread = np.sqrt(np.maximum(shares @ away**2 - shift**2, 0.0) * len(present) / (len(present) - 1))
-    pivot = shift / np.where(spread > 0, spread, np.nan)
+    pivot = shift / np.where(spread > rounding, spread, np.nan)
     low, high = np.nanquantile(pivot, [(1 - level) / 2, (1 + level) / 2])
     return (float(centre - high * error), float(centre - low * error))
 

@@ -9,6 +9,9 @@ tensor's own deviation.
 from __future__ import annotations
 
 import copy
+import itertools
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +19,7 @@ import numpy as np
 import torch
 
 from alignpro.errors import SettingsError
-from alignpro.models.local import LocalFrozenModel
+from alignpro.models.local import LocalFrozenModel, resolve
 from alignpro.rng import derive
 from alignpro.types import FrozenModel, Generation
 
@@ -48,14 +51,17 @@ class NoisyInput:
         return [[next(flat)[0] for _ in range(count)] for count in counts]
 
     def _damage(self, prompt: str, rng: np.random.Generator) -> str:
-        words = prompt.split()
+        pieces = re.findall(r"\S+|\s+", prompt)
+        words = [i for i, piece in enumerate(pieces) if not piece.isspace()]
         if self.kind == "drop":
-            kept = [word for word in words if rng.random() >= self.odds]
-            return " ".join(kept or words[:1])
-        for i in range(len(words) - 1):
+            gone = {i for i in words if rng.random() < self.odds}
+            gone -= set() if len(gone) < len(words) else set(words[:1])
+            gone |= {i + 1 for i in gone}  # with the space after it
+            return "".join(piece for i, piece in enumerate(pieces) if i not in gone)
+        for i, j in itertools.pairwise(words):
             if rng.random() < self.odds:
-                words[i], words[i + 1] = words[i + 1], words[i]
-        return " ".join(words)
+                pieces[i], pieces[j] = pieces[j], pieces[i]
+        return "".join(pieces)
 
 
 def perturbed(frozen: FrozenModel, spec: str, load: Load, seed: int) -> FrozenModel:
@@ -76,6 +82,13 @@ def perturbed(frozen: FrozenModel, spec: str, load: Load, seed: int) -> FrozenMo
     return LocalFrozenModel(replace(frozen.lm, model=_shaken(frozen.lm.model, amount, seed)))
 
 
+def check(spec: str) -> None:
+    """Raise SettingsError for a kind of noise that there is not, ModelNotUsable for a model that is not there."""
+    kind, value = parse(spec)
+    if kind == "model":
+        resolve(str(value), "frozen")
+
+
 def parse(spec: str) -> tuple[str, str | float]:
     """Kind and amount of `kind=amount`. Raises SettingsError."""
     kind, _, text = spec.partition("=")
@@ -87,7 +100,7 @@ def parse(spec: str) -> tuple[str, str | float]:
         amount = float("nan")
     if kind in ("drop", "swap") and 0 <= amount <= 1:
         return kind, amount
-    if (kind == "temperature" and amount > 0) or (kind == "weights" and amount >= 0):
+    if math.isfinite(amount) and ((kind == "temperature" and amount > 0) or (kind == "weights" and amount >= 0)):
         return kind, amount
     raise SettingsError(
         f"headroom.noise {spec!r} is not one of temperature=T (above 0), drop=SHARE, swap=SHARE (0 to 1),"

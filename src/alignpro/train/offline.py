@@ -71,6 +71,7 @@ def gather(
     found = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}
     left = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
     total = len(found) + len(left)
+    failures: Counter[str] = Counter()
     for start in range(0, len(left), settings.prompts_per_step):
         advance(total - len(left) + start, f"{calls(found):,} answers asked")
         stop.check()
@@ -79,10 +80,12 @@ def gather(
         rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
         made = score_rewrites(chunk, rewrites, frozen, reward, responses=settings.responses, seed=drawn)
         values = mean_over_responses(made.rewards)
-        check_failures(values, made.failures, max_failed, "sampling the reference")
+        failures += made.failures
         for prompt, row, mine, asked in zip(chunk, rewrites, values.tolist(), made.frozen_calls.tolist(), strict=True):
             found[prompt] = _merged(row, mine, asked)
         files.append_jsonl(path, [_to_row(prompt, found[prompt]) for prompt in chunk])
+        so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in found.values()])
+        check_failures(so_far, failures, max_failed, "sampling the reference")
     advance(total, "")
     return {prompt: found[prompt] for prompt in prompts}
 

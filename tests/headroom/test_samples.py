@@ -1,0 +1,93 @@
+"""What an estimate rests on, sampled from scripted models."""
+
+import numpy as np
+import pytest
+
+from alignpro.config import HeadroomSettings
+from alignpro.errors import RewardFailure
+from alignpro.evaluate.arms import Models
+from alignpro.headroom.samples import gather
+from alignpro.interrupt import StopRequest
+from alignpro.rewards.functions import FunctionReward
+from alignpro.types import Generation
+
+SETTINGS = HeadroomSettings(rewrites=6, responses=2, answers=8, chunk=2)
+BY_LENGTH = FunctionReward("length", lambda xs, ys: [len(y) for y in ys])
+
+
+class Scripted:
+    """A prompter that writes what `write(prompt, draw)` gives, and a frozen model that counts and repeats."""
+
+    name = "scripted"
+
+    def __init__(self, write):
+        self.write, self.answers = write, 0
+
+    def rewrite(self, prompts, n, seed):
+        return [[self.write(prompt, draw) for draw in range(n)] for prompt in prompts]
+
+    def respond(self, prompts, counts, seed):
+        self.answers += sum(counts)
+        return [[Generation(prompt)] * count for prompt, count in zip(prompts, counts, strict=True)]
+
+
+def sampled(flow, prompts, path, reward=BY_LENGTH, max_failed=1.0, identity="these"):
+    models = Models(flow, None, None, (), flow, None, reward, None)
+    return gather(
+        prompts,
+        models,
+        None,
+        SETTINGS,
+        path=path / "rows.jsonl",
+        identity=identity,
+        seed=0,
+        max_failed=max_failed,
+        stop=StopRequest(""),
+        advance=lambda *told: None,
+    )
+
+
+def broken(prompt, draw):
+    return Generation("raw", failure="empty rewrite") if prompt == "bad" or draw == 0 else Generation("x" * draw)
+
+
+def test_a_prompt_with_failed_rewrites_alone_is_masked_and_asks_for_plain_answers_only(tmp_path):
+    flow = Scripted(broken)
+    made = sampled(flow, ["bad", "good"], tmp_path)
+    assert np.isnan(made.rewards[0]).all()
+    assert np.isnan(made.rewards[1, 0]).all()
+    np.testing.assert_array_equal(made.rewards[1, 1:], [[n, n] for n in range(1, 6)])
+    np.testing.assert_array_equal(made.raw, [[3] * 8, [4] * 8])
+    assert made.frozen_calls == flow.answers == 2 * 5 + 2 * 8
+    assert np.isnan(made.distance).all()  # this frozen model tells no likelihoods
+
+
+def test_a_failed_rewrite_takes_no_reward_from_a_good_one_of_the_same_text(tmp_path):
+    made = sampled(Scripted(lambda p, n: Generation("same", failure="cut" if n % 2 else None)), ["a"], tmp_path)
+    np.testing.assert_array_equal(made.rewards[0, :, 0], [4, np.nan] * 3)
+
+
+def test_equal_rewrites_share_their_answers_and_rows_of_other_models_are_asked_anew(tmp_path):
+    flow = Scripted(lambda prompt, draw: Generation(prompt * (1 + draw % 2)))
+    first = sampled(flow, ["a", "b", "c"], tmp_path)
+    assert flow.answers == first.frozen_calls == 3 * (2 * 2 + 8)
+    np.testing.assert_array_equal(first.same, [[0, 1] * 3] * 3)
+    again = sampled(flow, ["c", "a"], tmp_path)
+    assert flow.answers == first.frozen_calls
+    np.testing.assert_array_equal(again.rewards, first.rewards[[2, 0]])
+    sampled(flow, ["a"], tmp_path, identity="others")
+    assert flow.answers == first.frozen_calls + 12
+
+
+def test_the_share_of_failures_is_of_all_prompts_so_far_not_of_the_last_few(tmp_path):
+    prompts = ["a", "b", "c", "d", "bad"]  # the last is a chunk of its own
+    half = FunctionReward("half", lambda xs, ys: [None if x == "bad" else len(y) for x, y in zip(xs, ys, strict=True)])
+    flow = Scripted(lambda prompt, draw: Generation(prompt))
+    assert np.isnan(sampled(flow, prompts, tmp_path, half, 0.2).raw).sum() == 8
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(RewardFailure, match=r"12 of 60 samples have no reward \(\d+ x reward gave None\)"):
+        sampled(flow, prompts, other, half, 0.19)
+    flow.answers = 0
+    sampled(flow, prompts, other, BY_LENGTH, 0.19)  # the reward mended, what was sampled before is kept
+    assert flow.answers == 2 + 8
