@@ -99,10 +99,10 @@ def gather(
         made = [{"key": key, **row} for row in sampled]
         failures += why
         rows |= {row["prompt"]: row for row in made}
-        files.append_jsonl(path, made)
         so_far = table(rows)  # all of it, since the last few prompts alone say little about the reward
         check_failures(so_far.rewards, failures, max_failed, "headroom, rewrites")
         check_failures(so_far.raw, failures, max_failed, "headroom, plain answers")
+        files.append_jsonl(path, made)  # after the check: rows that failed are sampled again once the reward is mended
     advance(len(prompts), "")
     return table(prompts)
 

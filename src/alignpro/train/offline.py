@@ -83,9 +83,9 @@ def gather(
         failures += made.failures
         for prompt, row, mine, asked in zip(chunk, rewrites, values.tolist(), made.frozen_calls.tolist(), strict=True):
             found[prompt] = _merged(row, mine, asked)
-        files.append_jsonl(path, [_to_row(prompt, found[prompt]) for prompt in chunk])
         so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in found.values()])
         check_failures(so_far, failures, max_failed, "sampling the reference")
+        files.append_jsonl(path, [_to_row(prompt, found[prompt]) for prompt in chunk])
     advance(total, "")
     return {prompt: found[prompt] for prompt in prompts}
 
