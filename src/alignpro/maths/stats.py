@@ -113,7 +113,9 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     away = present - centre
     shift = shares @ away
     spread = np.sqrt(np.maximum(shares @ away**2 - shift**2, 0.0) * len(present) / (len(present) - 1))
-    pivot = shift / np.where(spread > rounding, spread, np.nan)
+    pivot = shift / np.where(
+        spread > 1e-7 * np.abs(away).max(), spread, np.nan
+    )  # a difference of squares, under a root
     low, high = np.nanquantile(pivot, [(1 - level) / 2, (1 + level) / 2])
     return (float(centre - high * error), float(centre - low * error))
 
