@@ -83,8 +83,8 @@ def test_a_prompt_from_standard_input_may_begin_with_dashes(workshop, trained, i
         (["owls", "--method=gibbs", "--then=lab"], "give the first pass too"),
         (["owls", "--method=best"], "'gibbs'"),
         (["owls", "--method=gibbs", "--n=0"], "'--n'"),
-        (["  ", "--method=gibbs"], "the prompt is 'empty'"),
-        (["--train.kl.coef=1", "--method=gibbs"], "give the text to rewrite first"),
+        (["  ", "--method=gibbs"], "the prompt is empty"),
+        (["--train.kl.coef=1", "--method=gibbs"], "'--train.kl.coef=1' is a setting; give the text to rewrite first"),
     ],
 )
 def test_what_does_not_go_together_is_told(trained, inside, tmp_path, words, told):

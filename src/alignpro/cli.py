@@ -205,7 +205,8 @@ def rewrite(
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     if not text.strip() or prompt.startswith("--"):
-        raise UsageError(f"the prompt is {text.strip() or 'empty'!r}; give the text to rewrite first")
+        what = f"{prompt!r} is a setting" if text.strip() else "the prompt is empty"
+        raise UsageError(f"{what}; give the text to rewrite first")
     name, overrides = _words(words or [])
     overrides = [*_given(prompter, then, frozen, reward, None), *overrides]
     if method == "trained":
