@@ -12,7 +12,7 @@ run: $(STAMP)
 	$(BIN)/alignpro run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 setup: $(STAMP)
 

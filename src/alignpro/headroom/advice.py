@@ -107,9 +107,7 @@ def _more(parts: Tree) -> str:
             f"Give --headroom.rewrites={needs['rewrites']} --headroom.responses={needs['responses']}"
             f" ({needs['frozen_calls']:,} answers of the frozen model)."
         )
-    return (
-        f"Give --headroom.prompts={4 * parts['prompts']} ({4 * parts['frozen_calls']:,} answers) to halve the interval."
-    )
+    return f"Four times as many prompts ({4 * parts['frozen_calls']:,} answers) would halve the interval."
 
 
 def _say(verdict: str, text: str) -> Tree:
