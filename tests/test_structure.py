@@ -24,7 +24,7 @@ ROOMS = (
     ("report",),
     ("stages",),
     ("job", "api", "doctor"),
-    ("compare", "tables"),
+    ("cli_lab", "compare", "tables"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from alignpro import config
+from alignpro.cli_lab import lab
 from alignpro.config import Settings
 from alignpro.errors import AlignProError, Interrupted, UsageError
 
@@ -24,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-lab = typer.Typer(help="The embedded lab: three tiny models in a world with a known utility.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
 
 OVERRIDES = {"ignore_unknown_options": True}
@@ -278,44 +278,6 @@ def doctor() -> None:
         _say(f"{'ok ' if good else 'BAD'} {name}: {value}")
     if bad:
         raise typer.Exit(1)
-
-
-@lab.command("build")
-def lab_build(
-    out: Annotated[Path, typer.Option(help="folder for the three models")],
-    seed: Annotated[int, typer.Option()] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="torch threads; free cores by default")] = None,
-) -> None:
-    """Make the lab's prompter, frozen model and reward model anew from one seed."""
-    from alignpro import threads as torch_threads
-    from alignpro.lab.build import Recipe as BuildRecipe
-    from alignpro.lab.build import build
-
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"--out {out} is not empty; give a new folder")
-    torch_threads.use(threads)
-    build(out, BuildRecipe(seed=seed), _say)
-
-
-@lab.command("suffixes")
-def lab_suffixes(
-    folder: RunFolderArgument,
-    responses: Annotated[int, typer.Option(min=1, help="answers for each prompt and suffix")] = 2,
-) -> None:
-    """Search every fixed suffix (all combinations of cues) on the test prompts and set the best beside align_pro."""
-    from alignpro import threads as torch_threads
-    from alignpro.assemble import assemble
-    from alignpro.folder import RunFolder, read_jsonl
-    from alignpro.lab.suffixes import search
-
-    opened = RunFolder(folder)
-    settings = opened.settings()
-    torch_threads.use(settings.threads)
-    pieces = assemble(settings, _say)
-    prompts = pieces.prompts.test[: settings.evaluate.prompts]
-    samples = read_jsonl(opened.samples)
-    for line in search(prompts, pieces.frozen, pieces.reward, samples, responses, settings.seed):
-        _say(line)
 
 
 def _run(

@@ -1,0 +1,50 @@
+"""`alignpro lab ...`: making the embedded lab anew, and asking what fixed suffixes would reach in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignpro.errors import UsageError
+
+lab = typer.Typer(help="The embedded lab: three tiny models in a world with a known utility.", no_args_is_help=True)
+
+
+@lab.command("build")
+def lab_build(
+    out: Annotated[Path, typer.Option(help="folder for the three models")],
+    seed: Annotated[int, typer.Option()] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="torch threads; free cores by default")] = None,
+) -> None:
+    """Make the lab's prompter, frozen model and reward model anew from one seed."""
+    from alignpro import threads as torch_threads
+    from alignpro.lab.build import Recipe as BuildRecipe
+    from alignpro.lab.build import build
+
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"--out {out} is not empty; give a new folder")
+    torch_threads.use(threads)
+    build(out, BuildRecipe(seed=seed), typer.echo)
+
+
+@lab.command("suffixes")
+def lab_suffixes(
+    folder: Annotated[Path, typer.Argument(help="folder of a run")],
+    responses: Annotated[int, typer.Option(min=1, help="answers for each prompt and suffix")] = 2,
+) -> None:
+    """Search every fixed suffix (all combinations of cues) on the test prompts and set the best beside align_pro."""
+    from alignpro import threads as torch_threads
+    from alignpro.assemble import assemble
+    from alignpro.folder import RunFolder, read_jsonl
+    from alignpro.lab.suffixes import search
+
+    opened = RunFolder(folder)
+    settings = opened.settings()
+    torch_threads.use(settings.threads)
+    pieces = assemble(settings, typer.echo)
+    prompts = pieces.prompts.test[: settings.evaluate.prompts]
+    samples = read_jsonl(opened.samples)
+    for line in search(prompts, pieces.frozen, pieces.reward, samples, responses, settings.seed):
+        typer.echo(line)
