@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alignpro.config import DataSettings, Settings
-from alignpro.data.prompts import Prompts, load_prompts
+from alignpro.data.prompts import Prompts
+from alignpro.data.sources import load_prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate.arms import Models
 from alignpro.folder import RunFolder

@@ -22,6 +22,9 @@ from alignpro.errors import SettingsError
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Overflow = Literal["refuse", "cut"]
+Format = Literal["auto", "prompts", "ultrafeedback", "helpsteer", "orca"]
+DATA_SETS = ("ultrafeedback", "helpsteer", "orca")
+"""Data sets known by name; their files are known by their fields."""
 Method = Literal["ppo", "rloo", "grpo", "weighted_likelihood", "dpo", "exo"]
 OFFLINE = ("weighted_likelihood", "dpo", "exo")
 """Methods that ask the frozen model for everything once, before the first step."""
@@ -80,10 +83,21 @@ class RewardSettings(Section):
 class DataSettings(Section):
     """User prompts."""
 
-    prompts: str | None = Field(None, description="txt, jsonl or csv file, or lab")
-    column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv")
+    prompts: str | None = Field(
+        None,
+        description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
+        " helpsteer or orca from the hub; or lab",
+    )
+    format: Format = Field("auto", description="a known data set, or prompts alone; auto: told from the first row")
+    column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
     limit: Positive | None = Field(None, description="use at most so many prompts")
+
+    @model_validator(mode="after")
+    def _one_format(self) -> DataSettings:
+        if self.prompts in ("lab", *DATA_SETS) and self.format not in ("auto", self.prompts):
+            raise ValueError(f"format {self.format} is not that of prompts {self.prompts}; leave it at auto")
+        return self
 
 
 class KlSettings(Section):

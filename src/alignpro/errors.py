@@ -4,6 +4,7 @@
     ├── UsageError (ValueError)            exit code 2: the caller can mend it by changing a setting
     │   ├── SettingsError                  unknown or ill-typed setting, unknown recipe
     │   ├── DataError                      prompts file missing, empty, or without the named column
+    │   │   └── UnusableRow                one row of a data set; caught where it is counted
     │   ├── ModelNotUsable                 a path without weights or tokenizer, the wrong architecture
     │   ├── PromptTooLong                  a prompt that does not fit the model's context
     │   └── RunFolderTaken                 the output folder holds another run
@@ -37,6 +38,10 @@ class SettingsError(UsageError):
 
 class DataError(UsageError):
     """The prompts cannot be used as they are."""
+
+
+class UnusableRow(DataError):
+    """One row of a data set cannot be used; the message is the reason under which it is counted."""
 
 
 class ModelNotUsable(UsageError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from alignpro.config import DataSettings
+from alignpro.data.files import json_lines, read_text
 from alignpro.errors import DataError
 from alignpro.rng import derive
 
@@ -57,15 +57,7 @@ def load_prompts(settings: DataSettings, seed: int) -> Prompts:
 
 def read_file(path: Path, column: str) -> Iterator[str]:
     """Prompts in the order of the file. Raises DataError."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"data.prompts {path}: the file {what}; give a txt, jsonl or csv file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"data.prompts {path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"data.prompts {path}: cannot be read ({error.strerror})") from None
+    text = read_text(path)
     readers = {".txt": _txt, ".jsonl": _jsonl, ".csv": _csv}
     if path.suffix.lower() not in readers:
         raise DataError(f"data.prompts {path}: a file ending in {', '.join(readers)} is wanted")
@@ -77,13 +69,7 @@ def _txt(text: str, path: Path, column: str) -> Iterator[str]:
 
 
 def _jsonl(text: str, path: Path, column: str) -> Iterator[str]:
-    for number, line in enumerate(text.split("\n"), 1):  # on \n alone: rows may hold U+2028
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"data.prompts {path}, line {number}: not JSON ({error.msg})") from None
+    for number, row in json_lines(text, path):
         if not isinstance(row, dict) or not isinstance(row.get(column), str):
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise DataError(
