@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from alignpro.models.accounting import Account, Budget, Price
 from alignpro.models.address import is_endpoint, parse_endpoint
 from alignpro.models.endpoint import load_endpoint
 from alignpro.models.pool import Policy
+from alignpro.models.wire import retry_after
 from alignpro.types import FrozenModel
 
 SECRET = "sk-never-to-be-seen-0123456789"
@@ -269,6 +271,44 @@ def test_retry_after_is_kept_to():
         began = time.monotonic()
         ask(server, ["a"])
         assert 0.5 <= time.monotonic() - began < 1.2 and len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3),
+        ({"retry-after": "1.5", "retry-after-ms": "250"}, 0.25),
+        ({"retry-after": formatdate(time.time() + 9000, usegmt=True)}, pytest.approx(9000, abs=600)),
+        ({"retry-after": formatdate(time.time() - 100, usegmt=True)}, 0),
+        ({"retry-after": "-4"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_every_form(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+def test_an_interrupted_call_sends_nothing_more_and_the_model_goes_on(tmp_path):
+    def interrupt(request):
+        if request.number == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return Reply(body=echo(request).body, delay=0.02)
+
+    with ScriptedServer(interrupt) as server, model_at(server, cache=tmp_path / "c") as model:
+        with pytest.raises(KeyboardInterrupt):
+            model.respond(PROMPTS[:500], [1] * 500, 0)
+        time.sleep(0.2)
+        before = len(server.requests)
+        assert before < 40 + 2 * QUICK.most_concurrency
+        rows = model.respond(PROMPTS[:500], [1] * 500, 0)
+        assert all(row[0].failure is None for row in rows)
+        assert len(server.requests) - before <= 500 - 40 + QUICK.most_concurrency
+        model.respond(PROMPTS[:500], [1] * 500, 0)
+    with pytest.raises(RuntimeError, match="closed"):
+        model.respond(["a"], [1], 0)
 
 
 def test_a_dead_url_in_a_pool_loses_nothing():

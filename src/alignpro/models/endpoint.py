@@ -57,6 +57,7 @@ class EndpointModel:
         self.endpoint, self.sampling, self.template, self.cache = endpoint, sampling, template, cache
         self.account = account or Account()
         self._pool = Pool(endpoint.urls, policy)
+        self._owns_cache = False
         secret = os.environ.get(endpoint.key_variable, "").strip()
         if not secret and endpoint.key_variable == OPENAI_KEY:
             raise EndpointUnusable(
@@ -113,8 +114,10 @@ class EndpointModel:
         ]
 
     def close(self) -> None:
-        """End the connections and the thread."""
+        """End the connections, the thread, and the cache where `load_endpoint` made it."""
         self._end()
+        if self._owns_cache and self.cache is not None:
+            self.cache.close()
 
     def __enter__(self) -> EndpointModel:
         return self
@@ -125,6 +128,9 @@ class EndpointModel:
         self.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._end.alive:
+            work.close()
+            raise RuntimeError(f"the endpoint of {self.name} was closed; load it anew")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -195,14 +201,10 @@ def load_endpoint(
     missing packages, SettingsError for a template or a budget that cannot be used, CacheUnusable.
     """
     endpoint = parse_endpoint(spec, identity)
-    return EndpointModel(
-        endpoint,
-        sampling,
-        template or "{prompt}",
-        AnswerCache(cache) if cache is not None else None,
-        account,
-        policy,
-    )
+    answers = AnswerCache(cache) if cache is not None else None
+    model = EndpointModel(endpoint, sampling, template or "{prompt}", answers, account, policy)
+    model._owns_cache = True
+    return model
 
 
 def _client(url: str, secret: str, openai_account: bool, policy: Policy) -> Any:
