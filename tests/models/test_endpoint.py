@@ -401,6 +401,7 @@ def test_the_key_is_sent_and_seen_nowhere(tmp_path, caplog):
 def test_the_key_of_one_provider_is_not_shown_to_another(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai-alone")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin-openai-alone")
     monkeypatch.delenv("ALIGNPRO_API_KEY")
     with ScriptedServer() as server:
         ask(server, ["a"])
