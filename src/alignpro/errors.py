@@ -7,11 +7,15 @@
     │   │   └── UnusableRow                one row of a data set; caught where it is counted
     │   ├── ModelNotUsable                 a path without weights or tokenizer, the wrong architecture
     │   ├── PromptTooLong                  a prompt that does not fit the model's context
+    │   ├── EndpointUnusable               an endpoint without a key, with a wrong one, or without the model
     │   └── RunFolderTaken                 the output folder holds another run
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
         ├── RewardFailure                  the reward failed for too large a share of samples
         ├── CheckpointError                a checkpoint could not be written, or none could be read
         ├── HubUnreachable                 a hub id was asked for and the hub cannot be reached
+        ├── EndpointDown                   every URL of an endpoint has failed for longer than the patience
+        ├── BudgetSpent                    the next request could cost more than is left
+        ├── CacheUnusable                  the file of answers is locked, damaged, or not one
         └── Interrupted                    stopped by the user; everything so far is saved
 
 Messages say what arrived, what was wanted, and what to do next.
@@ -52,6 +56,10 @@ class PromptTooLong(UsageError):
     """A prompt does not fit the context and the settings say to refuse it."""
 
 
+class EndpointUnusable(UsageError):
+    """An endpoint that refuses everything until a setting or an environment variable is changed."""
+
+
 class RunFolderTaken(UsageError):
     """The output folder already holds another run."""
 
@@ -70,6 +78,18 @@ class CheckpointError(RunFailure):
 
 class HubUnreachable(RunFailure):
     """A hub id was given, is not in the local cache, and the hub cannot be reached."""
+
+
+class EndpointDown(RunFailure):
+    """No URL of an endpoint answers; what was answered before is kept."""
+
+
+class BudgetSpent(RunFailure):
+    """The next request could cost more than the budget has left; what was answered before is kept."""
+
+
+class CacheUnusable(RunFailure):
+    """The file of answers cannot be read or written."""
 
 
 class Interrupted(RunFailure):
