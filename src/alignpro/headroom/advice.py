@@ -20,7 +20,8 @@ Tree = dict[str, Any]
 
 
 def advice(parts: Tree) -> Tree:
-    """{"verdict", "text"} from what `headroom.json` holds: train, sample, neither, or unsure.
+    """{"verdict", "text"} from what `headroom.json` holds: train, sample, neither, or unsure; of a trained prompter
+    keep or more.
 
     The gain in question is over no prompter, at the run's kl_coef, or at the lowest price of the frontier that could be
     estimated where that one was withheld.
@@ -77,7 +78,7 @@ def _trained(parts: Tree, found: str, ceiling: str) -> Tree:
     reached = f"the trained prompter has {_share(share)} of the objective's possible gain over the reference"
     if share["value"] >= ENOUGH:
         return _say("keep", f"{found}; {reached}{ceiling}. Keep it; more reward costs more KL, at a lower kl_coef.")
-    return _say("train", f"{found}; {reached}{ceiling}. Train it longer.")
+    return _say("more", f"{found}; {reached}{ceiling}. Longer training, or more prompts to train on, may get the rest.")
 
 
 def _fine_tuning(parts: Tree) -> str:

@@ -134,7 +134,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do: `verdict` is train, sample, keep, neither or unsure; `text` says why."""
+    """What to do: `verdict` is train, sample, keep, more, neither or unsure; `text` says why."""
 
     verdict: str
     text: str

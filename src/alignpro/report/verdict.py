@@ -22,6 +22,7 @@ ADVISED = {
     "train": "Train a prompter: there is something to gain",
     "sample": "Sample rewrites: that needs no training",
     "keep": "Keep the trained prompter: it has most of what there is to gain",
+    "more": "The trained prompter leaves something to gain",
     "neither": "Neither train nor sample: there is little to gain",
     "unsure": "Too uncertain to say whether training would pay",
 }
