@@ -91,7 +91,10 @@ def test_figures_without_an_interval_are_shown(run_dir: Path) -> None:
         assert number(drawn["kl"]) in text
     for said in ("log Z 4.02", "log Z 5.74", "k3 estimate 0.870", "41.7", "at beta 0.2", "span, 3.10"):
         assert said in text, said
-    assert "on 64 prompts: 128 rewrites of each by the reference prompter and 8 responses to each" in text
+    assert (
+        "on 64 prompts: 128 rewrites of each (half by the reference, half by the trained prompter) and 8 responses to"
+        in text
+    )
     assert f"It took {count(45000)} calls of the frozen model." in text
 
 

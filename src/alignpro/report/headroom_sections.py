@@ -61,9 +61,12 @@ def _advice(found: Headroom) -> str:
 
 
 def _method(found: Headroom, run: Run) -> str:
+    by = "by the reference prompter"
+    if found.trained:
+        by = "(half by the reference, half by the trained prompter)"
     text = (
-        f"Estimated from samples alone, on {count(found.prompts)} prompts: {count(found.rewrites)} rewrites of each by"
-        f" the reference prompter and {count(found.responses)} responses to each different rewrite. Reward:"
+        f"Estimated from samples alone, on {count(found.prompts)} prompts: {count(found.rewrites)} rewrites of each"
+        f" {by} and {count(found.responses)} responses to each different rewrite. Reward:"
         f" {found.reward}. Brackets are 95% intervals, by resampling prompts."
     )
     if not math.isnan(found.frozen_calls):
