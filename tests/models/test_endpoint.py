@@ -291,6 +291,15 @@ def test_retry_after_is_read_in_every_form(headers, seconds):
     assert retry_after(headers) == seconds
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, as it does unless a test runner's worker ignores it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_sends_nothing_more_and_the_model_goes_on(tmp_path):
     def interrupt(request):
         if request.number == 40:
