@@ -155,15 +155,10 @@ def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
     return (*itertools.chain.from_iterable(load_before(own)), load_trained(own, folder.prompter))
 
 
-def load_noisy(settings: Settings, name: str) -> LocalFrozenModel:
-    """Another frozen model in the place of the run's own, framed and sampled alike."""
-    return load_rlhf(settings, name)
-
-
-def load_rlhf(settings: Settings, folder: Path | str) -> LocalFrozenModel:
-    """The oracle of a run: the frozen model as RLHF fine-tuned it."""
-    tuned = settings.frozen.model_copy(update={"model": str(folder)})
-    return load_frozen(tuned, device_of(settings.device), settings.dtype)
+def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
+    """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
+    other = settings.frozen.model_copy(update={"model": str(name)})
+    return load_frozen(other, device_of(settings.device), settings.dtype)
 
 
 def _check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from alignpro import folder as files
-from alignpro.assemble import Pieces, copy_of, load_noisy, load_rlhf, load_trained
-from alignpro.config import OFFLINE, Settings
+from alignpro.assemble import Pieces, copy_of, load_other_frozen, load_trained
+from alignpro.config import OFFLINE, Settings, TrainSettings
 from alignpro.errors import RunFailure
 from alignpro.evaluate.arms import ArmResult, run_arm, sample_rows
 from alignpro.evaluate.summary import summarise
@@ -17,7 +17,7 @@ from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.robustness import robustness
 from alignpro.headroom.samples import gather
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import LocalFrozenModel, LocalPrompter, fingerprint
+from alignpro.models.local import LanguageModel, LocalFrozenModel, LocalPrompter, fingerprint
 from alignpro.progress import Progress
 from alignpro.rng import derive
 from alignpro.train import offline
@@ -56,24 +56,19 @@ def train_prompter(run: Run) -> None:
         files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
 
     collect, spent = _experience(run, policy)
-    with run.progress.task("training the prompter", settings.train.steps) as advance:
-        train(
-            policy.lm,
-            pieces.reference.lm,
-            learner(policy.lm.model, settings.train),
-            collect,
-            pieces.prompts.train,
-            settings.train,
-            folder=run.folder.path,
-            seed=derive(settings.seed, "train"),
-            max_failed=settings.reward.max_failed,
-            stop=run.stop,
-            advance=advance,
-            say=run.progress.say,
-            monitor=monitor,
-            monitor_every=settings.evaluate.every,
-            spent=spent,
-        )
+    _train(
+        run,
+        "training the prompter",
+        policy.lm,
+        pieces.reference.lm,
+        collect,
+        settings.train,
+        folder=run.folder.path,
+        seed=derive(settings.seed, "train"),
+        monitor=monitor,
+        monitor_every=settings.evaluate.every,
+        spent=spent,
+    )
     if fingerprint(pieces.frozen.lm.model) != before:
         raise RunFailure(
             "the frozen model's weights changed during training, which is a defect of alignpro; please report it"
@@ -113,22 +108,43 @@ def train_rlhf(run: Run) -> None:
         return
     run.folder.rlhf.mkdir(exist_ok=True)
     policy = LocalFrozenModel(copy_of(pieces.frozen.lm))
-    with run.progress.task("training the RLHF oracle", settings.rlhf.steps) as advance:
+    _train(
+        run,
+        "training the RLHF oracle",
+        policy.lm,
+        pieces.frozen.lm,
+        rlhf_training.collector(policy, pieces.reward, settings.rlhf),
+        settings.rlhf,
+        folder=run.folder.rlhf,
+        seed=derive(settings.seed, "rlhf"),
+    )
+    _save_model(policy.lm.model, policy.lm.tokenizer, target)
+
+
+def _train(
+    run: Run,
+    what: str,
+    policy: LanguageModel,
+    reference: LanguageModel,
+    collect: Collect,
+    settings: TrainSettings,
+    **own: Any,
+) -> None:
+    """Train one policy of the run by its settings' method; `own` is what `train` needs to know of this one alone."""
+    with run.progress.task(what, settings.steps) as advance:
         train(
-            policy.lm,
-            pieces.frozen.lm,
-            learner(policy.lm.model, settings.rlhf),
-            rlhf_training.collector(policy, pieces.reward, settings.rlhf),
-            pieces.prompts.train,
-            settings.rlhf,
-            folder=run.folder.rlhf,
-            seed=derive(settings.seed, "rlhf"),
-            max_failed=settings.reward.max_failed,
+            policy,
+            reference,
+            learner(policy.model, settings),
+            collect,
+            run.pieces.prompts.train,
+            settings,
+            max_failed=run.settings.reward.max_failed,
             stop=run.stop,
             advance=advance,
             say=run.progress.say,
+            **own,
         )
-    _save_model(policy.lm.model, policy.lm.tokenizer, target)
 
 
 def evaluate(run: Run) -> dict[str, Any]:
@@ -136,7 +152,7 @@ def evaluate(run: Run) -> dict[str, Any]:
     settings, pieces, folder = run.settings, run.pieces, run.folder
     trained = load_trained(settings, folder.prompter) if folder.trained else None
     oracle = folder.rlhf / "model"
-    models = pieces.models(trained, load_rlhf(settings, oracle) if (oracle / "config.json").is_file() else None)
+    models = pieces.models(trained, load_other_frozen(settings, oracle) if (oracle / "config.json").is_file() else None)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
     files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
@@ -213,7 +229,12 @@ def headroom(run: Run) -> dict[str, Any]:
                 advance(number, name)
 
             found["noise"] = robustness(
-                estimator, models, kinds, lambda name: load_noisy(settings, name), derive(seed, "noise"), next_kind
+                estimator,
+                models,
+                kinds,
+                lambda name: load_other_frozen(settings, name),
+                derive(seed, "noise"),
+                next_kind,
             )
             advance(len(kinds) + 1, "")
         found["frozen_calls"] += sum(row["frozen_calls"] for row in found["noise"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,7 @@ class Estimator:
     def report(self, reward: str) -> dict[str, Any]:
         """Everything but `noise`, which needs the models again."""
         samples = self.samples
-        tilted = {lam: estimate.tilt(self.draws, lam) for lam in self.lams}
-        best = tilted[self.kl_coef]
+        tilted, best = self.tilted, self.best
         tuned = estimate.tilt(Draws.of_responses(samples.raw), self.beta)
         parts = {
             "schema": SCHEMA,
@@ -68,17 +68,27 @@ class Estimator:
         """Prices at which the frontier is estimated, the run's own among them, from the dearest."""
         return sorted({self.kl_coef, *(self.kl_coef * factor for factor in self.settings.lams)}, reverse=True)
 
+    @cached_property
+    def tilted(self) -> dict[float, Tilted]:
+        """(10) at each price."""
+        return {lam: estimate.tilt(self.draws, lam) for lam in self.lams}
+
     @property
+    def best(self) -> Tilted:
+        """(10) at the run's own price."""
+        return self.tilted[self.kl_coef]
+
+    @cached_property
     def draws(self) -> Draws:
         """Rewrites of the reference, or of it and the trained prompter, as draws of the reference."""
         return Draws.of_rewards(self.samples.rewards, self.samples.same, self.samples.log_base)
 
-    @property
+    @cached_property
     def plain(self) -> FloatArray:
         """R(x, x) [B]."""
         return stats.mean_over_responses(self.samples.raw)
 
-    @property
+    @cached_property
     def reference(self) -> FloatArray:
         """E R(x, x') under the reference [B]."""
         return self._mean_of(slice(None, self.samples.from_reference))

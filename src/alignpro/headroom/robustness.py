@@ -14,7 +14,6 @@ from alignpro.maths import stats
 from alignpro.models.perturb import Load, perturbed
 from alignpro.rng import derive
 from alignpro.rollout import answer
-from alignpro.theory.estimate import tilt
 from alignpro.types import FloatArray, Generation
 
 
@@ -62,7 +61,7 @@ def robustness(
 def _prompters(estimator: Estimator, count: int, seed: int) -> dict[str, list[list[str]] | None]:
     """For each prompter, `count` rewrites of every prompt."""
     samples = estimator.samples
-    best = tilt(estimator.draws, estimator.kl_coef)
+    best = estimator.best
     rng = np.random.default_rng(derive(seed, "resample"))
     trained = samples.from_reference < samples.rewards.shape[1]
     return {

@@ -27,19 +27,16 @@ class Variance:
     within: float
 
 
-def prompt_means(rewards: FloatArray) -> FloatArray:
-    """Mean over each prompt's responses [B]; nan where a prompt has none."""
-    count = np.isfinite(rewards).sum(1)
-    total = np.where(np.isfinite(rewards), rewards, 0.0).sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(total / count)
-
-
 def mean_over_responses(rewards: FloatArray) -> FloatArray:
     """R(x, x') [B, G] from rewards [B, G, K]: the mean of the responses that have one, nan where none has. (8)"""
     count = np.isfinite(rewards).sum(-1)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(np.isfinite(rewards), rewards, 0.0).sum(-1) / count)
+
+
+def prompt_means(rewards: FloatArray) -> FloatArray:
+    """Mean over each prompt's responses [B]; nan where a prompt has none."""
+    return mean_over_responses(rewards)
 
 
 def mean(rewards: FloatArray) -> float:
@@ -113,9 +110,8 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     away = present - centre
     shift = shares @ away
     spread = np.sqrt(np.maximum(shares @ away**2 - shift**2, 0.0) * len(present) / (len(present) - 1))
-    pivot = shift / np.where(
-        spread > 1e-7 * np.abs(away).max(), spread, np.nan
-    )  # a difference of squares, under a root
+    some = spread > 1e-7 * np.abs(away).max()  # under the root stood a difference of squares, and its rounding
+    pivot = shift / np.where(some, spread, np.nan)
     low, high = np.nanquantile(pivot, [(1 - level) / 2, (1 + level) / 2])
     return (float(centre - high * error), float(centre - low * error))
 
