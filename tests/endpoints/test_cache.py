@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
+from alignpro.endpoints.accounting import Usage
+from alignpro.endpoints.answers import Answer
+from alignpro.endpoints.cache import AnswerCache, key
 from alignpro.errors import CacheUnusable
-from alignpro.models.accounting import Usage
-from alignpro.models.answers import Answer
-from alignpro.models.cache import AnswerCache, key
 
 REQUEST = {"messages": [{"role": "user", "content": "hi ü"}], "seed": 3, "sampling": {"temperature": 0.5}}
 

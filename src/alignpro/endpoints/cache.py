@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from alignpro.endpoints.accounting import Usage
+from alignpro.endpoints.answers import Answer
 from alignpro.errors import CacheUnusable
-from alignpro.models.accounting import Usage
-from alignpro.models.answers import Answer
 
 APPLICATION, VERSION = 0x416C5072, 1
 CHUNK = 500

@@ -2,9 +2,9 @@ import threading
 
 import pytest
 
+from alignpro.endpoints.accounting import Account, Budget, Price, Usage
+from alignpro.endpoints.answers import Unreadable, read
 from alignpro.errors import BudgetSpent, SettingsError
-from alignpro.models.accounting import Account, Budget, Price, Usage
-from alignpro.models.answers import Unreadable, read
 
 
 def test_money_is_counted_by_model():

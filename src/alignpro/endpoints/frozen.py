@@ -13,14 +13,14 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from alignpro.config import Sampling
+from alignpro.endpoints.accounting import Account
+from alignpro.endpoints.address import OPENAI_KEY, OPENAI_URL, Endpoint, parse_endpoint
+from alignpro.endpoints.answers import Answer
+from alignpro.endpoints.cache import AnswerCache, key
+from alignpro.endpoints.pool import Call, Policy, Pool
+from alignpro.endpoints.requests import Requests
 from alignpro.errors import EndpointUnusable, SettingsError
-from alignpro.models.accounting import Account
-from alignpro.models.address import OPENAI_KEY, OPENAI_URL, Endpoint, parse_endpoint
-from alignpro.models.answers import Answer
-from alignpro.models.cache import AnswerCache, key
-from alignpro.models.pool import Call, Policy, Pool
 from alignpro.models.prompting import check_template, fill
-from alignpro.models.requests import Requests
 from alignpro.rng import derive
 from alignpro.types import Generation
 

@@ -18,12 +18,12 @@ import pytest
 from scripted_server import Reply, Request, ScriptedServer, completion, echo, fault
 
 from alignpro.config import Sampling
+from alignpro.endpoints.accounting import Account, Budget, Price
+from alignpro.endpoints.address import is_endpoint, parse_endpoint
+from alignpro.endpoints.frozen import load_endpoint
+from alignpro.endpoints.pool import Policy
+from alignpro.endpoints.wire import retry_after
 from alignpro.errors import BudgetSpent, EndpointDown, EndpointUnusable, SettingsError
-from alignpro.models.accounting import Account, Budget, Price
-from alignpro.models.address import is_endpoint, parse_endpoint
-from alignpro.models.endpoint import load_endpoint
-from alignpro.models.pool import Policy
-from alignpro.models.wire import retry_after
 from alignpro.types import FrozenModel
 
 SECRET = "sk-never-to-be-seen-0123456789"
@@ -446,8 +446,8 @@ def test_the_budget_is_never_passed_and_what_it_paid_for_is_kept(tmp_path):
 
 
 def _most():
-    from alignpro.models.accounting import Usage
-    from alignpro.models.requests import FRAME_TOKENS
+    from alignpro.endpoints.accounting import Usage
+    from alignpro.endpoints.requests import FRAME_TOKENS
 
     return Usage(len("prompt 999") + FRAME_TOKENS, 16)
 
@@ -464,8 +464,8 @@ def test_without_usage_the_most_is_booked_and_without_a_price_no_budget_in_money
 KILLED = """
 import sys
 from alignpro.config import Sampling
-from alignpro.models.endpoint import load_endpoint
-from alignpro.models.pool import Policy
+from alignpro.endpoints.frozen import load_endpoint
+from alignpro.endpoints.pool import Policy
 from pathlib import Path
 model = load_endpoint(sys.argv[1] + "#tiny", Sampling(max_new_tokens=16), cache=Path(sys.argv[2]),
                       policy=Policy(most_concurrency=16), identity="pool")
@@ -525,7 +525,7 @@ def test_missing_packages_name_the_extra(monkeypatch):
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
-    code = "import sys, alignpro.models.endpoint; assert not {'openai', 'aiohttp', 'torch'} & set(sys.modules)"
+    code = "import sys, alignpro.endpoints.frozen; assert not {'openai', 'aiohttp', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": _source()})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alignpro.models.accounting import Usage
+from alignpro.endpoints.accounting import Usage
 from alignpro.types import Generation
 
 FILTERED, REFUSED, EMPTY = "content filter", "refusal", "empty answer"

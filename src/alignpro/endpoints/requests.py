@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alignpro.config import Sampling
+from alignpro.endpoints.accounting import Account, Usage
+from alignpro.endpoints.answers import Answer, Unreadable, read
+from alignpro.endpoints.pool import Call, Host, Policy, Pool
+from alignpro.endpoints.wire import Fault, Refused, Throttled, exchange
 from alignpro.errors import EndpointDown, EndpointUnusable
-from alignpro.models.accounting import Account, Usage
-from alignpro.models.answers import Answer, Unreadable, read
-from alignpro.models.pool import Call, Host, Policy, Pool
-from alignpro.models.wire import Fault, Refused, Throttled, exchange
 
 MOST_TOGETHER = 32
 """Samples asked for in one request; an endpoint's own most is 128, and a request is only as quick as its longest."""

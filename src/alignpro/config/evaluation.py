@@ -1,0 +1,69 @@
+"""Settings of what comes beside training: evaluation, headroom, methods side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from alignpro.config.section import Positive, Section
+from alignpro.config.training import Method
+
+ARMS = ("no_prompter", "reference_prompter", "align_pro", "rlhf")
+
+
+class EvaluateSettings(Section):
+    """The comparison at the end."""
+
+    arms: list[str] = ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"]
+    prompts: Positive | None = Field(None, description="null: every held-out prompt")
+    responses: Annotated[int, Field(ge=2)] = 4
+    gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    judge: str | None = Field(
+        None, description="second reward that judges wins: python:module:function; null: the reward"
+    )
+    tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
+    every: Annotated[int, Field(ge=0)] = Field(20, description="steps between small evaluations in training; 0 none")
+    monitor_prompts: Positive = Field(16, description="prompts of those")
+
+    @model_validator(mode="after")
+    def _known_arms(self) -> EvaluateSettings:
+        for arm in self.arms:
+            kind, _, number = arm.partition("_")
+            if arm not in ARMS and not (kind in ("gibbs", "pass") and number.isdigit() and int(number) > 0):
+                raise ValueError(f"unknown arm {arm!r}; there are {', '.join(ARMS)}, gibbs_N and, of a chain, pass_N")
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
+        return self
+
+
+class HeadroomSettings(Section):
+    """The estimate of how much there is to gain, from samples alone."""
+
+    after_training: bool = Field(False, description="estimate it at the end of a run too, the trained prompter in it")
+    prompts: Positive = Field(64, description="held-out prompts")
+    rewrites: Annotated[int, Field(ge=4)] = Field(
+        64, description="rewrites of each; half of them the trained prompter's, where there is one"
+    )
+    responses: Annotated[int, Field(ge=2)] = Field(8, description="responses to each different rewrite")
+    answers: Annotated[int, Field(ge=8)] = Field(64, description="answers to each prompt as it is")
+    lams: list[Annotated[float, Field(gt=0)]] = Field(
+        [16, 8, 4, 2.5, 1.6, 1, 0.7, 0.5, 0.35, 0.25], description="frontier points, in multiples of train.kl.coef"
+    )
+    gibbs: list[Annotated[int, Field(ge=2)]] = Field([2, 4, 8, 16], description="N of the gibbs_N estimated")
+    noise: list[str] = Field(
+        [], description="damage to the frozen model: temperature=T, drop=P, swap=P, weights=S, model=M"
+    )
+    noise_samples: Positive = Field(8, description="answers a prompt, a prompter and a kind of noise")
+    chunk: Positive = Field(16, description="prompts sampled at a time")
+
+
+class CompareSettings(Section):
+    """Methods side by side, each trained with several seeds."""
+
+    seeds: Annotated[int, Field(ge=2)] = 5
+    methods: dict[Method, dict[str, Any]] = Field(
+        {"ppo": {}, "rloo": {"rewrites": 4}}, description="by method, what its train section has otherwise"
+    )
+    gibbs: list[Annotated[int, Field(ge=2)]] = Field([2, 4, 8, 16], description="N of the gibbs_N beside them")

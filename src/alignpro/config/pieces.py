@@ -1,0 +1,78 @@
+"""Settings of the flow's pieces: prompter, frozen model, reward, prompts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from alignpro.config.section import Positive, Section, Share
+
+Overflow = Literal["refuse", "cut"]
+Format = Literal["auto", "prompts", "ultrafeedback", "helpsteer", "orca"]
+DATA_SETS = ("ultrafeedback", "helpsteer", "orca")
+"""Data sets known by name; their files are known by their fields."""
+
+
+class Sampling(Section):
+    """How tokens are drawn."""
+
+    max_new_tokens: Positive = 128
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="0 keeps every token")] = 0
+
+
+class PrompterSettings(Section):
+    """The small model that rewrites; it is the one that is trained."""
+
+    model: str | None = Field(None, description="folder, hub id, or lab")
+    template: str | None = Field(None, description="meta-prompt with {prompt}; null takes the default")
+    sampling: Sampling = Sampling()
+    overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
+    batch_size: Positive = 128
+    before: list[str] = Field(
+        [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
+    )
+
+
+class FrozenSettings(Section):
+    """The model that answers; its weights are never touched."""
+
+    model: str | None = Field(None, description="folder, hub id, or lab")
+    template: str | None = Field(
+        None, description="frame with {prompt}; null takes the chat template, or the bare prompt"
+    )
+    sampling: Sampling = Sampling(max_new_tokens=256)
+    overflow: Overflow = "refuse"
+    batch_size: Positive = 128
+
+
+class RewardSettings(Section):
+    """What is maximised, of the original prompt and the response."""
+
+    model: str | None = Field(
+        None, description="folder or hub id of a sequence classifier, python:module:function, or lab"
+    )
+    batch_size: Positive = 128
+    max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
+
+
+class DataSettings(Section):
+    """User prompts."""
+
+    prompts: str | None = Field(
+        None,
+        description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
+        " helpsteer or orca from the hub; or lab",
+    )
+    format: Format = Field("auto", description="a known data set, or prompts alone; auto: told from the first row")
+    column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
+    test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
+    limit: Positive | None = Field(None, description="use at most so many prompts")
+
+    @model_validator(mode="after")
+    def _one_format(self) -> DataSettings:
+        if self.prompts in ("lab", *DATA_SETS) and self.format not in ("auto", self.prompts):
+            raise ValueError(f"format {self.format} is not that of prompts {self.prompts}; leave it at auto")
+        return self

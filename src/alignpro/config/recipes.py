@@ -1,0 +1,135 @@
+"""Recipes and dotted overrides, read into settings; what is wrong with them, told in one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from alignpro.config.settings import Settings
+from alignpro.errors import SettingsError
+
+
+def recipes() -> dict[str, str]:
+    """Name -> first comment line of every packaged recipe."""
+    found = {}
+    for entry in sorted(resources.files("alignpro.recipes").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".yaml"):
+            first = entry.read_text(encoding="utf-8").split("\n", 1)[0]
+            found[entry.name.removesuffix(".yaml")] = first.lstrip("# ")
+    return found
+
+
+def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
+    """Resolve a recipe (packaged name or YAML file) with `a.b=value` overrides, the last winning.
+
+    Raises SettingsError for an unknown recipe, key or value.
+    """
+    tree = _read_recipe(recipe)
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"override {item!r} is not of the form section.key=value")
+        _assign(tree, key, text)
+    return build(tree, source=str(recipe))
+
+
+def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Settings from nested mappings; raises SettingsError naming every fault and, for a wrong key, the nearest
+    right one."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(dict(fault)) for fault in error.errors()]
+        raise SettingsError(f"{source}: " + "; ".join(lines)) from None
+
+
+def dump(settings: Settings) -> str:
+    """The resolved settings as YAML; `load` of it gives them back."""
+    return str(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def keys() -> list[str]:
+    """Every dotted setting there is."""
+    return sorted(_leaves(Settings))
+
+
+def _read_recipe(recipe: str | Path) -> dict[str, Any]:
+    name = str(recipe)
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if not path.is_file():
+            raise SettingsError(f"recipe file {name} does not exist; `alignpro recipes` lists the packaged ones")
+        text = path.read_text(encoding="utf-8")
+    else:
+        known = recipes()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise SettingsError(f"unknown recipe {name!r}; {hint} A path to a .yaml file works too.")
+        text = (resources.files("alignpro.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise SettingsError(f"recipe {name} holds {type(tree).__name__}, not a mapping of settings")
+    return tree
+
+
+def _assign(tree: dict[str, Any], key: str, text: str) -> None:
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        value = text
+    if isinstance(value, str):  # YAML reads 1e-5 as text; JSON and Python read a number
+        try:
+            value = float(value)
+        except ValueError:
+            value = text
+    *sections, leaf = key.replace("-", "_").split(".")
+    for section in sections:
+        child = tree.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise SettingsError(f"override {key}: {section} is a value, not a section")
+        tree = child
+    tree[leaf] = value
+
+
+def _leaves(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _leaves(info.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _sections(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield prefix + name
+            yield from _sections(info.annotation, f"{prefix}{name}.")
+
+
+def _explain(fault: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = [*keys(), *_sections(Settings)]
+        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5) or [
+            name for name in known if name.rsplit(".", 1)[-1] == where.rsplit(".", 1)[-1]
+        ]
+        return f"unknown setting {where}" + (f", did you mean {near[0]}?" if near else "")
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not where:
+        return message
+    got = fault.get("input")
+    if fault["type"] == "literal_error":
+        near = difflib.get_close_matches(str(got), re.findall(r"'([^']+)'", message), n=1)
+        message += f" (did you mean {near[0]}?)" if near else ""
+    return f"{where}: {message[:1].lower()}{message[1:]}" + ("" if isinstance(got, dict) else f", got {got!r}")

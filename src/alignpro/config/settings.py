@@ -1,0 +1,71 @@
+"""Everything a run can be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings
+from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings, RewardSettings
+from alignpro.config.section import Positive, Section
+from alignpro.config.training import OFFLINE, RlhfSettings, TrainSettings
+from alignpro.errors import SettingsError
+
+
+class Settings(Section):
+    """Everything a run can be told."""
+
+    seed: int = 0
+    threads: Positive | None = Field(None, description="torch threads; null: the cores that are free at the start")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 where the device computes in it, else float32"
+    )
+    prompter: PrompterSettings = PrompterSettings()
+    frozen: FrozenSettings = FrozenSettings()
+    reward: RewardSettings = RewardSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+    rlhf: RlhfSettings = RlhfSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    headroom: HeadroomSettings = HeadroomSettings()
+    compare: CompareSettings = CompareSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if "rlhf" in self.evaluate.arms and not self.rlhf.enabled:
+            raise ValueError("evaluate.arms names rlhf, but rlhf.enabled is false; set one or drop the other")
+        passes = [int(arm.removeprefix("pass_")) for arm in self.evaluate.arms if arm.startswith("pass_")]
+        if max(passes, default=0) > len(self.prompter.before):
+            raise ValueError(
+                f"evaluate.arms names pass_{max(passes)}, but prompter.before has {len(self.prompter.before)} passes"
+            )
+        if self.rlhf.enabled and self.rlhf.method in OFFLINE:
+            raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
+        if self.headroom.after_training:
+            self.check_headroom()
+        sampling = self.prompter.sampling
+        if self.train.steps and (sampling.top_p < 1 or sampling.top_k):
+            raise ValueError(
+                "prompter.sampling.top_p and top_k must be 1 and 0 when training: it needs the probability of what was"
+                " sampled under the whole distribution"
+            )
+        return self
+
+    def check_headroom(self) -> None:
+        """Raise SettingsError where the closed forms (4) and (10), which headroom estimates, are not defined."""
+        if not (self.train.kl.coef > 0 and self.rlhf.kl.coef > 0):
+            raise SettingsError(
+                "headroom needs train.kl.coef and rlhf.kl.coef above 0: the closed forms divide by them"
+            )
+
+    def missing(self) -> list[str]:
+        """Settings without which nothing can run, as dotted names."""
+        needed = {
+            "prompter.model": self.prompter.model,
+            "frozen.model": self.frozen.model,
+            "reward.model": self.reward.model,
+            "data.prompts": self.data.prompts,
+        }
+        return [name for name, value in needed.items() if not value]
