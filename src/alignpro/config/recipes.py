@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Mapping
@@ -88,11 +89,9 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
         value = yaml.safe_load(text) if text else None
     except yaml.YAMLError:
         value = text
-    if isinstance(value, str):  # YAML reads 1e-5 as text; JSON and Python read a number
-        try:
-            value = float(value)
-        except ValueError:
-            value = text
+    if value == text:  # YAML reads 1e-5 as text; JSON and Python read a number. What was quoted is text
+        with contextlib.suppress(ValueError):
+            value = float(text)
     *sections, leaf = key.replace("-", "_").split(".")
     for section in sections:
         child = tree.setdefault(section, {})

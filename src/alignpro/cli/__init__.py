@@ -1,0 +1,5 @@
+"""`alignpro ...`: one file for each group of commands."""
+
+from alignpro.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,94 @@
+"""What commands share: options, settings given as words, the folder of a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignpro.errors import UsageError
+
+OVERRIDES = {"ignore_unknown_options": True}
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RECIPE] [--SECTION.KEY=VALUE]...",
+        help="recipe name or YAML file, lab by default, and any setting of it",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="new folder for the run; runs/RECIPE-NNN by default")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
+PrompterOption = Annotated[str | None, typer.Option("--prompter", help="folder or hub id of the model to train")]
+FrozenOption = Annotated[str | None, typer.Option("--frozen", help="folder or hub id of the model that answers")]
+ThenOption = Annotated[
+    list[str] | None,
+    typer.Option("--then", help="a further pass: rewrites what the one before wrote; the last is trained"),
+]
+RewardOption = Annotated[
+    str | None,
+    typer.Option("--reward", help="folder or hub id of a sequence classifier, or python:module:function"),
+]
+PromptsOption = Annotated[str | None, typer.Option("--prompts", help="txt, jsonl or csv file of user prompts")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
+RunFolderArgument = Annotated[Path, typer.Argument(help="folder of a run")]
+
+
+def given(
+    prompter: str | None, then: list[str] | None, frozen: str | None, reward: str | None, prompts: str | None
+) -> list[str]:
+    """Overrides that the short options stand for; of several prompters the last is trained, the others come first."""
+    passes = [*([prompter] if prompter else []), *(then or [])]
+    if then and not prompter:
+        raise UsageError("--then adds a second pass to --prompter; give the first pass too")
+    named = {"prompter.model": passes[-1] if passes else None, "frozen.model": frozen, "reward.model": reward}
+    named["data.prompts"] = prompts
+    before = [f"prompter.before={json.dumps(passes[:-1])}"] if then else []  # YAML reads JSON, whatever the names hold
+    return [*(f"{name}={json.dumps(value)}" for name, value in named.items() if value is not None), *before]
+
+
+def recipe_of(name: str | None, overrides: list[str]) -> str:
+    """The recipe named; without one `local` where the user brings models of his own, else `lab`."""
+    own = any(
+        o.startswith(("prompter.model=", "frozen.model=")) and o.partition("=")[2].strip('"') != "lab"
+        for o in overrides
+    )
+    return name or ("local" if own else "lab")
+
+
+def folder_of(out: Path | None, recipe: str) -> Path:
+    if out is not None:
+        return out
+    from alignpro.folder import next_free
+
+    folder = next_free(Path("runs"), Path(recipe).stem)
+    sys.argv.append(f"--out={folder}")  # so that the hint to resume names the folder that was chosen
+    return folder
+
+
+def read_words(words: list[str]) -> tuple[str | None, list[str]]:
+    """The one plain word, if any, and the overrides among `--a.b=v`, `--a.b v` and `a.b=v`."""
+    plain: list[str] = []
+    overrides: list[str] = []
+    rest = list(words)
+    while rest:
+        item = rest.pop(0)
+        key = item.removeprefix("--")
+        if "=" in key:
+            overrides.append(key)
+        elif key == item:
+            plain.append(item)
+        elif rest and not rest[0].startswith("--"):
+            overrides.append(f"{key}={rest.pop(0)}")
+        else:
+            overrides.append(f"{key}=true")
+    if len(plain) > 1:
+        raise UsageError(f"unexpected argument {plain[1]!r}; settings are given as --section.key=value")
+    return (plain[0] if plain else None), overrides
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

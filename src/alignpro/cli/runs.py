@@ -1,0 +1,160 @@
+"""Commands that make or read a run: run, train, evaluate, headroom, report."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignpro import config
+from alignpro.cli.options import (
+    DryRun,
+    FrozenOption,
+    Out,
+    PrompterOption,
+    PromptsOption,
+    Resume,
+    RewardOption,
+    RunFolderArgument,
+    ThenOption,
+    Words,
+    folder_of,
+    given,
+    read_words,
+    recipe_of,
+    say,
+)
+from alignpro.errors import UsageError
+
+
+def run(
+    words: Words = None,
+    out: Out = None,
+    resume: Resume = False,
+    prompter: PrompterOption = None,
+    then: ThenOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train, evaluate and report. Any setting can be given as --section.key=value."""
+    _run(words, out, resume, given(prompter, then, frozen, reward, prompts), dry_run, only_train=False)
+
+
+def train(
+    words: Words = None,
+    out: Out = None,
+    resume: Resume = False,
+    prompter: PrompterOption = None,
+    then: ThenOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train only; `run --resume --out DIR` then evaluates and reports."""
+    _run(words, out, resume, given(prompter, then, frozen, reward, prompts), dry_run, only_train=True)
+
+
+def evaluate(
+    words: Annotated[list[str], typer.Argument(metavar="FOLDER [--evaluate.KEY=VALUE]...", help="folder of a run")],
+) -> None:
+    """Evaluate a run's trained prompter again, with evaluate.* settings overridden, and report."""
+    name, overrides = read_words(words)
+    if name is None:
+        raise UsageError("give the folder of the run to evaluate")
+    from alignpro import tables
+    from alignpro.job import evaluate_again
+
+    tables.arms(evaluate_again(Path(name), overrides))
+    say(f"report: {Path(name) / 'report.html'}")
+
+
+def headroom(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE | FOLDER] [--SECTION.KEY=VALUE]...",
+            help="a recipe, to estimate before any training; or the folder of a run, to estimate beside what it has",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="also: how rewards decay as the frozen model is damaged")
+    ] = False,
+    prompter: PrompterOption = None,
+    then: ThenOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+) -> None:
+    """Say how much there is to gain, by what, and whether to train at all; from samples alone, before any training."""
+    from alignpro import tables
+    from alignpro.job import headroom as estimate
+
+    name, overrides = read_words(words or [])
+    if noise:
+        from alignpro.models.perturb import LADDER
+
+        overrides = [f"headroom.noise=[{', '.join(LADDER)}]", *overrides]
+    if name and (Path(name) / "config.yaml").is_file():
+        if out or any((prompter, then, frozen, reward, prompts)):
+            raise UsageError(f"{name} is a run, with its own models and folder; leave out --out and the models")
+        folder = Path(name)
+        found = estimate(None, folder, resume=True, overrides=overrides)
+    else:
+        overrides = [*given(prompter, then, frozen, reward, prompts), *overrides]
+        recipe = recipe_of(name, overrides)
+        folder = folder_of(out, recipe)
+        found = estimate(config.load(recipe, overrides), folder)
+    tables.headroom(found)
+    say(found["advice"]["text"])
+    say(f"report: {folder / 'report.html'}")
+    if not (folder / "prompter").exists():
+        say(f"to train there: alignpro run --resume --out {shlex.quote(str(folder))}")
+
+
+def report(folder: RunFolderArgument) -> None:
+    """Write report.html anew from what the run's folder holds."""
+    from alignpro.report import write_report
+
+    say(str(write_report(folder)))
+
+
+def _run(
+    words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
+) -> None:
+    if resume and out is None:
+        raise UsageError("--resume needs --out with the folder of the run to go on with")
+    name, overrides = read_words(words or [])
+    overrides = [*given, *overrides]
+    settings, recipe = None, name or "lab"
+    if not resume or name is not None or overrides:
+        recipe = recipe_of(name, overrides)
+        settings = config.load(recipe, overrides)
+    if dry_run:
+        from alignpro.folder import RunFolder
+
+        say(config.dump(settings or RunFolder(out or Path()).settings()).rstrip())
+        return
+    from alignpro import tables
+    from alignpro.job import run as do_run
+
+    folder = folder_of(out, recipe)
+    summary = do_run(settings, folder, resume=resume, only_train=only_train)
+    if summary:
+        tables.arms(summary)
+        _say_headroom(folder)
+        say(f"report: {folder / 'report.html'}")
+
+
+def _say_headroom(folder: Path) -> None:
+    from alignpro.folder import RunFolder, read_json
+
+    found = read_json(RunFolder(folder).headroom)
+    if found and found.get("trained_prompter"):  # what was estimated before training asks to train
+        say(found["advice"]["text"])
