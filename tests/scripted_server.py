@@ -27,13 +27,19 @@ class Request:
 
 @dataclass
 class Reply:
-    """What is done to a request: answer after `delay` seconds, or break the connection `cut` "before" or "midway"."""
+    """What is done to a request: answer after `delay` seconds and once `hold` is set, or break the connection `cut`
+    "before" or "midway"."""
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: str | None = None
+    hold: threading.Event | None = None
+
+
+NEVER = 1e6
+"""Seconds of a delay that ends with the server."""
 
 
 def completion(*texts: str, usage: tuple[int, int] | None = (10, 5), **choice: Any) -> dict[str, Any]:
@@ -66,11 +72,16 @@ class ScriptedServer:
         self.script, self.port = script, port
         self.requests: list[Request] = []
         self.answered: Counter[str] = Counter()
-        """By prompt, completions that were sent whole."""
+        """By prompt, whole completions that were sent or are about to be."""
         self._together = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def together(self) -> int:
+        """Requests that are being served now."""
+        return self._together
 
     @property
     def url(self) -> str:
@@ -78,7 +89,7 @@ class ScriptedServer:
 
     def __enter__(self) -> ScriptedServer:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -88,7 +99,7 @@ class ScriptedServer:
         """Break every connection and take none any more."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
+            self._thread.join(60)
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
@@ -126,6 +137,8 @@ class ScriptedServer:
             reply = self.script(request)
             if reply.delay:
                 await asyncio.sleep(reply.delay)
+            while reply.hold is not None and not reply.hold.is_set():
+                await asyncio.sleep(0.002)
         finally:
             self._together -= 1
         if reply.cut == "before":
@@ -139,8 +152,8 @@ class ScriptedServer:
             await writer.drain()
             await asyncio.sleep(0.005)
             return False
-        writer.write(whole)
-        await writer.drain()
         if reply.status == 200:
             self.answered[request.prompt] += 1
+        writer.write(whole)
+        await writer.drain()
         return True
