@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from alignpro.cli import about, rewriting, runs, studies
+from alignpro.cli import about, judging, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.errors import AlignProError, Interrupted
@@ -29,6 +29,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     runs.train,
     runs.evaluate,
     runs.headroom,
+    judging.judge,
     rewriting.rewrite,
     studies.compare,
 )

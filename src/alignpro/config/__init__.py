@@ -5,7 +5,14 @@
 An unknown key is refused and its nearest neighbour named, so that a typing mistake never runs for an hour.
 """
 
-from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
+from alignpro.config.evaluation import (
+    ARMS,
+    CRITERIA,
+    CompareSettings,
+    EvaluateSettings,
+    HeadroomSettings,
+    JudgeSettings,
+)
 from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
 from alignpro.config.recipes import build, dump, keys, load, recipes
 from alignpro.config.settings import Settings
@@ -24,6 +31,7 @@ from alignpro.config.training import (
 
 __all__ = [
     "ARMS",
+    "CRITERIA",
     "DATA_SETS",
     "OFFLINE",
     "CompareSettings",
@@ -32,6 +40,7 @@ __all__ = [
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
+    "JudgeSettings",
     "KlSettings",
     "Method",
     "OfflineSettings",
