@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alignpro.config import DataSettings, Settings
+from alignpro.config import LAB_PROMPTS, DataSettings, Settings
 from alignpro.data.prompts import Prompts
 from alignpro.data.sources import load_prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
@@ -103,14 +103,19 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:
-    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects."""
-    if settings.prompts != "lab":
+    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects.
+
+    `lab:fact`, `lab:howto` and `lab:advice` are those of one kind of request.
+    """
+    if settings.prompts not in LAB_PROMPTS:
         return load_prompts(settings, seed)
     from alignpro.lab.world import user_prompts
 
+    kind = settings.prompts.removeprefix("lab").lstrip(":")
+
     train, test = (
         sorted(
-            (p.text for p in user_prompts(which)), key=lambda text: derive(0, "order", text)
+            (p.text for p in user_prompts(which) if kind in ("", p.subject.kind)), key=lambda text: derive(0, "order", text)
         )  # any first n are a fair n
         for which in ("train", "test")
     )

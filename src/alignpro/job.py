@@ -109,6 +109,7 @@ def _open(
     pieces = assemble(settings, progress.say)
     if not resume:
         folder = files.claim(out, settings)
+    if not (folder.path / "environment.json").is_file():  # not there either where a folder was made ready for a run
         files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
     return lambda stop: Run(folder, pieces, progress, stop), count
 

@@ -10,7 +10,7 @@ from alignpro import folder as files
 from alignpro.assemble import Pieces, copy_of, load_other_frozen, load_trained
 from alignpro.config import OFFLINE, Settings, TrainSettings
 from alignpro.errors import RunFailure
-from alignpro.evaluate.arms import ArmResult, run_arm, sample_rows
+from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
 from alignpro.evaluate.summary import summarise
 from alignpro.folder import RunFolder
 from alignpro.headroom.estimates import Estimator
@@ -153,6 +153,8 @@ def evaluate(run: Run) -> dict[str, Any]:
     trained = load_trained(settings, folder.prompter) if folder.trained else None
     oracle = folder.rlhf / "model"
     models = pieces.models(trained, load_other_frozen(settings, oracle) if (oracle / "config.json").is_file() else None)
+    if settings.evaluate.sampling is not None:
+        models = answering_by(models, settings.evaluate.sampling)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
     files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")

@@ -14,6 +14,10 @@ DATA_SETS = ("ultrafeedback", "helpsteer", "orca")
 """Data sets known by name; their files are known by their fields."""
 
 
+LAB_PROMPTS = ("lab", "lab:fact", "lab:howto", "lab:advice")
+"""Prompts of the embedded lab: all, or those of one kind of request."""
+
+
 class Sampling(Section):
     """How tokens are drawn."""
 
@@ -64,7 +68,7 @@ class DataSettings(Section):
     prompts: str | None = Field(
         None,
         description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
-        " helpsteer or orca from the hub; or lab",
+        " helpsteer or orca from the hub; lab, or lab:fact, lab:howto, lab:advice",
     )
     format: Format = Field("auto", description="a known data set, or prompts alone; auto: told from the first row")
     column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
@@ -73,6 +77,6 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _one_format(self) -> DataSettings:
-        if self.prompts in ("lab", *DATA_SETS) and self.format not in ("auto", self.prompts):
+        if self.prompts in (*LAB_PROMPTS, *DATA_SETS) and self.format not in ("auto", self.prompts):
             raise ValueError(f"format {self.format} is not that of prompts {self.prompts}; leave it at auto")
         return self

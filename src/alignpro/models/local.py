@@ -268,13 +268,13 @@ def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -
 
 
 def resolve(name: str, role: Role) -> str:
-    """Folder or hub id to load from: `lab` is the packaged model of the role.
+    """Folder or hub id to load from: `lab` is the packaged model of the role, `lab:NAME` another packaged one.
 
     Raises ModelNotUsable for a folder that lacks something, HubUnreachable at once where a hub id is not in the local
     cache and the hub does not answer.
     """
-    if name == "lab":
-        return str(resources.files("alignpro.lab") / "weights" / role)
+    if name == "lab" or name.startswith("lab:"):
+        return _packaged(name, role)
     path = Path(name).expanduser()
     if path.is_dir():
         _check_folder(path, name, role)
@@ -289,7 +289,7 @@ def resolve(name: str, role: Role) -> str:
 
 def display_name(name: str, role: Role) -> str:
     """What reports call the model."""
-    return f"lab {role}" if name == "lab" else name.rstrip("/").rsplit("/", 1)[-1]
+    return f"lab {name[4:] or role}" if name == "lab" or name.startswith("lab:") else name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def device_of(wanted: str) -> str:
@@ -314,6 +314,17 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _packaged(name: str, role: Role) -> str:
+    weights = Path(str(resources.files("alignpro.lab") / "weights"))
+    own = name.removeprefix("lab:") if ":" in name else role
+    known = sorted(entry.name for entry in weights.iterdir() if entry.name.startswith(role))
+    if own not in known:
+        raise ModelNotUsable(
+            f"{role}.model {name}: the lab has no such model; give lab, or {', '.join(f'lab:{k}' for k in known)}"
+        )
+    return str(weights / own)
 
 
 def _check_folder(path: Path, name: str, role: Role) -> None:
