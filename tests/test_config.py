@@ -20,7 +20,7 @@ def test_overrides_reach_every_depth_and_the_last_wins():
     assert settings.train.steps == 7
     assert settings.train.ppo.learning_rate == 1e-5
     assert settings.evaluate.arms == ["no_prompter"]
-    assert config.load("lab", ["evaluate.judge="]).evaluate.judge is None
+    assert config.load("lab", ["evaluate.second_reward="]).evaluate.second_reward is None
 
 
 @pytest.mark.parametrize(

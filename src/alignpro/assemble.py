@@ -25,8 +25,7 @@ from alignpro.models.local import (
 from alignpro.models.perturb import check as check_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
-from alignpro.rewards.functions import load_function
-from alignpro.rewards.judge import RewardJudge
+from alignpro.rewards.load_judge import load_second_reward_and_judge
 from alignpro.rng import derive
 from alignpro.types import Judge, Prompter, Reward
 
@@ -50,11 +49,7 @@ class Pieces:
     frozen: LocalFrozenModel
     reward: Reward
     second_reward: Reward | None
-
-    @property
-    def judge(self) -> Judge:
-        """Whose verdicts make the win rates: the second reward, or the training reward where there is none."""
-        return RewardJudge(self.second_reward or self.reward, self.settings.evaluate.tie_margin)
+    judge: Judge
 
     def pipeline(self, last: LocalPrompter) -> Prompter:
         """The prompter with the fixed passes before it."""
@@ -87,10 +82,9 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     for spec in settings.headroom.noise:
         check_noise(spec)
     prompts = prompts_of(settings.data, settings.seed)
-    judge = settings.evaluate.judge
-    second = load_function(judge, "evaluate.judge") if judge else None
     device = device_of(settings.device)
     reward = load_reward(settings.reward, device, settings.dtype)
+    second, judge = load_second_reward_and_judge(settings, reward, device)
     frozen = load_frozen(settings.frozen, device, settings.dtype)
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
@@ -99,7 +93,7 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     _check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
-    return Pieces(settings, prompts, reference, before, frozen, reward, second)
+    return Pieces(settings, prompts, reference, before, frozen, reward, second, judge)
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:

@@ -97,7 +97,7 @@ def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
 
 def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
     """Folder and settings of every run, seed by seed, so that a stopped comparison has whole seeds."""
-    shared = {"every": 0, "judge": None}
+    shared = {"every": 0, "second_reward": None, "judge": None}
     for seed in range(settings.compare.seeds):
         trained = [
             (method, {"method": method, **own}, ["align_pro"]) for method, own in settings.compare.methods.items()

@@ -24,8 +24,13 @@ class EvaluateSettings(Section):
     )
     gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
     bootstrap: Annotated[int, Field(ge=100)] = 2000
+    second_reward: str | None = Field(
+        None,
+        description="a reward that training does not see, in every table: python:module:function, folder or hub id of a"
+        " sequence classifier, or lab",
+    )
     judge: str | None = Field(
-        None, description="second reward that judges wins: python:module:function; null: the reward"
+        None, description="who judges wins: a reward, named as above; null: the second reward, or else the reward"
     )
     tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
     every: Annotated[int, Field(ge=0)] = Field(20, description="steps between small evaluations in training; 0 none")
