@@ -109,7 +109,8 @@ def prompts_of(settings: DataSettings, seed: int) -> Prompts:
 
     train, test = (
         sorted(
-            (p.text for p in user_prompts(which) if kind in ("", p.subject.kind)), key=lambda text: derive(0, "order", text)
+            (p.text for p in user_prompts(which) if kind in ("", p.subject.kind)),
+            key=lambda text: derive(0, "order", text),
         )  # any first n are a fair n
         for which in ("train", "test")
     )

@@ -6,7 +6,15 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 """
 
 from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
-from alignpro.config.pieces import DATA_SETS, LAB_PROMPTS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
+from alignpro.config.pieces import (
+    DATA_SETS,
+    LAB_PROMPTS,
+    DataSettings,
+    FrozenSettings,
+    PrompterSettings,
+    RewardSettings,
+    Sampling,
+)
 from alignpro.config.recipes import build, dump, keys, load, recipes
 from alignpro.config.settings import Settings
 from alignpro.config.training import (

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alignpro.evaluate.arms import ArmResult
 from alignpro.maths import stats
-from alignpro.types import Judge, Verdict
+from alignpro.types import FloatArray, Judge, Verdict
 
 _MIRROR: dict[Verdict | None, Verdict | None] = {"a": "b", "b": "a", "tie": "tie", None: None}
 
@@ -18,7 +19,7 @@ def win_rate(a: ArmResult, b: ArmResult, judge: Judge, draws: int, seed: int) ->
 
     A comparison is won when both orders say so; orders that disagree, or a tie, make a tie; a verdict that cannot be
     read in either order leaves it out, counted as unparsed, and so does a response that failed. `win_rate` counts a
-    tie half; `win`, `tie` and `loss` are counts.
+    tie half; `win`, `tie` and `loss` are counts, with intervals of their shares.
     """
     samples = [
         (row, prompt, ya.text, yb.text)
@@ -54,7 +55,23 @@ def win_rate(a: ArmResult, b: ArmResult, judge: Judge, draws: int, seed: int) ->
         **counts,
         "win_rate": stats.mean(per_prompt[:, None]),
         "ci95": list(stats.mean_interval(per_prompt, draws, seed)),
+        **_share_intervals(points, rows, len(a.prompts), draws, seed),
         "order_consistency": float(np.mean(consistent)) if consistent else float("nan"),
         "unparsed": len(samples) - len(consistent),
         "mean_length_difference": float(np.mean(lengths)) if lengths else float("nan"),
     }
+
+
+def _share_intervals(
+    points: FloatArray, rows: npt.NDArray[np.int64], prompts: int, draws: int, seed: int
+) -> dict[str, list[float]]:
+    """Intervals of the shares won, tied and lost; `points` [N] are 1, 0.5, 0 or nan, `rows` [N] say of which prompt."""
+    found = {}
+    for name, point in (("win_ci95", 1.0), ("tie_ci95", 0.5), ("loss_ci95", 0.0)):
+        share = np.full(prompts, np.nan)
+        for row in range(prompts):
+            mine = points[rows == row]
+            if np.isfinite(mine).any():
+                share[row] = (mine[np.isfinite(mine)] == point).mean()
+        found[name] = list(stats.mean_interval(share, draws, seed))
+    return found

@@ -289,7 +289,9 @@ def resolve(name: str, role: Role) -> str:
 
 def display_name(name: str, role: Role) -> str:
     """What reports call the model."""
-    return f"lab {name[4:] or role}" if name == "lab" or name.startswith("lab:") else name.rstrip("/").rsplit("/", 1)[-1]
+    return (
+        f"lab {name[4:] or role}" if name == "lab" or name.startswith("lab:") else name.rstrip("/").rsplit("/", 1)[-1]
+    )
 
 
 def device_of(wanted: str) -> str:
