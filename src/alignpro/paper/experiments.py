@@ -22,8 +22,8 @@ def run(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] = 
     everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
     if lacking := missing([cell for cell in chosen if not running.finished(out, cell)]):
         raise UsageError(
-            f"--scale {scale} cannot start here; missing: {'; '.join(lacking)}. `alignpro paper --scale {scale} --dry-run`"
-            " says what it would take"
+            f"--scale {scale} cannot start here; missing: {'; '.join(lacking)}. `alignpro paper --scale {scale}"
+            " --dry-run` says what it would take"
         )
     running.claim(out, scale, chosen)
     try:

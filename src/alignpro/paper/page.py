@@ -21,8 +21,8 @@ from alignpro.report.verdict import KeyFigure
 Tree = Mapping[str, Any]
 STAND_INS = (
     "Stand-ins: two prompters, two frozen models, one reward model and three kinds of prompts of the embedded lab take"
-    " the places of the paper's. This page proves that the machinery works from end to end. Its numbers say nothing about"
-    " the paper's, which stand beside them only because a full run has them there."
+    " the places of the paper's. This page proves that the machinery works from end to end. Its numbers say nothing"
+    " about the paper's, which stand beside them only because a full run has them there."
 )
 IN_TEXT = (
     "The paper's figure has no numbers in its text, so there are none to set beside these; what its text says of the"
@@ -48,15 +48,15 @@ def write(found: Tree, out: Path) -> Path:
 def page(found: Tree, out: Path) -> str:
     """The page; cells whose report lies in `out` are linked to it."""
     rows: Sequence[Tree] = found["cells"]
-    body = _summary(found, rows) + _table1(rows, out)
-    body += _figure("figure2", "Figure 2: mean rewards", rows, ("reward", "second_reward"), "mean reward")
-    body += _figure(
-        "figure3", "Figure 3: reward variances", rows, ("variance", "second_variance"), "variance of the reward"
-    )
+    names = _data_names(found)
+    body = _summary(found, rows) + _table1(rows, names, out)
+    body += _figure("figure2", "Figure 2: mean rewards", rows, names, ("reward", "second_reward"), "mean reward")
+    both = ("variance", "second_variance")
+    body += _figure("figure3", "Figure 3: reward variances", rows, names, both, "variance of the reward")
     body += _claims(found["claims"]) + _cost(found, rows)
     css = (resources.files("alignpro.report") / "page.css").read_text(encoding="utf-8")
-    names = {"table1": "Table 1", "figure2": "Figure 2", "figure3": "Figure 3", "claims": "Claims", "cost": "Cost"}
-    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in names.items())
+    anchors = {"table1": "Table 1", "figure2": "Figure 2", "figure3": "Figure 3", "claims": "Claims", "cost": "Cost"}
+    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in anchors.items())
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -97,41 +97,47 @@ def _summary(found: Tree, rows: Sequence[Tree]) -> str:
     )
 
 
-def _table1(rows: Sequence[Tree], out: Path) -> str:
+def _table1(rows: Sequence[Tree], data: Mapping[str, str], out: Path) -> str:
     heads = ["", "Align-Pro wins", "Ties", "No prompter wins", "Win rate, ties half"]
-    heads += ["Judged answers, prompts", "Paper: A, B", "Gain in the reward", "Gain in the second reward"]
+    heads += ["Judged", "Paper: A, B", "Gain in the reward; in the second"]
     told = []
     for row in rows:
         wins = row["table1"] or {}
         gains = row["gains"] or {}
         shares = [_share(wins.get(name)) for name in ("win", "tie", "loss", "win_rate")]
-        judged = f"{count(_nan(wins.get('judged')))} on {count(_nan(row['prompts']))}" if wins else row["state"]
+        judged = (
+            f"{count(_nan(wins.get('judged')))}<small>on {count(_nan(row['prompts']))} prompts</small>"
+            if wins
+            else escape(row["state"])
+        )
         if wins.get("unparsed"):
             judged += f"<small>{wins['unparsed']} unparsed</small>"
         paper = f"{row['paper']['win']}, {row['paper']['loss']}"
-        gained = [spoken(read(gains.get(kind)), signed=True) for kind in ("reward", "second_reward")]
-        told.append([_cell(row, out), *shares, judged, paper, *gained])
+        first, second = (spoken(read(gains.get(kind)), signed=True) for kind in ("reward", "second_reward"))
+        told.append([_cell(row, data, out), *shares, judged, paper, f"{first}<br>{second}" if gains else NOTHING])
     names = _names(rows)
     text = (
         "Answers of Align-Pro (A) against answers with no prompter (B) to the same held-out prompts, each pair judged"
         f" in both orders. Judge here: {names['judge']}; in the paper, GPT-4. Brackets are 95% intervals, by resampling"
-        " prompts. The paper's Table 1 states no number of prompts, no interval and no ties; the extracted text lost the"
-        " headings of its rows and columns, taken here in the order in which section 7.1 names models and data sets."
+        " prompts. The paper's Table 1 states no number of prompts, no interval and no ties; the extracted text lost"
+        " the headings of its rows and columns, taken here in the order in which 7.1 names models and data sets."
         f" Gains are Align-Pro less no prompter, paired by prompt, in the reward trained on ({names['reward']}) and in"
         f" one that training did not see ({names['second_reward']})."
     )
     return section("table1", "Table 1: win rates", text, table(heads, told))
 
 
-def _figure(anchor: str, title: str, rows: Sequence[Tree], keys: tuple[str, str], axis: str) -> str:
+def _figure(
+    anchor: str, title: str, rows: Sequence[Tree], data: Mapping[str, str], keys: tuple[str, str], axis: str
+) -> str:
     names = _names(rows)
     cards = []
     for key, kind in zip(keys, ("reward", "second_reward"), strict=True):
-        for data, shown in DATA.items():
-            mine = [row for row in rows if row["data"]["label"] == data]
-            if mine:
-                svg = card_figure(mine, key, axis, f"{anchor}-{key}-{data}")
-                cards.append(card(shown, f"{names[kind]}{'' if kind == 'reward' else ', not trained on'}", svg))
+        for label, shown in data.items():
+            if mine := [row for row in rows if row["data"]["label"] == label]:
+                svg = card_figure(mine, key, axis, f"{anchor}-{key}-{label}")
+                told = f"by {names[kind]}" + (", which training did not see" if kind == "second_reward" else "")
+                cards.append(card(shown[0].upper() + shown[1:], f"{mine[0]['data']['prompts']}; {told}", svg))
     marks = legend(f"{chip(look)}: {escape(look.meaning)}" for look in LOOKS.values())
     whiskers = "Whiskers are 95% intervals, by resampling prompts. " if anchor == "figure2" else ""
     return section(anchor, title, f"{whiskers}{IN_TEXT}", marks + grid(cards, "thirds"))
@@ -159,22 +165,29 @@ def _cost(found: Tree, rows: Sequence[Tree]) -> str:
         calls, seconds = (count(cost[key]) if cost else NOTHING for key in ("frozen_calls", "training_seconds"))
         told.append([escape(row["cell"]), calls, oracle, seconds])
     cost = found["cost"]
+    sittings = f"{cost['sessions']} sitting{'s' * (cost['sessions'] != 1)}"
     text = (
-        f"{count(cost['frozen_calls'])} answers of frozen models and {count(cost['oracle_calls'])} of oracles in"
-        f" training; {_minutes(cost['seconds'])} by the clock in {cost['sessions']} sitting{'s' * (cost['sessions'] != 1)},"
-        f" {_minutes(cost['cpu_seconds'])} of processor time. The oracle depends on the frozen model and the data"
-        " alone: it is trained in one cell and taken by the other prompter's."
+        f"{count(cost['frozen_calls'])} answers of frozen models and {count(cost['oracle_calls'])} of oracles in training;"
+        f" {_minutes(cost['seconds'])} by the clock in {sittings}, {_minutes(cost['cpu_seconds'])} of processor time."
+        " The oracle depends on the frozen model and the data alone: it is trained in one cell and taken by the other"
+        " prompter's."
     )
     heads = ["Cell", "Answers: training, comparison", "Answers: the oracle's training", "Seconds of training"]
     return section("cost", "Cost", text, table(heads, told))
 
 
-def _cell(row: Tree, out: Path) -> str:
-    name = f"{architecture(row)}, {DATA[row['data']['label']]}"
+def _cell(row: Tree, data: Mapping[str, str], out: Path) -> str:
+    name = f"{architecture(row)}, {data[row['data']['label']]}"
     report = out / row["cell"] / "report.html"
     name = f'<a href="{escape(row["cell"])}/report.html">{escape(name)}</a>' if report.is_file() else escape(name)
     models = f"{row['prompter']['model']} before {row['frozen']['model']} on {row['data']['prompts']}"
     return f"{name}<small>{escape(models)}</small>"
+
+
+def _data_names(found: Tree) -> Mapping[str, str]:
+    """Data set -> its name, or what stands in for it."""
+    stand_ins = found["scale"] == "tiny"
+    return {data: f"stand-in for {name}" if stand_ins else name for data, name in DATA.items()}
 
 
 def _names(rows: Sequence[Tree]) -> dict[str, str]:

@@ -158,4 +158,5 @@ def _or_none(value: float) -> float | None:
 def _bounds(row: Record, key: str) -> tuple[float, float]:
     found = row.get(key)
     lo, hi = found if isinstance(found, list) and len(found) == 2 else (None, None)
-    return number(lo), number(hi)
+    # Where no prompt differs from another, e.g. none has a tie, resampling prompts tells nothing.
+    return (math.nan, math.nan) if lo == hi else (number(lo), number(hi))

@@ -42,8 +42,8 @@ def claim(out: Path, scale: Scale, cells: Sequence[Cell]) -> None:
 def run(cells: Sequence[Cell], everything: Sequence[Cell], out: Path, jobs: int) -> None:
     """Do those of `cells` that are not finished, `jobs` at a time, and note what this took in spent.jsonl.
 
-    Oracles are shared among `everything`, the whole grid. Raises RunFailure naming the cell that broke, and Interrupted;
-    the cells under way save first.
+    Oracles are shared among `everything`, the whole grid. Raises RunFailure naming the cell that broke, and
+    Interrupted; the cells under way save first.
     """
     left = [cell for cell in cells if not finished(out, cell)]
     if not left:
