@@ -25,7 +25,7 @@ from alignpro.models.local import (
 from alignpro.models.perturb import check as check_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
-from alignpro.rewards.load_judge import load_second_reward_and_judge
+from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
 from alignpro.rng import derive
 from alignpro.types import Judge, Prompter, Reward
 
@@ -94,6 +94,14 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     return Pieces(settings, prompts, reference, before, frozen, reward, second, judge)
+
+
+def assemble_judge(settings: Settings) -> Judge:
+    """The judge of a run's win rates alone, nothing else loaded. Raises as `assemble`."""
+    evaluate = settings.evaluate
+    spec = evaluate.judge or evaluate.second_reward or settings.reward.model
+    named = evaluate.model_copy(update={"judge": spec})
+    return load_judge(settings.model_copy(update={"evaluate": named}), device_of(settings.device))
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:

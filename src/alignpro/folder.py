@@ -1,7 +1,7 @@
 """A run's folder: claimed once, written whole or not at all, and readable without this package.
 
-config.yaml  environment.json  metrics.jsonl  samples.jsonl  checkpoints/  prompter/  evaluation.json  headroom.json
-report.html
+config.yaml  environment.json  metrics.jsonl  samples.jsonl  judgements.jsonl  judge_answers.db  checkpoints/
+prompter/  evaluation.json  headroom.json  report.html
 """
 
 from __future__ import annotations
@@ -40,6 +40,16 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         return self.path / "samples.jsonl"
+
+    @property
+    def judgements(self) -> Path:
+        """What judges said of each comparison."""
+        return self.path / "judgements.jsonl"
+
+    @property
+    def judge_answers(self) -> Path:
+        """Replies of language models that judge, as they came."""
+        return self.path / "judge_answers.db"
 
     @property
     def checkpoints(self) -> Path:

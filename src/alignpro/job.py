@@ -17,15 +17,23 @@ import transformers
 
 from alignpro import config, stages, threads
 from alignpro import folder as files
-from alignpro.assemble import Pieces, assemble
+from alignpro.assemble import Pieces, assemble, assemble_judge
 from alignpro.config import Settings
-from alignpro.errors import UsageError
+from alignpro.data.judged_pairs import load_judged_pairs
+from alignpro.errors import SettingsError, UsageError
+from alignpro.evaluate.agreement import judge_all, measured
+from alignpro.evaluate.judged_arms import read_answers
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.models.local import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
+from alignpro.rewards.llm_judge import LlmJudge
+from alignpro.rng import derive
 from alignpro.stages import Run
+
+JUDGING = ("judge.", "evaluate.judge=", "evaluate.tie_margin=", "evaluate.bootstrap=")
+"""Settings that judging again may change."""
 
 
 def run(
@@ -84,7 +92,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises UsageError where the folder holds no run or an override is of another section.
     """
     folder = RunFolder(path)
-    settings = _override(folder, overrides, ("evaluate.",), "evaluate")
+    settings = _override(folder, overrides, ("evaluate.", "judge."), "evaluate")
     if not folder.trained:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
@@ -92,6 +100,75 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         summary = stages.evaluate(opened(stop))
     write_report(path)
     return summary
+
+
+def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Judge a finished run's answers anew, without sampling any, and add the win rates to its evaluation.json and
+    report; those by a judge of the same name are replaced.
+
+    `overrides` may change judge.*, evaluate.judge, evaluate.tie_margin and evaluate.bootstrap. Raises UsageError where
+    the folder holds no finished evaluation, and as the judge.
+    """
+    folder = RunFolder(path)
+    settings = _override(folder, overrides, JUDGING, "judge")
+    summary = files.read_json(folder.evaluation)
+    arms = read_answers(files.read_jsonl(folder.samples))
+    shape = (summary["prompts"], summary["responses_per_prompt"]) if summary else None
+    whole = all((len(arm.prompts), len(row)) == shape for arm in arms for row in arm.responses)
+    if summary is None or not whole or {arm.name for arm in arms} != set(summary["arms"]):
+        raise UsageError(
+            f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
+            f" sample its answers again by `alignpro evaluate {path}`"
+        )
+    threads.use(_threads(settings, folder, True))
+    judge = assemble_judge(settings)
+    progress = Progress()
+    with StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop:
+        summary |= stages.judge(folder, settings, judge, arms, progress, stop, summary)
+    files.write_json(folder.evaluation, summary)
+    write_report(path)
+    return summary
+
+
+def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | None = None) -> dict[str, Any]:
+    """How evaluate.judge agrees with people on the pairs of a file; writes agreement.json to `out`, which keeps a
+    language model's replies too.
+
+    `notes` of the result are lines for the user. Raises SettingsError without a judge, DataError, and as the judge.
+    """
+    if not settings.evaluate.judge:
+        raise SettingsError("agreement of which judge? give --judge")
+    pairs, dropped = load_judged_pairs(path)
+    pairs = pairs[:limit]
+    threads.use(settings.threads)
+    judge = assemble_judge(settings)
+    progress = Progress()
+    for reason, count in dropped.items():
+        progress.say(f"{count} rows left out: {reason}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
+    if isinstance(judge, LlmJudge):
+        judge = judge.keeping(out / "judge_answers.db")
+    with (
+        StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
+        progress.task(f"judging by {judge.name}", len(pairs)) as advance,
+    ):
+
+        def next_pairs(done: int, note: str) -> None:
+            stop.check()
+            advance(done, note)
+
+        judged = judge_all(judge, pairs, next_pairs)
+    found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
+    if isinstance(judge, LlmJudge):
+        found["cost"] = judge.cost()
+    files.write_json(out / "agreement.json", found)
+    notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
+    if not judge.symmetric:
+        notes.append(f"same verdict in both orders: {100 * found['position_consistency']:.1f}%")
+    return found | {"notes": notes}
 
 
 def _open(
@@ -128,7 +205,8 @@ def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, 
     folder.settings()
     foreign = [o for o in overrides if not o.startswith((*sections, "threads=", "device="))]
     if foreign:
-        raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {sections[0]}* settings alone")
+        may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
+        raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
     return config.load(folder.config, overrides)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from alignpro.assemble import Pieces, copy_of, load_other_frozen, load_trained
 from alignpro.config import OFFLINE, Settings, TrainSettings
 from alignpro.errors import RunFailure
 from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
+from alignpro.evaluate.judged_arms import comparisons, judge_arms
+from alignpro.evaluate.judging import Answered
 from alignpro.evaluate.summary import summarise
 from alignpro.folder import RunFolder
 from alignpro.headroom.estimates import Estimator
@@ -19,6 +23,7 @@ from alignpro.headroom.samples import gather
 from alignpro.interrupt import StopRequest
 from alignpro.models.local import LanguageModel, LocalFrozenModel, LocalPrompter, fingerprint
 from alignpro.progress import Progress
+from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rng import derive
 from alignpro.train import offline
 from alignpro.train import prompter as prompter_training
@@ -26,6 +31,7 @@ from alignpro.train import rlhf as rlhf_training
 from alignpro.train.collected import Collect, check_failures
 from alignpro.train.loop import prompts_of_step, train
 from alignpro.train.methods import learner
+from alignpro.types import Judge
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,6 @@ def evaluate(run: Run) -> dict[str, Any]:
         second = pieces.second_reward.name if pieces.second_reward else None
         summary = summarise(
             arms,
-            pieces.judge,
             pieces.reward.name,
             second,
             settings.evaluate.bootstrap,
@@ -179,8 +184,48 @@ def evaluate(run: Run) -> dict[str, Any]:
         )
         advance(len(names), "")
     summary["settings"] = settings.evaluate.model_dump(mode="json")
+    summary |= judge(folder, settings, pieces.judge, arms, run.progress, run.stop, summary)
     files.write_json(folder.evaluation, summary)
     return summary
+
+
+def judge(
+    folder: RunFolder,
+    settings: Settings,
+    by: Judge,
+    arms: Sequence[Answered],
+    progress: Progress,
+    stop: StopRequest,
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Judge the arms' answers: the parts of evaluation.json that change, win rates by other judges kept.
+
+    A language model's replies are kept in judge_answers.db and asked for once; every comparison goes to
+    judgements.jsonl. Raises as the judge, and Interrupted.
+    """
+    used: dict[str, Any] = {"judge": settings.evaluate.judge, "tie_margin": settings.evaluate.tie_margin}
+    limits, cost = None, dict(summary["cost"])
+    if isinstance(by, LlmJudge):
+        by, limits = by.keeping(folder.judge_answers), settings.judge
+        used |= limits.model_dump(mode="json")
+    seed = derive(settings.seed, "evaluate")
+    with progress.task(f"judging by {by.name}", comparisons(arms, limits)) as advance:
+        rows, win_rates = judge_arms(
+            arms, by, limits, settings.evaluate.bootstrap, derive(seed, "bootstrap"), advance, stop.check
+        )
+    if unparsed := sum(row["unparsed"] for row in win_rates):
+        reasons = Counter(failure for row in rows for failure in {order.get("failure") for order in row["orders"]})
+        del reasons[None]
+        why = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        progress.say(f"judge {by.name}: {unparsed} comparisons have no verdict and were left out: {why}")
+    if isinstance(by, LlmJudge):
+        cost["judge"] = by.cost()
+    others = [row for row in summary["win_rates"] if row["judge"] != by.name]
+    kept = {row["judge"] for row in others}
+    files.keep_rows(folder.judgements, lambda row: row["judge"] in kept)
+    files.append_jsonl(folder.judgements, rows)
+    judges = {name: own for name, own in summary.get("judges", {}).items() if name in kept}
+    return {"win_rates": [*others, *win_rates], "judges": {**judges, by.name: used}, "cost": cost}
 
 
 def arm_names(settings: Settings) -> list[str]:

@@ -29,6 +29,54 @@ def arms(summary: Tree) -> None:
     table(title, [*columns, "win rate over no_prompter"], rows)
 
 
+def win_rates(summary: Tree, judge: str) -> None:
+    """The win rates of evaluation.json by one judge."""
+    rows = []
+    for row in summary["win_rates"]:
+        if row["judge"] == judge:
+            controlled = row["length_controlled"]
+            rows.append(
+                [
+                    f"{row['a']} against {row['b']}",
+                    figure(row["win_rate"], row["ci95"]),
+                    controlled["withheld"] or figure(controlled["win_rate"], controlled["ci95"]),
+                    f"{row['win']} / {row['tie']} / {row['loss']}",
+                    share(row["order_consistency"]),
+                    str(row["unparsed"]),
+                ]
+            )
+    columns = ["pair", "win rate", "at equal length", "won / tied / lost", "same in both orders", "no verdict"]
+    table(f"judged by {judge}", columns, rows)
+
+
+def agreement(found: Tree) -> None:
+    """A judge's agreement with people, and theirs with each other."""
+    measures = {
+        "judge with the majority": found["with_majority"],
+        "the same, where neither sees a tie": found["with_majority_where_neither_ties"],
+        "judge with one person": found["with_one_person"],
+        "one person with another": found["people"],
+    }
+    rows = [
+        [
+            name,
+            figure(row["agreement"], row["agreement_ci95"]),
+            figure(row["kappa"], row["kappa_ci95"]),
+            f"{row['compared']:,}",
+        ]
+        for name, row in measures.items()
+    ]
+    title = (
+        f"{found['judge']} on {found['pairs']} pairs of {found['prompts']} prompts, {found['annotators']} people each"
+    )
+    table(title, ["", "agreement", "Cohen's kappa", "verdicts compared"], rows)
+
+
+def share(value: float | None) -> str:
+    """A share as a percentage; undefined is a dash."""
+    return "-" if value is None or value != value else f"{100 * value:.1f}%"
+
+
 def headroom(found: Tree) -> None:
     """The prompters, the frontier and the bounds of headroom.json."""
     rows = [
@@ -83,10 +131,15 @@ def methods(found: Tree) -> None:
     table(f"{found['seeds']} seeds, kl_coef {found['kl_coef']:g}, {found['prompts']} test prompts", columns, rows)
 
 
-def figure(value: float, interval: Sequence[float]) -> str:
-    """`value [low, high]`."""
-    told = [f"{round(number, 3) + 0:.3f}" for number in (value, *interval)]  # + 0 takes the sign off -0.0
+def figure(value: float | None, interval: Sequence[float | None]) -> str:
+    """`value [low, high]`; what is undefined is nan."""
+    told = [f"{nan(number):.3f}" for number in (value, *interval)]
     return f"{told[0]} [{told[1]}, {told[2]}]"
+
+
+def nan(value: float | None) -> float:
+    """Three digits of a number, nan for None, and never -0."""
+    return float("nan") if value is None else round(value, 3) + 0  # + 0 takes the sign off -0.0
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

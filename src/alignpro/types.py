@@ -119,6 +119,24 @@ class RewardResult:
             raise ValueError(f"{self.values.shape} values for {len(self.reasons)} reasons")
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge said of two responses: `scores` of a and b, nan where it gave none, and its `reason` in words.
+
+    `verdict` is None where none could be read, and `failure` then says why.
+    """
+
+    verdict: Verdict | None
+    scores: tuple[float, float] = (float("nan"), float("nan"))
+    reason: str = ""
+    failure: str | None = None
+
+    def mirrored(self) -> Judgement:
+        """The same with a and b exchanged."""
+        verdict: Verdict | None = {"a": "b", "b": "a"}.get(self.verdict or "", self.verdict)  # type: ignore[assignment]
+        return Judgement(verdict, (self.scores[1], self.scores[0]), self.reason, self.failure)
+
+
 @runtime_checkable
 class Judge(Protocol):
     """Compares two responses to the same prompt."""
@@ -128,6 +146,11 @@ class Judge(Protocol):
         """What reports call it."""
         ...
 
-    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Verdict | None]:
-        """A verdict for each triple as presented, None where the judge's answer could not be read."""
+    @property
+    def symmetric(self) -> bool:
+        """Whether the order of presenting cannot matter, so that asking in one order is enough."""
+        ...
+
+    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
+        """One judgement for each triple as presented."""
         ...

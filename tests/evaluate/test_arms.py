@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.judged_arms import judge_arms
 from alignpro.evaluate.summary import summarise
 from alignpro.evaluate.win_rate import win_rate
 from alignpro.maths import gibbs
 from alignpro.prompters import GibbsPrompter
 from alignpro.rewards.functions import FunctionReward
 from alignpro.rewards.judge import RewardJudge
-from alignpro.types import Generation
+from alignpro.types import Generation, Judgement
 
 BY_LENGTH = RewardJudge(FunctionReward("length", lambda xs, ys: [len(y) for y in ys]))
 
@@ -60,16 +61,18 @@ def test_an_arm_against_itself_wins_half():
 
 class AlwaysFirst:
     name = "always the first"
+    symmetric = False
 
     def compare(self, prompts, a, b):
-        return ["a"] * len(prompts)
+        return [Judgement("a")] * len(prompts)
 
 
 class Mute:
     name = "says nothing"
+    symmetric = False
 
     def compare(self, prompts, a, b):
-        return [None] * len(prompts)
+        return [Judgement(None)] * len(prompts)
 
 
 def test_a_judge_that_prefers_a_place_shows_in_the_consistency_and_wins_nothing():
@@ -96,10 +99,11 @@ def test_failed_responses_are_not_compared():
 
 def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines():
     arms = [random_arm(name, i) for i, name in enumerate(("no_prompter", "reference_prompter", "align_pro", "rlhf"))]
-    summary = summarise(arms, BY_LENGTH, "length", None, 200, 0)
+    summary = summarise(arms, "length", None, 200, 0)
     assert summary["prompts"] == 30
     assert summary["responses_per_prompt"] == 3
-    pairs = {(row["a"], row["b"]) for row in summary["win_rates"]}
+    _, win_rates = judge_arms(arms, BY_LENGTH, None, 200, 0, lambda done, note: None, lambda: None)
+    pairs = {(row["a"], row["b"]) for row in win_rates}
     assert {
         ("align_pro", "no_prompter"),
         ("align_pro", "reference_prompter"),
@@ -109,7 +113,7 @@ def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines()
     for row in summary["arms"].values():
         assert row["ci95"][0] <= row["mean_reward"] <= row["ci95"][1]
         assert row["reward_variance"] == pytest.approx(row["variance_between_prompts"] + row["variance_within_prompts"])
-    assert summarise(arms, BY_LENGTH, "length", None, 200, 0) == summary
+    assert summarise(arms, "length", None, 200, 0) == summary
 
 
 class Fixed:

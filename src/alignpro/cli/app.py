@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from alignpro.cli import about, rewriting, runs, studies
+from alignpro.cli import about, judging, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
@@ -30,6 +30,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     runs.train,
     runs.evaluate,
     runs.headroom,
+    judging.judge,
     rewriting.rewrite,
     studies.compare,
     paper,

@@ -5,7 +5,14 @@
 An unknown key is refused and its nearest neighbour named, so that a typing mistake never runs for an hour.
 """
 
-from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
+from alignpro.config.evaluation import (
+    ARMS,
+    CRITERIA,
+    CompareSettings,
+    EvaluateSettings,
+    HeadroomSettings,
+    JudgeSettings,
+)
 from alignpro.config.pieces import (
     DATA_SETS,
     LAB_PROMPTS,
@@ -32,6 +39,7 @@ from alignpro.config.training import (
 
 __all__ = [
     "ARMS",
+    "CRITERIA",
     "DATA_SETS",
     "LAB_PROMPTS",
     "OFFLINE",
@@ -41,6 +49,7 @@ __all__ = [
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
+    "JudgeSettings",
     "KlSettings",
     "Method",
     "OfflineSettings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,16 @@ from alignpro.config.pieces import Sampling
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import Method
 
+CRITERIA = {
+    "helpfulness": "does it do what the person needs done",
+    "harmlessness": "could it hurt the person or anyone else",
+    "relevance": "does it keep to what was asked",
+    "accuracy": "are its claims right, and is what it does not know left open",
+    "depth": "does it go beneath the surface where the request calls for it",
+    "creativity": "does it find something of its own where the request leaves room",
+    "level of detail": "does it say as much as is useful, and no more",
+}
+"""What a judge weighs, by name."""
 ARMS = ("no_prompter", "reference_prompter", "align_pro", "rlhf")
 
 
@@ -30,7 +40,9 @@ class EvaluateSettings(Section):
         " sequence classifier, or lab",
     )
     judge: str | None = Field(
-        None, description="who judges wins: a reward, named as above; null: the second reward, or else the reward"
+        None,
+        description="who judges wins: a reward, named as above; a language model, named openai:MODEL,"
+        " http://...#MODEL or lm:FOLDER_OR_HUB_ID; null: the second reward, or else the reward",
     )
     tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
     every: Annotated[int, Field(ge=0)] = Field(20, description="steps between small evaluations in training; 0 none")
@@ -45,6 +57,19 @@ class EvaluateSettings(Section):
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
         return self
+
+
+class JudgeSettings(Section):
+    """What is asked of a language model that judges; a reward that judges costs little and judges everything."""
+
+    prompts: Positive | None = Field(None, description="judge the answers to so many test prompts; null: to all")
+    samples: Positive | None = Field(1, description="judge so many answers of an arm to a prompt; null: all")
+    pairs: Literal["all", "no_prompter"] = Field("all", description="which pairs of arms: all, or those with this arm")
+    criteria: Annotated[list[str], Field(min_length=1)] = Field(
+        [*CRITERIA], description="what an answer is judged by; a name of these, or words of your own"
+    )
+    max_new_tokens: Positive = Field(256, description="tokens for the reason and the verdict")
+    batch_size: Positive = Field(16, description="questions at a time, of a judge that runs here")
 
 
 class HeadroomSettings(Section):

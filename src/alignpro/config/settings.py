@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings
+from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings, JudgeSettings
 from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings, RewardSettings
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import OFFLINE, RlhfSettings, TrainSettings
@@ -29,6 +29,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     rlhf: RlhfSettings = RlhfSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    judge: JudgeSettings = JudgeSettings()
     headroom: HeadroomSettings = HeadroomSettings()
     compare: CompareSettings = CompareSettings()
 

@@ -1,4 +1,4 @@
-"""From arms to `evaluation.json`: means, intervals, variances, paired differences, win rates."""
+"""From arms to `evaluation.json`: means, intervals, variances, paired differences."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignpro.evaluate.arms import ArmResult
-from alignpro.evaluate.win_rate import win_rate
 from alignpro.maths import stats
 from alignpro.rng import derive
-from alignpro.types import FloatArray, Judge
+from alignpro.types import FloatArray
 
 SCHEMA = 1
 BASELINES = ("no_prompter", "reference_prompter")
 
 
 def summarise(
-    arms: Sequence[ArmResult], judge: Judge, reward: str, second_reward: str | None, draws: int, seed: int
+    arms: Sequence[ArmResult], reward: str, second_reward: str | None, draws: int, seed: int
 ) -> dict[str, Any]:
-    """The contract of design.md, with `differences` (paired, over prompts) and each arm's `second_reward` besides.
+    """The contract of design.md but for its win rates, with `differences` (paired, over prompts) and each arm's
+    `second_reward` besides.
 
     Every interval is a 95% percentile bootstrap over prompts.
     """
     by_name = {arm.name: arm for arm in arms}
-    pairs = _pairs(list(by_name))
     differences = []
-    for a, b in pairs:
+    for a, b in pairs(list(by_name)):
         differences.append(_difference(a, b, reward, by_name[a].rewards, by_name[b].rewards, draws, seed))
         first, second = by_name[a].second_rewards, by_name[b].second_rewards
         if second_reward is not None and first is not None and second is not None:
@@ -38,19 +37,19 @@ def summarise(
         "responses_per_prompt": len(arms[0].responses[0]) if arms and arms[0].responses else 0,
         "arms": {arm.name: _arm(arm, second_reward, draws, seed) for arm in arms},
         "differences": differences,
-        "win_rates": [win_rate(by_name[a], by_name[b], judge, draws, derive(seed, "win", a, b)) for a, b in pairs],
+        "win_rates": [],
         "cost": {"frozen_calls": sum(arm.frozen_calls for arm in arms)},
     }
 
 
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Everything against the baselines, and the trained prompter against the rest."""
-    pairs = [(a, b) for b in BASELINES if b in names for a in names if a not in BASELINES]
+    found = [(a, b) for b in BASELINES if b in names for a in names if a not in BASELINES]
     if set(BASELINES) <= set(names):
-        pairs.append(("reference_prompter", "no_prompter"))
+        found.append(("reference_prompter", "no_prompter"))
     if "align_pro" in names:
-        pairs += [("align_pro", b) for b in names if b not in (*BASELINES, "align_pro")]
-    return pairs
+        found += [("align_pro", b) for b in names if b not in (*BASELINES, "align_pro")]
+    return found
 
 
 def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> dict[str, Any]:

@@ -1,77 +1,81 @@
-"""Win rates: every comparison is judged in both orders, prompts are the clusters of the interval."""
+"""Win rates from comparisons; prompts are the clusters of every interval."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.judging import Answered, Comparison, compared
 from alignpro.maths import stats
-from alignpro.types import FloatArray, Judge, Verdict
+from alignpro.maths.length_control import length_controlled
+from alignpro.types import Judge, Verdict
 
-_MIRROR: dict[Verdict | None, Verdict | None] = {"a": "b", "b": "a", "tie": "tie", None: None}
+POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+"""What a comparison is worth to the first arm."""
 
 
-def win_rate(a: ArmResult, b: ArmResult, judge: Judge, draws: int, seed: int) -> dict[str, Any]:
-    """Compare sample k of arm a with sample k of arm b on every prompt.
+def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> dict[str, Any]:
+    """Compare sample k of arm a with sample k of arm b on every prompt, and sum up as `figures`."""
+    found = [comparison for part in compared(a, b, judge) for comparison in part]
+    return figures(a.name, b.name, judge.name, found, draws, seed)
 
-    A comparison is won when both orders say so; orders that disagree, or a tie, make a tie; a verdict that cannot be
-    read in either order leaves it out, counted as unparsed, and so does a response that failed. `win_rate` counts a
-    tie half; `win`, `tie` and `loss` are counts, with intervals of their shares.
+
+def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int, seed: int) -> dict[str, Any]:
+    """One row of `win_rates` in evaluation.json.
+
+    A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
+    verdict cannot be read in either order is left out and counted as unparsed. `win`, `tie` and `loss` are counts, with
+    intervals of their shares beside them; `win_rate` counts a tie half and every prompt once. `order_consistency` leaves out equal answers.
+    `length_controlled` is the win rate at equal length in characters; `mean_length_difference` is in words.
     """
-    samples = [
-        (row, prompt, ya.text, yb.text)
-        for row, prompt in enumerate(a.prompts)
-        for ya, yb in zip(a.responses[row], b.responses[row], strict=True)
-        if ya.failure is None and yb.failure is None
-    ]
-    prompts, first, second = [s[1] for s in samples], [s[2] for s in samples], [s[3] for s in samples]
-    forward = judge.compare(prompts, first, second)
-    backward = [_MIRROR[v] for v in judge.compare(prompts, second, first)]
-
-    points = np.full(len(samples), np.nan)
-    consistent, counts = [], {"win": 0, "tie": 0, "loss": 0}
-    for i, (one, other) in enumerate(zip(forward, backward, strict=True)):
-        if one is None or other is None:
-            continue
-        consistent.append(one == other)
-        verdict = one if one == other else "tie"
-        counts[{"a": "win", "b": "loss", "tie": "tie"}[verdict]] += 1
-        points[i] = {"a": 1.0, "b": 0.0, "tie": 0.5}[verdict]
-    rows = np.array([s[0] for s in samples], dtype=np.int64)
-    per_prompt = np.full(len(a.prompts), np.nan)
-    for row in range(len(a.prompts)):
-        mine = points[rows == row]
-        mine = mine[np.isfinite(mine)]
-        if len(mine):
-            per_prompt[row] = mine.mean()
-    lengths = [len(ya.split()) - len(yb.split()) for _, _, ya, yb in samples]
+    verdicts = [comparison.verdict for comparison in found]
+    points = np.array([np.nan if v is None else POINTS[v] for v in verdicts])
+    prompts = np.array([comparison.prompt for comparison in found], dtype=np.int64)
+    characters = np.array([float(len(c.a) - len(c.b)) for c in found])
+    words = [len(c.a.split()) - len(c.b.split()) for c in found]
+    per_prompt = prompt_points(points, prompts)
+    consistent = [c.consistent for c in found if c.consistent is not None]
+    controlled = length_controlled(points, characters, prompts, draws, seed)
+    unparsed = Counter(comparison.failure for comparison in found if comparison.failure)
     return {
-        "a": a.name,
-        "b": b.name,
-        "judge": judge.name,
-        **counts,
+        "a": a,
+        "b": b,
+        "judge": judge,
+        "win": verdicts.count("a"),
+        "tie": verdicts.count("tie"),
+        "loss": verdicts.count("b"),
         "win_rate": stats.mean(per_prompt[:, None]),
         "ci95": list(stats.mean_interval(per_prompt, draws, seed)),
-        **_share_intervals(points, rows, len(a.prompts), draws, seed),
+        **share_intervals(verdicts, prompts, draws, seed),
+        "length_controlled": {
+            "win_rate": controlled.win_rate,
+            "ci95": list(controlled.ci95),
+            "withheld": controlled.withheld,
+        },
         "order_consistency": float(np.mean(consistent)) if consistent else float("nan"),
-        "unparsed": len(samples) - len(consistent),
-        "mean_length_difference": float(np.mean(lengths)) if lengths else float("nan"),
+        "unparsed": verdicts.count(None),
+        **({"unparsed_reasons": dict(unparsed.most_common())} if unparsed else {}),
+        "mean_length_difference": float(np.mean(words)) if words else float("nan"),
     }
 
 
-def _share_intervals(
-    points: FloatArray, rows: npt.NDArray[np.int64], prompts: int, draws: int, seed: int
+def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Mean points of each prompt that has a verdict."""
+    judged = np.isfinite(points)
+    which = np.unique(prompts[judged], return_inverse=True)[1]
+    return np.bincount(which, points[judged]) / np.bincount(which)
+
+
+def share_intervals(
+    verdicts: Sequence[Verdict | None], prompts: np.ndarray[Any, Any], draws: int, seed: int
 ) -> dict[str, list[float]]:
-    """Intervals of the shares won, tied and lost; `points` [N] are 1, 0.5, 0 or nan, `rows` [N] say of which prompt."""
+    """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] say of which prompt each is."""
+    judged = np.array([verdict is not None for verdict in verdicts], dtype=bool)
     found = {}
-    for name, point in (("win_ci95", 1.0), ("tie_ci95", 0.5), ("loss_ci95", 0.0)):
-        share = np.full(prompts, np.nan)
-        for row in range(prompts):
-            mine = points[rows == row]
-            if np.isfinite(mine).any():
-                share[row] = (mine[np.isfinite(mine)] == point).mean()
-        found[name] = list(stats.mean_interval(share, draws, seed))
+    for name, wanted in (("win_ci95", "a"), ("tie_ci95", "tie"), ("loss_ci95", "b")):
+        shares = np.where(judged, [float(verdict == wanted) for verdict in verdicts], np.nan)
+        found[name] = list(stats.mean_interval(prompt_points(shares, prompts), draws, seed))
     return found

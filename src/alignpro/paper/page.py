@@ -167,7 +167,7 @@ def _cost(found: Tree, rows: Sequence[Tree]) -> str:
     cost = found["cost"]
     sittings = f"{cost['sessions']} sitting{'s' * (cost['sessions'] != 1)}"
     text = (
-        f"{count(cost['frozen_calls'])} answers of frozen models and {count(cost['oracle_calls'])} of oracles in training;"
+        f"{count(cost['frozen_calls'])} answers of frozen models, {count(cost['oracle_calls'])} of oracles in training;"
         f" {_minutes(cost['seconds'])} by the clock in {sittings}, {_minutes(cost['cpu_seconds'])} of processor time."
         " The oracle depends on the frozen model and the data alone: it is trained in one cell and taken by the other"
         " prompter's."

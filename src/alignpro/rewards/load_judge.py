@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
-from alignpro.config import Settings
+from alignpro.config import FrozenSettings, Sampling, Settings
+from alignpro.endpoints.address import is_endpoint
 from alignpro.errors import AlignProError, SettingsError
+from alignpro.models.local import fingerprint, load_frozen
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import FunctionReward
 from alignpro.rewards.judge import RewardJudge
+from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rewards.model import RewardModel
 from alignpro.types import Judge, Reward
+
+LOCAL = "lm:"
+"""Before the folder or hub id of a causal LM that judges on this machine."""
+T = TypeVar("T")
 
 
 def load_second_reward_and_judge(settings: Settings, reward: Reward, device: str) -> tuple[Reward | None, Judge]:
     """The second reward, None where there is none, and the judge; a reward that is named twice is loaded once.
 
-    Raises SettingsError for a second reward that is the reward itself, and whatever `load_reward` raises.
+    Raises SettingsError for a second reward that is the reward itself, and whatever loading raises.
     """
     evaluate = settings.evaluate
     loaded: dict[str, Reward] = {str(settings.reward.model): reward}
@@ -25,24 +34,78 @@ def load_second_reward_and_judge(settings: Settings, reward: Reward, device: str
             f"evaluate.second_reward is {evaluate.second_reward}, which is reward.model itself and would measure"
             " nothing of its own; name another, or leave it out"
         )
-
-    def load(spec: str, setting: str) -> Reward:
-        if spec not in loaded:
-            found = _load(settings, spec, setting, device)
-            taken = {other.name for other in loaded.values()}
-            loaded[spec] = _renamed(found, spec) if found.name in taken else found
-        return loaded[spec]
-
-    second = load(evaluate.second_reward, "evaluate.second_reward") if evaluate.second_reward else None
-    judging = load(evaluate.judge, "evaluate.judge") if evaluate.judge else second or reward
-    return second, RewardJudge(judging, evaluate.tie_margin)
+    second = None
+    if evaluate.second_reward:
+        second = _reward(settings, evaluate.second_reward, "evaluate.second_reward", device)
+        second = _renamed(second, evaluate.second_reward) if second.name == reward.name else second
+        loaded[evaluate.second_reward] = second
+    if evaluate.judge is None:
+        return second, RewardJudge(second or reward, evaluate.tie_margin)
+    return second, load_judge(settings, device, loaded)
 
 
-def _load(settings: Settings, spec: str, setting: str, device: str) -> Reward:
+def load_judge(settings: Settings, device: str, loaded: Mapping[str, Reward] | None = None) -> Judge:
+    """The judge that evaluate.judge names; `loaded` are rewards that are here already, by what names them.
+
+    Raises SettingsError, EndpointUnusable, ModelNotUsable, HubUnreachable, each naming evaluate.judge.
+    """
+    spec, loaded = str(settings.evaluate.judge), loaded or {}
+    if spec in loaded:
+        return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
+    if is_endpoint(spec):
+        return _behind_url(settings, spec)
+    if spec.startswith(LOCAL):
+        return _local(settings, spec, device)
+    found = _reward(settings, spec, "evaluate.judge", device)
+    taken = {other.name for other in loaded.values()}
+    return RewardJudge(_renamed(found, spec) if found.name in taken else found, settings.evaluate.tie_margin)
+
+
+def _behind_url(settings: Settings, spec: str) -> LlmJudge:
+    from alignpro.endpoints.frozen import load_endpoint
+
+    judge = settings.judge
+    greedy = Sampling(max_new_tokens=judge.max_new_tokens).model_copy(update={"temperature": 0.0})
+    model = _told({}, lambda: load_endpoint(spec, greedy))
+    return LlmJudge(model.name, model, judge.criteria, settings.evaluate.tie_margin)
+
+
+def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
+    judge, name = settings.judge, spec.removeprefix(LOCAL)
+    if not name:
+        raise SettingsError(f"evaluate.judge {spec!r} names no model; write lm:FOLDER_OR_HUB_ID")
+    frozen = FrozenSettings(
+        model=name, sampling=Sampling(max_new_tokens=judge.max_new_tokens, top_k=1), batch_size=judge.batch_size
+    )
+    names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
+    model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
+    tokenizer = model.lm.tokenizer
+    added = [t.content for t in getattr(tokenizer, "added_tokens_decoder", {}).values() if t.special]
+    return LlmJudge(
+        name="lab frozen model" if name == "lab" else model.name,
+        model=model,
+        criteria=judge.criteria,
+        tie_margin=settings.evaluate.tie_margin,
+        batch_size=judge.batch_size,
+        special=sorted({*tokenizer.all_special_tokens, *added}),
+        identity=f"{fingerprint(model.lm.model)} {judge.max_new_tokens}",
+    )
+
+
+def _reward(settings: Settings, spec: str, setting: str, device: str) -> Reward:
+    named = settings.reward.model_copy(update={"model": spec})
+    return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype))
+
+
+def _told(names: Mapping[str, str], load: Callable[[], T]) -> T:
+    """What `load` gives; its faults name the settings that the user wrote."""
     try:
-        return load_reward(settings.reward.model_copy(update={"model": spec}), device, settings.dtype)
-    except AlignProError as error:  # faults name the setting they were loaded for
-        raise type(error)(str(error).replace("reward.model", setting, 1)) from error
+        return load()
+    except AlignProError as error:
+        text = str(error)
+        for name, instead in names.items():
+            text = text.replace(name, instead)
+        raise type(error)(text if names else f"evaluate.judge: {text}") from error
 
 
 def _renamed(reward: Reward, name: str) -> Reward:

@@ -1,0 +1,120 @@
+"""Which answers are compared, and what the judge said of them in each order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from alignpro.config import JudgeSettings
+from alignpro.types import Generation, Judge, Judgement, Verdict
+
+SLICE = 128
+"""Comparisons between two moments at which a run can stop."""
+
+
+class Answered(Protocol):
+    """An arm's answers [B][K] to the prompts, whatever else it holds."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def prompts(self) -> tuple[str, ...]: ...
+    @property
+    def responses(self) -> tuple[tuple[Generation, ...], ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers of one arm, without the rest of it."""
+
+    name: str
+    prompts: tuple[str, ...]
+    responses: tuple[tuple[Generation, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Sample `sample` of arm a beside that of arm b on one prompt.
+
+    `orders` are judgements of (a, b): with a presented first, then with b; of a judge for whom the order cannot matter
+    there is one.
+    """
+
+    prompt: int
+    sample: int
+    a: str
+    b: str
+    orders: tuple[Judgement, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What both orders say; a tie where they disagree; None where either has no verdict."""
+        said = {judgement.verdict for judgement in self.orders}
+        if None in said:
+            return None
+        return said.pop() if len(said) == 1 else "tie"
+
+    @property
+    def consistent(self) -> bool | None:
+        """Whether both orders agree; None where one has no verdict, or where equal answers left nothing to say."""
+        if self.a == self.b or self.verdict is None:
+            return None
+        return len({judgement.verdict for judgement in self.orders}) == 1
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no verdict."""
+        return next((j.failure or "no verdict" for j in self.orders if j.verdict is None), None)
+
+    def row(self, a: str, b: str, judge: str) -> dict[str, Any]:
+        """A line for judgements.jsonl; scores are those of arm a and arm b."""
+        orders = [
+            {
+                "verdict": j.verdict,
+                "scores": [round(s, 5) for s in j.scores],
+                **({"reason": j.reason} if j.reason else {}),
+                **({"failure": j.failure} if j.failure else {}),
+            }
+            for j in self.orders
+        ]
+        where = {"prompt_id": self.prompt, "sample": self.sample}
+        return {"a": a, "b": b, "judge": judge, **where, "verdict": self.verdict, "orders": orders}
+
+
+def compared(a: Answered, b: Answered, judge: Judge, limits: JudgeSettings | None = None) -> Iterator[list[Comparison]]:
+    """Sample k of arm a beside sample k of arm b on every prompt, slice by slice; a response that failed has none.
+
+    `limits` bound prompts and samples, None takes all. Raises as the judge.
+    """
+    rows = _rows(a, b, limits)
+    for start in range(0, len(rows), SLICE):
+        part = rows[start : start + SLICE]
+        found = judge_pairs(judge, [a.prompts[row] for row, *_ in part], [r[2] for r in part], [r[3] for r in part])
+        yield [Comparison(*row, orders) for row, orders in zip(part, found, strict=True)]
+
+
+def judge_pairs(
+    judge: Judge, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]
+) -> list[tuple[Judgement, ...]]:
+    """Judgements of (a, b), for each triple one for each order of presenting, or one in all."""
+    if judge.symmetric:
+        return [(judgement,) for judgement in judge.compare(prompts, a, b)]
+    both = judge.compare([*prompts, *prompts], [*a, *b], [*b, *a])
+    n = len(prompts)
+    return [(one, other.mirrored()) for one, other in zip(both[:n], both[n:], strict=True)]
+
+
+def count(a: Answered, b: Answered, limits: JudgeSettings | None = None) -> int:
+    """Comparisons that `compared` makes."""
+    return len(_rows(a, b, limits))
+
+
+def _rows(a: Answered, b: Answered, limits: JudgeSettings | None) -> list[tuple[int, int, str, str]]:
+    prompts, samples = (limits.prompts, limits.samples) if limits else (None, None)
+    return [
+        (row, k, ya.text, yb.text)
+        for row in range(len(a.prompts))[:prompts]
+        for k, (ya, yb) in enumerate(zip(a.responses[row][:samples], b.responses[row][:samples], strict=True))
+        if ya.failure is None and yb.failure is None
+    ]
