@@ -28,8 +28,9 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
 
     A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
     verdict cannot be read in either order is left out and counted as unparsed. `win`, `tie` and `loss` are counts, with
-    intervals of their shares beside them; `win_rate` counts a tie half and every prompt once. `order_consistency` leaves out equal answers.
-    `length_controlled` is the win rate at equal length in characters; `mean_length_difference` is in words.
+    intervals of their shares beside them; `win_rate` counts a tie half and every prompt once. `order_consistency`
+    leaves out equal answers. `length_controlled` is the win rate at equal length in characters;
+    `mean_length_difference` is in words.
     """
     verdicts = [comparison.verdict for comparison in found]
     points = np.array([np.nan if v is None else POINTS[v] for v in verdicts])
@@ -72,7 +73,7 @@ def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -
 def share_intervals(
     verdicts: Sequence[Verdict | None], prompts: np.ndarray[Any, Any], draws: int, seed: int
 ) -> dict[str, list[float]]:
-    """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] say of which prompt each is."""
+    """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] tell whose each is."""
     judged = np.array([verdict is not None for verdict in verdicts], dtype=bool)
     found = {}
     for name, wanted in (("win_ci95", "a"), ("tie_ci95", "tie"), ("loss_ci95", "b")):

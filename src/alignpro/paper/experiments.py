@@ -50,9 +50,9 @@ def plan(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] =
         if done:
             yield f"{cell.name}: finished"
             continue
-        unknown |= took.judgements is None
+        unknown |= cell.settings.evaluate.prompts is None
         totals = [
-            total + (part or 0)
+            total + part
             for total, part in zip(
                 totals, (took.rewrites, took.answers, took.oracle_answers, took.judgements, took.tokens), strict=True
             )
@@ -62,7 +62,9 @@ def plan(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] =
         )
         yield f"{cell.name}: {where}; {took.rewrites:,} rewrites, {took.answers:,} answers; {oracle_told}"
     rewrites, answers, oracles, judgements, tokens = totals
-    judged = "the comparison of every held-out prompt besides" if unknown else f"{judgements:,} verdicts of the judge"
+    judged = f"{judgements:,} questions to a judge" + (
+        ", besides a comparison on all held-out prompts" if unknown else ""
+    )
     yield (
         f"in all {rewrites:,} rewrites, {answers:,} answers of frozen models, {oracles:,} of oracles, {judged}; at most"
         f" {tokens / 1e6:,.0f} million tokens sampled"

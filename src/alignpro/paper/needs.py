@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 from alignpro.config import DATA_SETS, LAB_PROMPTS, Settings
+from alignpro.endpoints.address import OPENAI_KEY, is_endpoint
 from alignpro.errors import AlignProError, HubUnreachable
+from alignpro.evaluate.summary import pairs
 from alignpro.models.local import Role, device_of, resolve
 from alignpro.paper.grid import Cell
 from alignpro.rewards.functions import load_function
 
-KEY = "OPENAI_API_KEY"
 GPU_GIB = 75
 """What a GPU sold as one of 80 GB has."""
 Lack = tuple[str, str]
@@ -31,12 +32,12 @@ class Amount:
     rewrites: int
     answers: int
     oracle_answers: int
-    judgements: int | None
+    judgements: int
     tokens: int
 
 
 def amount(cell: Cell, with_oracle: bool) -> Amount:
-    """What the cell takes; `judgements` is None where the number of held-out prompts is known from the data alone."""
+    """What the cell takes, less a comparison on all held-out prompts, whose number is not known yet."""
     settings, evaluate = cell.settings, cell.settings.evaluate
     rewrites = cell.actions(False)
     answers = rewrites * settings.train.responses
@@ -46,9 +47,18 @@ def amount(cell: Cell, with_oracle: bool) -> Amount:
     tokens = rewrites * settings.prompter.sampling.max_new_tokens
     tokens += (answers + oracle) * settings.frozen.sampling.max_new_tokens
     tokens += evaluated * (evaluate.sampling or settings.frozen.sampling).max_new_tokens
-    pairs = 2 * len(evaluate.arms) - 2  # everything against the baselines, the trained prompter against the rest
-    judgements = 2 * pairs * compared if evaluate.prompts else None
-    return Amount(rewrites, answers + evaluated, oracle, judgements, tokens)
+    return Amount(rewrites, answers + evaluated, oracle, _judgements(settings), tokens)
+
+
+def _judgements(settings: Settings) -> int:
+    """Questions to a language model that judges, every comparison in both orders."""
+    evaluate, judge = settings.evaluate, settings.judge
+    if not evaluate.judge or not (is_endpoint(evaluate.judge) or evaluate.judge.startswith("lm:")):
+        return 0
+    prompts = min(evaluate.prompts or 0, judge.prompts or evaluate.prompts or 0)
+    compared = pairs(evaluate.arms)
+    count = sum(judge.pairs in ("all", *pair) for pair in compared)
+    return 2 * count * prompts * min(judge.samples or evaluate.responses, evaluate.responses)
 
 
 def missing(cells: Sequence[Cell]) -> list[str]:
@@ -62,16 +72,20 @@ def missing(cells: Sequence[Cell]) -> list[str]:
 
 
 def _models(settings: Settings) -> Iterator[Lack]:
+    judge = settings.evaluate.judge or "lab"
     named: list[tuple[Role, str, str | None]] = [
         ("prompter", "prompter.model", settings.prompter.model),
         ("frozen", "frozen.model", settings.frozen.model),
         ("reward", "reward.model", settings.reward.model),
         ("reward", "evaluate.second_reward", settings.evaluate.second_reward or "lab"),
+        ("frozen", "evaluate.judge", judge.removeprefix("lm:"))
+        if judge.startswith("lm:")
+        else ("reward", "evaluate.judge", judge),
     ]
     for role, setting, name in named:
         if name is None:
             yield "{} not set", setting
-        elif "://" not in name and not name.startswith("openai:"):
+        elif not is_endpoint(name):
             try:
                 if name.startswith("python:"):
                     load_function(name, setting)
@@ -109,8 +123,8 @@ def _data(settings: Settings) -> Iterator[Lack]:
 def _judge(settings: Settings) -> Iterator[Lack]:
     name = settings.evaluate.judge or ""
     if name.startswith("openai:"):
-        if not os.environ.get(KEY):
-            yield f"a key in the environment variable {KEY}, for the judge {{}}", name
+        if not os.environ.get(OPENAI_KEY):
+            yield f"a key in the environment variable {OPENAI_KEY}, for the judge {{}}", name
         if importlib.util.find_spec("openai") is None:
             yield "the openai library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
 

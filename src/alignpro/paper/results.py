@@ -63,9 +63,10 @@ def _row(cell: Cell, out: Path) -> dict[str, Any]:
 
 
 def _wins(found: Record) -> dict[str, Any] | None:
-    row = next((r for r in records(found.get("win_rates")) if (r.get("a"), r.get("b")) == (A, B)), None)
-    if row is None:
+    rows = [r for r in records(found.get("win_rates")) if (r.get("a"), r.get("b")) == (A, B)]
+    if not rows:
         return None
+    row = rows[-1]  # of several judges the one that judged last
     counts = {name: number(row.get(name)) for name in ("win", "tie", "loss")}
     judged = sum(counts.values())
     shares = {
