@@ -22,7 +22,7 @@ from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.stages import Run

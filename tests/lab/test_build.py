@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignpro.lab.build import Recipe, build
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 
 SHIPPED = Path(str(resources.files("alignpro.lab") / "weights"))
 SMALL = Recipe(

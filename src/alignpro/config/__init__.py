@@ -21,6 +21,7 @@ from alignpro.config.training import (
     TrainSettings,
     UpdateSettings,
 )
+from alignpro.config.weights import DeviceMap, LoraSettings
 
 __all__ = [
     "ARMS",
@@ -28,11 +29,13 @@ __all__ = [
     "OFFLINE",
     "CompareSettings",
     "DataSettings",
+    "DeviceMap",
     "EvaluateSettings",
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
     "KlSettings",
+    "LoraSettings",
     "Method",
     "OfflineSettings",
     "OnlineSettings",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from alignpro.config import Settings
-from alignpro.models.local import LanguageModel, LocalFrozenModel
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
 from alignpro.models.logprobs import score
 from alignpro.prompters import GibbsPrompter, IdentityPrompter
 from alignpro.rng import derive
