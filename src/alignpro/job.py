@@ -25,7 +25,7 @@ from alignpro.evaluate.agreement import judge_all, measured
 from alignpro.evaluate.judged_arms import read_answers
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.rewards.llm_judge import LlmJudge

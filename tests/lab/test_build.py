@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from alignpro.errors import ModelNotUsable
 from alignpro.lab.build import SECOND, Recipe, build, build_second
-from alignpro.models.local import fingerprint, resolve
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.loading import resolve
 
 SHIPPED = Path(str(resources.files("alignpro.lab") / "weights"))
 SMALL = Recipe(

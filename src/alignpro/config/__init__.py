@@ -36,6 +36,7 @@ from alignpro.config.training import (
     TrainSettings,
     UpdateSettings,
 )
+from alignpro.config.weights import DeviceMap, LoraSettings
 
 __all__ = [
     "ARMS",
@@ -45,12 +46,14 @@ __all__ = [
     "OFFLINE",
     "CompareSettings",
     "DataSettings",
+    "DeviceMap",
     "EvaluateSettings",
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
     "JudgeSettings",
     "KlSettings",
+    "LoraSettings",
     "Method",
     "OfflineSettings",
     "OnlineSettings",

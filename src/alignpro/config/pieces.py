@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.section import Positive, Section, Share
+from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
 Format = Literal["auto", "prompts", "ultrafeedback", "helpsteer", "orca"]
@@ -32,6 +33,9 @@ class PrompterSettings(Section):
 
     model: str | None = Field(None, description="folder, hub id, or lab")
     template: str | None = Field(None, description="meta-prompt with {prompt}; null takes the default")
+    system: str | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
+    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
     sampling: Sampling = Sampling()
     overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
     batch_size: Positive = 128
@@ -47,6 +51,8 @@ class FrozenSettings(Section):
     template: str | None = Field(
         None, description="frame with {prompt}; null takes the chat template, or the bare prompt"
     )
+    system: str | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
     sampling: Sampling = Sampling(max_new_tokens=256)
     overflow: Overflow = "refuse"
     batch_size: Positive = 128
@@ -59,6 +65,7 @@ class RewardSettings(Section):
         None, description="folder or hub id of a sequence classifier, python:module:function, or lab"
     )
     batch_size: Positive = 128
+    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
     max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
 

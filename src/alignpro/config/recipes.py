@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -124,7 +124,7 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
             value = float(text)
     *sections, leaf = key.replace("-", "_").split(".")
     for section in sections:
-        child = tree.setdefault(section, {})
+        child = tree[section] = {} if tree.get(section) is None else tree[section]
         if not isinstance(child, dict):
             raise SettingsError(f"override {key}: {section} is a value, not a section")
         tree = child
@@ -133,17 +133,25 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
 
 def _leaves(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, info in section.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _leaves(info.annotation, f"{prefix}{name}.")
+        if inner := _section_in(info.annotation):
+            yield from _leaves(inner, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
 def _sections(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, info in section.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+        if inner := _section_in(info.annotation):
             yield prefix + name
-            yield from _sections(info.annotation, f"{prefix}{name}.")
+            yield from _sections(inner, f"{prefix}{name}.")
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field is, or may be beside null."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _explain(fault: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from alignpro.config import Sampling, Settings
 from alignpro.errors import SettingsError
-from alignpro.models.local import LanguageModel, LocalFrozenModel
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
 from alignpro.models.logprobs import score
 from alignpro.prompters import GibbsPrompter, IdentityPrompter
 from alignpro.rng import derive

@@ -29,8 +29,9 @@ from transformers import (
 from alignpro.config import Sampling
 from alignpro.lab import gold, world
 from alignpro.lab.subjects import Subject, subjects
-from alignpro.models.local import LanguageModel, LocalFrozenModel
-from alignpro.models.prompting import frame
+from alignpro.models.framing import frame
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
 from alignpro.train import bradley_terry, sft

@@ -14,7 +14,7 @@ from alignpro.paper.grid import Cell
 
 def trained(folder: Path) -> bool:
     """Whether the oracle of the run in `folder` is there."""
-    return (RunFolder(folder).rlhf / "model" / "config.json").is_file()
+    return files.holds_model(RunFolder(folder).rlhf / "model")
 
 
 def trainers(found: Iterable[Cell], everything: Iterable[Cell], out: Path) -> Mapping[str, str]:
