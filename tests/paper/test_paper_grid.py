@@ -109,7 +109,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no grid"):
         running.claim(tmp_path / "other", "tiny", cells)
     oracle_in(tmp_path / "new" / "p1-f1-orca", cells[0].settings)
-    with pytest.raises(UsageError, match=r"train.steps was 80, now 3"):
+    with pytest.raises(UsageError, match=r"p1-f1-orca: .*train\.steps was 80, now 3; give another --out"):
         running.claim(tmp_path / "new", "tiny", grid.cells("tiny", "p1-f1-orca", ["train.steps=3"]))
 
 
@@ -159,3 +159,12 @@ def test_recipes_extend_others(tmp_path):
     with pytest.raises(SettingsError, match="did you mean lab"):
         config.load(mine)
     assert not any(name.rpartition("/")[2].startswith("_") for name in config.recipes())
+
+
+def test_the_command_line_tells_what_there_is_and_what_it_would_take(inside):
+    code, said = inside("recipes")
+    assert code == 0
+    assert "paper/, 12 recipes" in said and "paper/tiny/, 12 recipes" in said and "_base" not in said
+    code, said = inside("paper", "--dry-run", "--cells", "p1-f1-orca", "--train.steps=2")
+    assert code == 0 and "256 rewrites" in said and "nothing is missing" in said
+    assert inside("paper", "p1-f1-orca")[0] == 2

@@ -33,8 +33,12 @@ def claim(out: Path, scale: Scale, cells: Sequence[Cell]) -> None:
     if held is not None and held.get("scale") != scale:
         raise UsageError(f"--out {out} holds a grid of scale {held.get('scale')}; give another folder")
     for cell in cells:
-        if RunFolder(out / cell.name).config.is_file():
-            files.reopen(out / cell.name, cell.settings)
+        path = out / cell.name
+        if RunFolder(path).config.is_file():
+            try:
+                files.reopen(path, cell.settings)
+            except UsageError as error:
+                raise UsageError(f"{str(error).removeprefix('--resume ')}; give another --out") from None
     out.mkdir(parents=True, exist_ok=True)
     files.write_json(mark, {"schema": 1, "scale": scale})
 
