@@ -16,7 +16,7 @@ import torch
 
 from alignpro import config, threads
 from alignpro.assemble import assemble
-from alignpro.models.local import LanguageModel
+from alignpro.models.language_model import LanguageModel
 
 PROMPTS, RUNS = 128, 7
 

@@ -9,7 +9,7 @@ from cli import SMALL, models
 import alignpro
 from alignpro import assemble, config
 from alignpro.folder import read_jsonl
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 from alignpro.prompters import Chain
 
 QUICK = (*SMALL, "--train.steps=2", "--train.save_every=1", "--evaluate.every=0", "--evaluate.arms=[align_pro]")

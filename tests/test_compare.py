@@ -29,7 +29,7 @@ def names(found):
 def test_methods_are_compared_over_seeds_and_what_is_finished_is_not_done_again(workshop, tmp_path, monkeypatch):
     monkeypatch.chdir(workshop)
     asked, out = settings(workshop, *SMALL), tmp_path / "all"
-    a_process_of_its_own = comparing._do
+    a_process_of_its_own = comparing.run_apart
     ran = []
 
     def until_told(path, one, stop):
@@ -38,13 +38,13 @@ def test_methods_are_compared_over_seeds_and_what_is_finished_is_not_done_again(
             raise RunFailure("dpo-1 failed: the lights went out")
         job.run(one, path)  # in this process, for speed
 
-    monkeypatch.setattr(comparing, "_do", until_told)
+    monkeypatch.setattr(comparing, "run_apart", until_told)
     with pytest.raises(RunFailure, match="dpo-1 failed"):
         compare(asked, out)
     assert ran == ["untrained-0", "rloo-0", "dpo-0", "untrained-1", "rloo-1", "dpo-1"]  # seed by seed
     before = (out / "rloo-0" / "evaluation.json").stat().st_mtime_ns
     assert not (out / "methods.json").exists()
-    monkeypatch.setattr(comparing, "_do", a_process_of_its_own)
+    monkeypatch.setattr(comparing, "run_apart", a_process_of_its_own)
     found = compare(asked, out, jobs=2)
     assert [path.name for path in out.glob("*.log")] == ["dpo-1.log"]
     assert (out / "rloo-0" / "evaluation.json").stat().st_mtime_ns == before
@@ -68,7 +68,7 @@ def test_methods_are_compared_over_seeds_and_what_is_finished_is_not_done_again(
     shown = [yaml.safe_load((out / f"{name}-1" / "config.yaml").read_text()) for name in ("untrained", "rloo")]
     assert [(one["seed"], one["train"]["steps"], one["evaluate"]["every"]) for one in shown] == [(1, 0, 0), (1, 1, 0)]
 
-    monkeypatch.setattr(comparing, "_do", lambda *all: pytest.fail("nothing is left to do"))
+    monkeypatch.setattr(comparing, "run_apart", lambda *all: pytest.fail("nothing is left to do"))
     assert compare(asked, out) == found
     with pytest.raises(UsageError, match="holds a comparison with other settings"):
         compare(settings(workshop, *SMALL, "train.kl.coef=0.6"), out)

@@ -24,8 +24,9 @@ ROOMS = (
     ("assemble",),
     ("report",),
     ("stages",),
-    ("job", "api", "doctor"),
+    ("job", "api", "doctor", "apart"),
     ("compare", "tables"),
+    ("paper",),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -9,7 +9,8 @@ from alignpro.assemble import load_before, load_trained, pipeline
 from alignpro.config import Settings
 from alignpro.errors import RewardFailure, RunFailure, UsageError
 from alignpro.folder import RunFolder
-from alignpro.models.local import LocalFrozenModel, LocalPrompter, device_of, load_frozen, load_prompter
+from alignpro.models.loading import device_of
+from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
 from alignpro.prompters import NO_REWARD, GibbsPrompter
 from alignpro.rewards import load_reward
 from alignpro.types import Prompter

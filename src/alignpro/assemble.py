@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alignpro.config import DataSettings, Settings
+import torch
+
+from alignpro.config import LAB_PROMPTS, DataSettings, LoraSettings, Settings, TrainSettings
 from alignpro.data.prompts import Prompts
 from alignpro.data.sources import load_prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate.arms import Models
 from alignpro.folder import RunFolder
-from alignpro.models.local import (
-    LanguageModel,
-    LocalFrozenModel,
-    LocalPrompter,
-    device_of,
-    load_frozen,
-    load_prompter,
-)
+from alignpro.models.checkpointing import checkpointed
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.loading import Role, device_of, is_adapter
+from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
+from alignpro.models.lora import AdapterOff, adapted
 from alignpro.models.perturb import check as check_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
@@ -81,6 +81,7 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
         )
     for spec in settings.headroom.noise:
         check_noise(spec)
+    _check_adapters(settings)
     prompts = prompts_of(settings.data, settings.seed)
     device = device_of(settings.device)
     reward = load_reward(settings.reward, device, settings.dtype)
@@ -105,14 +106,20 @@ def assemble_judge(settings: Settings) -> Judge:
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:
-    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects."""
-    if settings.prompts != "lab":
+    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects.
+
+    `lab:fact`, `lab:howto` and `lab:advice` are those of one kind of request.
+    """
+    if settings.prompts not in LAB_PROMPTS:
         return load_prompts(settings, seed)
     from alignpro.lab.world import user_prompts
 
+    kind = settings.prompts.removeprefix("lab").lstrip(":")
+
     train, test = (
         sorted(
-            (p.text for p in user_prompts(which)), key=lambda text: derive(0, "order", text)
+            (p.text for p in user_prompts(which) if kind in ("", p.subject.kind)),
+            key=lambda text: derive(0, "order", text),
         )  # any first n are a fair n
         for which in ("train", "test")
     )
@@ -130,6 +137,34 @@ def copy_of(lm: LanguageModel) -> LanguageModel:
     model = copy.deepcopy(lm.model)
     model.requires_grad_(True)
     return replace(lm, model=model)
+
+
+@contextmanager
+def trainable(
+    lm: LanguageModel, lora: LoraSettings | None, settings: TrainSettings, where: str, seed: int
+) -> Iterator[tuple[LanguageModel, LanguageModel]]:
+    """Policy and reference: a copy and the model itself, or the model with an adapter on it and off.
+
+    With an adapter `lm` must not be used while this is open, and is as it was afterwards. `where` names the section of
+    `lora`. Raises SettingsError for weights that cannot be trained so.
+    """
+    if lm.model.dtype == torch.float16:
+        raise SettingsError(
+            "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
+        )
+    if lora is None:
+        if len(set((getattr(lm.model, "hf_device_map", None) or {}).values())) > 1:
+            raise SettingsError(
+                f"device_map over several devices: all weights cannot be trained there; set {where}.rank=16, which"
+                " trains an adapter"
+            )
+        policy = copy_of(lm)
+        with checkpointed(policy.model, settings.gradient_checkpointing):
+            yield policy, lm
+        return
+    fresh = adapted(lm.model, lora, where, derive(seed, "lora"))
+    with fresh as model, checkpointed(model, settings.gradient_checkpointing):
+        yield replace(lm, model=model), replace(lm, model=AdapterOff(model))
 
 
 def load_trained(settings: Settings, folder: Path | str) -> LocalPrompter:
@@ -161,6 +196,20 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
     other = settings.frozen.model_copy(update={"model": str(name)})
     return load_frozen(other, device_of(settings.device), settings.dtype)
+
+
+def _check_adapters(settings: Settings) -> None:
+    """Raise SettingsError for an adapter to be trained on an adapter: its base would exist nowhere as plain weights."""
+    wanted: list[tuple[Role, str | None, bool]] = [
+        ("prompter", settings.prompter.model, settings.prompter.lora is not None and settings.train.steps > 0),
+        ("frozen", settings.frozen.model, settings.rlhf.lora is not None and settings.rlhf.enabled),
+    ]
+    for role, name, lora in wanted:
+        if lora and is_adapter(str(name), role):
+            raise SettingsError(
+                f"{role}.model {name} is an adapter, and lora would train another on top of it; give plain weights"
+                " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
+            )
 
 
 def _check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -13,8 +9,9 @@ from typing import Any
 
 from alignpro import config
 from alignpro import folder as files
+from alignpro.apart import run_apart
 from alignpro.config import Settings
-from alignpro.errors import Interrupted, RunFailure, SettingsError, UsageError
+from alignpro.errors import SettingsError, UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.maths import stats
@@ -49,7 +46,7 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
         ThreadPoolExecutor(jobs) as pool,
     ):
         advance(len(runs) - len(left), "")
-        waiting = [pool.submit(_do, path, runs[path], stop) for path in left]
+        waiting = [pool.submit(run_apart, path, runs[path], stop) for path in left]
         try:
             for number, finished in enumerate(as_completed(waiting), 1):
                 finished.result()
@@ -116,30 +113,6 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
 def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """`own` laid over `tree`, section by section."""
     return tree | {k: _merged(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in own.items()}
-
-
-def _do(path: Path, settings: Settings, stop: StopRequest) -> None:
-    stop.check()
-    recipe = path.with_suffix(".yaml")
-    files.write_text(recipe, config.dump(settings))
-    command = [sys.executable, "-m", "alignpro", "run", "--out", str(path)]
-    command += ["--resume"] if RunFolder(path).config.is_file() else [str(recipe)]
-    with path.with_suffix(".log").open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
-        )
-        while True:
-            try:
-                code = process.wait(0.5)
-                break
-            except subprocess.TimeoutExpired:
-                if stop.asked:
-                    process.send_signal(signal.SIGINT)
-                    process.wait()
-                    raise Interrupted("stopped as asked") from None
-    if code:
-        last = (path.with_suffix(".log").read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
-        raise RunFailure(f"{path.name} failed: {last}")
 
 
 def _over_seeds(values: list[float]) -> dict[str, Any]:

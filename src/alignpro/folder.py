@@ -62,7 +62,7 @@ class RunFolder:
     @property
     def trained(self) -> bool:
         """Whether the prompter's training came to its end."""
-        return (self.prompter / "config.json").is_file()
+        return holds_model(self.prompter)
 
     @property
     def headroom(self) -> Path:
@@ -84,6 +84,11 @@ class RunFolder:
                 f"{self.path} holds no run: config.yaml is missing; give the folder that `alignpro run` wrote"
             )
         return self.config
+
+
+def holds_model(path: Path) -> bool:
+    """Whether a folder holds a whole model, or an adapter."""
+    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def claim(path: Path, settings: Settings) -> RunFolder:

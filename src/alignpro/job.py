@@ -25,7 +25,7 @@ from alignpro.evaluate.agreement import judge_all, measured
 from alignpro.evaluate.judged_arms import read_answers
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.rewards.llm_judge import LlmJudge
@@ -186,6 +186,7 @@ def _open(
     pieces = assemble(settings, progress.say)
     if not resume:
         folder = files.claim(out, settings)
+    if not (folder.path / "environment.json").is_file():  # not there either where a folder was made ready for a run
         files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
     return lambda stop: Run(folder, pieces, progress, stop), count
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from alignpro import folder as files
-from alignpro.assemble import Pieces, copy_of, load_other_frozen, load_trained
+from alignpro.assemble import Pieces, load_other_frozen, load_trained, trainable
 from alignpro.config import OFFLINE, Settings, TrainSettings
 from alignpro.errors import RunFailure
-from alignpro.evaluate.arms import ArmResult, run_arm, sample_rows
+from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
 from alignpro.evaluate.judged_arms import comparisons, judge_arms
 from alignpro.evaluate.judging import Answered
 from alignpro.evaluate.summary import summarise
@@ -21,7 +22,10 @@ from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.robustness import robustness
 from alignpro.headroom.samples import gather
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import LanguageModel, LocalFrozenModel, LocalPrompter, fingerprint
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.models.lora import is_adapted, save_adapter
 from alignpro.progress import Progress
 from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rng import derive
@@ -53,36 +57,51 @@ def train_prompter(run: Run) -> None:
     settings, pieces = run.settings, run.pieces
     if run.folder.trained:
         return
-    policy = LocalPrompter(copy_of(pieces.reference.lm))
-    before = fingerprint(pieces.frozen.lm.model)
     watched = pieces.prompts.test[: settings.evaluate.monitor_prompts]
+    own = (pieces.reference.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
+    with _unchanged(pieces), trainable(*own) as (policy_lm, reference_lm):
+        policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
+        models = replace(pieces, reference=reference).models(policy, None)
 
-    def monitor(step: int) -> None:
-        arm = run_arm("align_pro", pieces.models(policy, None), watched, settings, derive(settings.seed, "monitor"), 1)
-        files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
+        def monitor(step: int) -> None:
+            arm = run_arm("align_pro", models, watched, settings, derive(settings.seed, "monitor"), 1)
+            files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
 
-    collect, spent = _experience(run, policy)
-    _train(
-        run,
-        "training the prompter",
-        policy.lm,
-        pieces.reference.lm,
-        collect,
-        settings.train,
-        folder=run.folder.path,
-        seed=derive(settings.seed, "train"),
-        monitor=monitor,
-        monitor_every=settings.evaluate.every,
-        spent=spent,
-    )
-    if fingerprint(pieces.frozen.lm.model) != before:
-        raise RunFailure(
-            "the frozen model's weights changed during training, which is a defect of alignpro; please report it"
+        collect, spent = _experience(run, policy, reference)
+        _train(
+            run,
+            "training the prompter",
+            policy_lm,
+            reference_lm,
+            collect,
+            settings.train,
+            folder=run.folder.path,
+            seed=derive(settings.seed, "train"),
+            monitor=monitor,
+            monitor_every=settings.evaluate.every,
+            spent=spent,
         )
-    _save_model(policy.lm.model, policy.lm.tokenizer, run.folder.prompter)
+        _write_model(policy_lm, run.folder.prompter)
+    _publish(run.folder.prompter)
 
 
-def _experience(run: Run, policy: LocalPrompter) -> tuple[Collect, int]:
+@contextmanager
+def _unchanged(pieces: Pieces) -> Iterator[None]:
+    """Check that training left the frozen model and the reference, an adapter's base, as they were to the last bit.
+
+    Raises RunFailure where they did.
+    """
+    watched = {"the frozen model": pieces.frozen.lm, "the reference prompter": pieces.reference.lm}
+    before = {name: fingerprint(lm.model) for name, lm in watched.items()}
+    yield
+    for name, lm in watched.items():
+        if fingerprint(lm.model) != before[name]:
+            raise RunFailure(
+                f"the weights of {name} changed during training, which is a defect of alignpro; please report it"
+            )
+
+
+def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tuple[Collect, int]:
     """Where training's samples come from, and the answers asked of the frozen model beforehand."""
     settings, pieces = run.settings, run.pieces
     if settings.train.method not in OFFLINE:
@@ -93,7 +112,7 @@ def _experience(run: Run, policy: LocalPrompter) -> tuple[Collect, int]:
     with run.progress.task("sampling the reference", len(prompts)) as advance:
         gathered = offline.gather(
             prompts,
-            pieces.pipeline(pieces.reference),
+            pieces.pipeline(reference),
             pieces.frozen,
             pieces.reward,
             settings.train,
@@ -110,21 +129,23 @@ def train_rlhf(run: Run) -> None:
     """Train the oracle by the same PPO on (2) and write it to rlhf/model/."""
     settings, pieces = run.settings, run.pieces
     target = run.folder.rlhf / "model"
-    if (target / "config.json").is_file():
+    if files.holds_model(target):
         return
     run.folder.rlhf.mkdir(exist_ok=True)
-    policy = LocalFrozenModel(copy_of(pieces.frozen.lm))
-    _train(
-        run,
-        "training the RLHF oracle",
-        policy.lm,
-        pieces.frozen.lm,
-        rlhf_training.collector(policy, pieces.reward, settings.rlhf),
-        settings.rlhf,
-        folder=run.folder.rlhf,
-        seed=derive(settings.seed, "rlhf"),
-    )
-    _save_model(policy.lm.model, policy.lm.tokenizer, target)
+    own = (pieces.frozen.lm, settings.rlhf.lora, settings.rlhf, "rlhf.lora", settings.seed)
+    with _unchanged(pieces), trainable(*own) as (policy, reference):
+        _train(
+            run,
+            "training the RLHF oracle",
+            policy,
+            reference,
+            rlhf_training.collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
+            settings.rlhf,
+            folder=run.folder.rlhf,
+            seed=derive(settings.seed, "rlhf"),
+        )
+        _write_model(policy, target)
+    _publish(target)
 
 
 def _train(
@@ -158,7 +179,9 @@ def evaluate(run: Run) -> dict[str, Any]:
     settings, pieces, folder = run.settings, run.pieces, run.folder
     trained = load_trained(settings, folder.prompter) if folder.trained else None
     oracle = folder.rlhf / "model"
-    models = pieces.models(trained, load_other_frozen(settings, oracle) if (oracle / "config.json").is_file() else None)
+    models = pieces.models(trained, load_other_frozen(settings, oracle) if files.holds_model(oracle) else None)
+    if settings.evaluate.sampling is not None:
+        models = answering_by(models, settings.evaluate.sampling)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
     files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
@@ -287,13 +310,30 @@ def headroom(run: Run) -> dict[str, Any]:
     return found
 
 
-def _save_model(model: Any, tokenizer: Any, target: Path) -> None:
-    """Plain Hugging Face layout; config.json comes last, by the rename, so that its presence means the model is
-    whole."""
-    partial = target.with_name(f".{target.name}.partial")
+def _write_model(lm: LanguageModel, target: Path) -> None:
+    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published."""
+    partial = _partial(target)
     try:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        partial.rename(target)
+        if is_adapted(lm.model):
+            save_adapter(lm.model, partial)
+        else:
+            lm.model.save_pretrained(partial)
+        lm.tokenizer.save_pretrained(partial)
     except Exception as error:
-        raise RunFailure(f"{target} could not be written ({error}); free some space and go on with --resume") from None
+        raise _not_written(target, error) from None
+
+
+def _publish(target: Path) -> None:
+    """Give a written model its name, whose presence means that the model is whole and was trained as it should be."""
+    try:
+        _partial(target).rename(target)
+    except OSError as error:
+        raise _not_written(target, error) from None
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
+def _not_written(target: Path, error: Exception) -> RunFailure:
+    return RunFailure(f"{target} could not be written ({error}); free some space and go on with --resume")

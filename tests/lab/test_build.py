@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from alignpro.lab.build import Recipe, build
-from alignpro.models.local import fingerprint
+from alignpro.errors import ModelNotUsable
+from alignpro.lab.build import SECOND, Recipe, build, build_second
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.loading import resolve
 
 SHIPPED = Path(str(resources.files("alignpro.lab") / "weights"))
 SMALL = Recipe(
@@ -57,7 +59,7 @@ def test_the_same_seed_builds_the_same_models_and_another_does_not(small, tmp_pa
     assert prints[0] != prints[2]
 
 
-@pytest.mark.parametrize("part", ["prompter", "frozen", "reward"])
+@pytest.mark.parametrize("part", ["prompter", "frozen", "reward", "prompter-2", "frozen-2"])
 def test_the_shipped_models_load_in_plain_transformers(part):
     auto = AutoModelForSequenceClassification if part == "reward" else AutoModelForCausalLM
     model = auto.from_pretrained(SHIPPED / part)
@@ -68,7 +70,7 @@ def test_the_shipped_models_load_in_plain_transformers(part):
 
 
 def test_the_shipped_weights_are_small_and_were_made_by_the_default_recipe():
-    assert sum(p.stat().st_size for p in SHIPPED.rglob("*") if p.is_file()) < 8_000_000
+    assert sum(p.stat().st_size for p in SHIPPED.rglob("*") if p.is_file()) < 10_000_000
     figures = json.loads((SHIPPED / "build.json").read_text())
     assert figures["recipe"] == asdict(Recipe())
     assert figures["reward_held_out_accuracy"] > 0.75
@@ -78,3 +80,27 @@ def test_prompter_and_frozen_model_read_text_differently():
     texts = "tell me about owls and light a stove"
     pieces = [AutoTokenizer.from_pretrained(SHIPPED / part).tokenize(texts) for part in ("prompter", "frozen")]
     assert pieces[0] != pieces[1]
+
+
+def test_the_second_models_are_of_the_sizes_that_their_recipe_names():
+    for part, width, layers in (
+        ("prompter-2", SECOND.prompter_width, SECOND.prompter_layers),
+        ("frozen-2", SECOND.frozen_width, SECOND.frozen_layers),
+    ):
+        shape = json.loads((SHIPPED / part / "config.json").read_text())
+        assert (shape["hidden_size"], shape["num_hidden_layers"]) == (width, layers)
+    assert SECOND.seed == Recipe().seed  # the same subjects are held out
+
+
+def test_a_second_pair_is_built(tmp_path):
+    quick = Recipe(**(asdict(SMALL) | {"frozen_steps": 2, "prompter_steps": 2}))
+    build_second(tmp_path, quick, lambda line: None)
+    assert {path.name for path in tmp_path.iterdir()} == {"prompter-2", "frozen-2"}
+
+
+def test_a_packaged_model_that_there_is_not_names_those_there_are():
+    with pytest.raises(ModelNotUsable, match="lab:frozen-2"):
+        resolve("lab:frozen-3", "frozen")
+    with pytest.raises(ModelNotUsable, match="give lab, or lab:prompter"):
+        resolve("lab:frozen-2", "prompter")
+    assert resolve("lab:frozen", "frozen") == resolve("lab", "frozen")

@@ -4,7 +4,8 @@ from tiny import save_model
 
 from alignpro.config import FrozenSettings, PrompterSettings, Sampling
 from alignpro.errors import ModelNotUsable, PromptTooLong, SettingsError
-from alignpro.models.local import fingerprint, load_frozen, load_prompter
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.local import load_frozen, load_prompter
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from tiny import save_model
 
 from alignpro.config import FrozenSettings, Sampling
 from alignpro.errors import ModelNotUsable, SettingsError
-from alignpro.models.local import fingerprint, load_frozen
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.local import load_frozen
 from alignpro.models.perturb import LADDER, NoisyInput, check, parse, perturbed
 from alignpro.types import Generation
 

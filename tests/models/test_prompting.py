@@ -1,7 +1,8 @@
 import pytest
 from tiny import make_tokenizer
 
-from alignpro.models.prompting import META_PROMPT, check_template, fence, fill, frame, parse_rewrite
+from alignpro.models.framing import frame
+from alignpro.models.prompting import META_PROMPT, check_template, fence, fill, parse_rewrite
 
 
 @pytest.mark.parametrize(

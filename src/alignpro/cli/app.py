@@ -15,6 +15,7 @@ import typer
 from alignpro.cli import about, judging, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
+from alignpro.cli.paper import paper
 from alignpro.errors import AlignProError, Interrupted
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     judging.judge,
     rewriting.rewrite,
     studies.compare,
+    paper,
 )
 TAKES_NONE: tuple[Callable[..., None], ...] = (runs.report, studies.theory, about.recipes, about.doctor)
 for command in TAKES_SETTINGS:
@@ -63,6 +65,8 @@ def main() -> None:
 
 
 def _resume_hint(arguments: list[str]) -> str:
+    if arguments and arguments[0] in {"compare", "paper"}:
+        return f"Go on with: {shlex.join(['alignpro', *arguments])}"
     if not arguments or arguments[0] not in {"run", "train", "headroom"}:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]

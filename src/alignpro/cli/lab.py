@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +18,22 @@ def lab_build(
     out: Annotated[Path, typer.Option(help="folder for the three models")],
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="torch threads; free cores by default")] = None,
+    second: Annotated[
+        bool, typer.Option("--second", help="only the second, smaller prompter and frozen model, lab:prompter-2")
+    ] = False,
 ) -> None:
     """Make the lab's prompter, frozen model and reward model anew from one seed."""
     from alignpro import threads as torch_threads
+    from alignpro.lab.build import SECOND, build, build_second
     from alignpro.lab.build import Recipe as BuildRecipe
-    from alignpro.lab.build import build
 
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"--out {out} is not empty; give a new folder")
     torch_threads.use(threads)
-    build(out, BuildRecipe(seed=seed), typer.echo)
+    if second:
+        build_second(out, replace(SECOND, seed=seed), typer.echo)
+    else:
+        build(out, BuildRecipe(seed=seed), typer.echo)
 
 
 @lab.command("suffixes")

@@ -53,7 +53,7 @@ def given(
 def recipe_of(name: str | None, overrides: list[str]) -> str:
     """The recipe named; without one `local` where the user brings models of his own, else `lab`."""
     own = any(
-        o.startswith(("prompter.model=", "frozen.model=")) and o.partition("=")[2].strip('"') != "lab"
+        o.startswith(("prompter.model=", "frozen.model=")) and o.partition("=")[2].strip('"').partition(":")[0] != "lab"
         for o in overrides
     )
     return name or ("local" if own else "lab")

@@ -13,7 +13,15 @@ from alignpro.config.evaluation import (
     HeadroomSettings,
     JudgeSettings,
 )
-from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
+from alignpro.config.pieces import (
+    DATA_SETS,
+    LAB_PROMPTS,
+    DataSettings,
+    FrozenSettings,
+    PrompterSettings,
+    RewardSettings,
+    Sampling,
+)
 from alignpro.config.recipes import build, dump, keys, load, recipes
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
@@ -28,20 +36,24 @@ from alignpro.config.training import (
     TrainSettings,
     UpdateSettings,
 )
+from alignpro.config.weights import DeviceMap, LoraSettings
 
 __all__ = [
     "ARMS",
     "CRITERIA",
     "DATA_SETS",
+    "LAB_PROMPTS",
     "OFFLINE",
     "CompareSettings",
     "DataSettings",
+    "DeviceMap",
     "EvaluateSettings",
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
     "JudgeSettings",
     "KlSettings",
+    "LoraSettings",
     "Method",
     "OfflineSettings",
     "OnlineSettings",

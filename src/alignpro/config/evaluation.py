@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from alignpro.config.pieces import Sampling
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import Method
 
@@ -28,6 +29,9 @@ class EvaluateSettings(Section):
     arms: list[str] = ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"]
     prompts: Positive | None = Field(None, description="null: every held-out prompt")
     responses: Annotated[int, Field(ge=2)] = 4
+    sampling: Sampling | None = Field(
+        None, description="how the frozen model and the oracle answer here; null: as in training"
+    )
     gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     second_reward: str | None = Field(

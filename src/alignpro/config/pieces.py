@@ -7,11 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.section import Positive, Section, Share
+from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
 Format = Literal["auto", "prompts", "ultrafeedback", "helpsteer", "orca"]
 DATA_SETS = ("ultrafeedback", "helpsteer", "orca")
 """Data sets known by name; their files are known by their fields."""
+
+
+LAB_PROMPTS = ("lab", "lab:fact", "lab:howto", "lab:advice")
+"""Prompts of the embedded lab: all, or those of one kind of request."""
 
 
 class Sampling(Section):
@@ -28,6 +33,9 @@ class PrompterSettings(Section):
 
     model: str | None = Field(None, description="folder, hub id, or lab")
     template: str | None = Field(None, description="meta-prompt with {prompt}; null takes the default")
+    system: str | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
+    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
     sampling: Sampling = Sampling()
     overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
     batch_size: Positive = 128
@@ -43,6 +51,8 @@ class FrozenSettings(Section):
     template: str | None = Field(
         None, description="frame with {prompt}; null takes the chat template, or the bare prompt"
     )
+    system: str | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
     sampling: Sampling = Sampling(max_new_tokens=256)
     overflow: Overflow = "refuse"
     batch_size: Positive = 128
@@ -55,6 +65,7 @@ class RewardSettings(Section):
         None, description="folder or hub id of a sequence classifier, python:module:function, or lab"
     )
     batch_size: Positive = 128
+    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
     max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
 
@@ -64,7 +75,7 @@ class DataSettings(Section):
     prompts: str | None = Field(
         None,
         description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
-        " helpsteer or orca from the hub; or lab",
+        " helpsteer or orca from the hub; lab, or lab:fact, lab:howto, lab:advice",
     )
     format: Format = Field("auto", description="a known data set, or prompts alone; auto: told from the first row")
     column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
@@ -73,6 +84,6 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _one_format(self) -> DataSettings:
-        if self.prompts in ("lab", *DATA_SETS) and self.format not in ("auto", self.prompts):
+        if self.prompts in (*LAB_PROMPTS, *DATA_SETS) and self.format not in ("auto", self.prompts):
             raise ValueError(f"format {self.format} is not that of prompts {self.prompts}; leave it at auto")
         return self

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,19 +18,19 @@ from alignpro.errors import SettingsError
 
 
 def recipes() -> dict[str, str]:
-    """Name -> first comment line of every packaged recipe."""
+    """Name -> first comment line of every packaged recipe; parts that others extend (`_*.yaml`) are none."""
     found = {}
-    for entry in sorted(resources.files("alignpro.recipes").iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".yaml"):
-            first = entry.read_text(encoding="utf-8").split("\n", 1)[0]
-            found[entry.name.removesuffix(".yaml")] = first.lstrip("# ")
+    for name, text in _packaged(resources.files("alignpro.recipes")):
+        if not name.rsplit("/", 1)[-1].startswith("_"):
+            found[name] = text.split("\n", 1)[0].lstrip("# ")
     return found
 
 
 def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """Resolve a recipe (packaged name or YAML file) with `a.b=value` overrides, the last winning.
 
-    Raises SettingsError for an unknown recipe, key or value.
+    A recipe's `extends` names one or several others, which it is laid over in their order. Raises SettingsError for an
+    unknown recipe, key or value.
     """
     tree = _read_recipe(recipe)
     for item in overrides:
@@ -61,27 +61,57 @@ def keys() -> list[str]:
     return sorted(_leaves(Settings))
 
 
-def _read_recipe(recipe: str | Path) -> dict[str, Any]:
+def _packaged(folder: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Name and text of every packaged recipe and part, those of inner folders after the folder's own."""
+    entries = sorted(folder.iterdir(), key=lambda entry: (entry.is_dir(), entry.name))
+    for entry in entries:
+        if entry.is_dir():
+            yield from _packaged(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name.removesuffix(".yaml"), entry.read_text(encoding="utf-8")
+
+
+def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, Any]:
     name = str(recipe)
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        if not path.is_file():
-            raise SettingsError(f"recipe file {name} does not exist; `alignpro recipes` lists the packaged ones")
-        text = path.read_text(encoding="utf-8")
-    else:
-        known = recipes()
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise SettingsError(f"unknown recipe {name!r}; {hint} A path to a .yaml file works too.")
-        text = (resources.files("alignpro.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    if name in within:
+        raise SettingsError(f"recipe {name} extends itself: {' -> '.join((*within, name))}")
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.safe_load(_recipe_text(name))
     except yaml.YAMLError as error:
         raise SettingsError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise SettingsError(f"recipe {name} holds {type(tree).__name__}, not a mapping of settings")
-    return tree
+    bases = tree.pop("extends", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise SettingsError(f"recipe {name}: extends is {bases!r}; give the name of a recipe, or a list of names")
+    merged: dict[str, Any] = {}
+    for base in bases:
+        merged = _laid_over(merged, _read_recipe(base, (*within, name)))
+    return _laid_over(merged, tree)
+
+
+def _recipe_text(name: str) -> str:
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if not path.is_file():
+            raise SettingsError(f"recipe file {name} does not exist; `alignpro recipes` lists the packaged ones")
+        return path.read_text(encoding="utf-8")
+    packaged = dict(_packaged(resources.files("alignpro.recipes")))
+    if name not in packaged:
+        known = recipes()
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise SettingsError(f"unknown recipe {name!r}; {hint} A path to a .yaml file works too.")
+    return packaged[name]
+
+
+def _laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` over `tree`, section by section."""
+    return tree | {
+        key: _laid_over(tree[key], value) if isinstance(value, dict) and isinstance(tree.get(key), dict) else value
+        for key, value in own.items()
+    }
 
 
 def _assign(tree: dict[str, Any], key: str, text: str) -> None:
@@ -94,7 +124,7 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
             value = float(text)
     *sections, leaf = key.replace("-", "_").split(".")
     for section in sections:
-        child = tree.setdefault(section, {})
+        child = tree[section] = {} if tree.get(section) is None else tree[section]
         if not isinstance(child, dict):
             raise SettingsError(f"override {key}: {section} is a value, not a section")
         tree = child
@@ -103,17 +133,25 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
 
 def _leaves(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, info in section.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _leaves(info.annotation, f"{prefix}{name}.")
+        if inner := _section_in(info.annotation):
+            yield from _leaves(inner, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
 def _sections(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, info in section.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+        if inner := _section_in(info.annotation):
             yield prefix + name
-            yield from _sections(info.annotation, f"{prefix}{name}.")
+            yield from _sections(inner, f"{prefix}{name}.")
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field is, or may be beside null."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _explain(fault: dict[str, Any]) -> str:

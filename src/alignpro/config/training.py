@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.section import Positive, Section, Share
+from alignpro.config.weights import LoraSettings
 
 Method = Literal["ppo", "rloo", "grpo", "weighted_likelihood", "dpo", "exo"]
 OFFLINE = ("weighted_likelihood", "dpo", "exo")
@@ -82,6 +83,9 @@ class TrainSettings(Section):
         0.0,
         description="share kept a step by a moving average of the weights, which then is the result; 0 takes the last",
     )
+    gradient_checkpointing: bool = Field(
+        False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
+    )
     save_every: Positive = 10
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(2, description="a corrupt one falls back to the one before")
 
@@ -110,6 +114,7 @@ class RlhfSettings(TrainSettings):
     """The oracle arm: the frozen model itself fine-tuned by the same PPO, kl.coef being RLHF's beta."""
 
     enabled: bool = False
+    lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
 
     @property
     def samples_of_a_prompt(self) -> int:

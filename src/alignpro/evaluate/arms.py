@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from alignpro.config import Settings
-from alignpro.models.local import LanguageModel, LocalFrozenModel
+from alignpro.config import Sampling, Settings
+from alignpro.errors import SettingsError
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
 from alignpro.models.logprobs import score
 from alignpro.prompters import GibbsPrompter, IdentityPrompter
 from alignpro.rng import derive
@@ -34,6 +36,18 @@ class Models:
     rlhf: LocalFrozenModel | None
     reward: Reward
     second_reward: Reward | None
+
+
+def answering_by(models: Models, sampling: Sampling) -> Models:
+    """The same models, the frozen one and the oracle sampling by `sampling`. Raises SettingsError for an endpoint."""
+    if not isinstance(models.frozen, LocalFrozenModel):
+        raise SettingsError("evaluate.sampling is for local models; set the sampling of an endpoint in frozen.sampling")
+    frozen, rlhf = (
+        LocalFrozenModel(replace(model.lm, sampling=sampling)) if model else None
+        for model in (models.frozen, models.rlhf)
+    )
+    assert frozen is not None
+    return replace(models, frozen=frozen, rlhf=rlhf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +158,13 @@ def _kl(
     responses: Sequence[Sequence[Generation]],
 ) -> float | None:
     """Mean KL a sample to the arm's own reference, by k1 over its samples (E4); for gibbs_N its upper bound; else
-    None. For a chain it is that of the last pass, given what came before."""
+    None, as for an oracle that samples from less than its whole distribution. For a chain it is that of the last pass,
+    given what came before."""
     if isinstance(prompter, GibbsPrompter):
         return float(np.mean(prompter.kl_bounds)) if prompter.kl_bounds else float("nan")
     if name in ("reference_prompter", "align_pro"):
         return float(np.nanmean(log_ratios(models.reference_lm, rewrites)))
-    if name == "rlhf" and isinstance(models.frozen, LocalFrozenModel):
+    if name == "rlhf" and isinstance(models.frozen, LocalFrozenModel) and not models.frozen.truncated:
         return float(np.nanmean(log_ratios(models.frozen.lm, responses)))
     return None
 

@@ -11,7 +11,7 @@ import numpy as np
 from alignpro.evaluate.judging import Answered, Comparison, compared
 from alignpro.maths import stats
 from alignpro.maths.length_control import length_controlled
-from alignpro.types import Judge
+from alignpro.types import Judge, Verdict
 
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 """What a comparison is worth to the first arm."""
@@ -27,9 +27,10 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
     """One row of `win_rates` in evaluation.json.
 
     A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
-    verdict cannot be read in either order is left out and counted as unparsed. `win`, `tie` and `loss` are counts;
-    `win_rate` counts a tie half and every prompt once. `order_consistency` leaves out equal answers.
-    `length_controlled` is the win rate at equal length in characters; `mean_length_difference` is in words.
+    verdict cannot be read in either order is left out and counted as unparsed. `win`, `tie` and `loss` are counts, with
+    intervals of their shares beside them; `win_rate` counts a tie half and every prompt once. `order_consistency`
+    leaves out equal answers. `length_controlled` is the win rate at equal length in characters;
+    `mean_length_difference` is in words.
     """
     verdicts = [comparison.verdict for comparison in found]
     points = np.array([np.nan if v is None else POINTS[v] for v in verdicts])
@@ -49,6 +50,7 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
         "loss": verdicts.count("b"),
         "win_rate": stats.mean(per_prompt[:, None]),
         "ci95": list(stats.mean_interval(per_prompt, draws, seed)),
+        **share_intervals(verdicts, prompts, draws, seed),
         "length_controlled": {
             "win_rate": controlled.win_rate,
             "ci95": list(controlled.ci95),
@@ -66,3 +68,15 @@ def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -
     judged = np.isfinite(points)
     which = np.unique(prompts[judged], return_inverse=True)[1]
     return np.bincount(which, points[judged]) / np.bincount(which)
+
+
+def share_intervals(
+    verdicts: Sequence[Verdict | None], prompts: np.ndarray[Any, Any], draws: int, seed: int
+) -> dict[str, list[float]]:
+    """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] tell whose each is."""
+    judged = np.array([verdict is not None for verdict in verdicts], dtype=bool)
+    found = {}
+    for name, wanted in (("win_ci95", "a"), ("tie_ci95", "tie"), ("loss_ci95", "b")):
+        shares = np.where(judged, [float(verdict == wanted) for verdict in verdicts], np.nan)
+        found[name] = list(stats.mean_interval(prompt_points(shares, prompts), draws, seed))
+    return found

@@ -21,7 +21,8 @@ from alignpro import folder as files
 from alignpro.config import HeadroomSettings
 from alignpro.evaluate.arms import Models, log_ratios
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import LanguageModel, LocalFrozenModel
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
 from alignpro.progress import Advance
 from alignpro.prompters import IdentityPrompter
 from alignpro.rng import derive

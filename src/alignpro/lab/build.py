@@ -29,8 +29,9 @@ from transformers import (
 from alignpro.config import Sampling
 from alignpro.lab import gold, world
 from alignpro.lab.subjects import Subject, subjects
-from alignpro.models.local import LanguageModel, LocalFrozenModel
-from alignpro.models.prompting import frame
+from alignpro.models.framing import frame
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
 from alignpro.train import bradley_terry, sft
@@ -67,6 +68,10 @@ class Recipe:
     label_noise: float = 0.3  # in units of gold utility: temperature of the labelling sigmoid
 
 
+SECOND = Recipe(prompter_width=64, frozen_width=96, frozen_layers=2)
+"""Sizes of the second prompter and the second frozen model that are shipped."""
+
+
 def build(out: Path, recipe: Recipe, say: Say = print) -> dict[str, Any]:
     """Write `out/{prompter,frozen,reward}` in Hugging Face layout and `out/build.json`; returns the latter."""
     started = time.perf_counter()
@@ -91,6 +96,14 @@ def build(out: Path, recipe: Recipe, say: Say = print) -> dict[str, Any]:
     (out / "build.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     say(f"built in {time.perf_counter() - started:.0f} s")
     return figures
+
+
+def build_second(out: Path, recipe: Recipe = SECOND, say: Say = print) -> None:
+    """Write `out/prompter-2` and `out/frozen-2`, models of the same kinds and other sizes: `lab:prompter-2`."""
+    frozen, _ = _frozen(recipe, say)
+    _save(frozen.lm.model, frozen.lm.tokenizer, out / "frozen-2")
+    prompter, tokenizer, _ = _prompter(recipe, say)
+    _save(prompter, tokenizer, out / "prompter-2")
 
 
 def _frozen(recipe: Recipe, say: Say) -> tuple[LocalFrozenModel, float]:

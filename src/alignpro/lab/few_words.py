@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignpro.config import Sampling
-from alignpro.models.local import LanguageModel, LocalFrozenModel, LocalPrompter
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.rewards.functions import FunctionReward
 from alignpro.rng import derive
 

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from alignpro.errors import SettingsError
-from alignpro.models.local import LocalFrozenModel, resolve
+from alignpro.models.loading import resolve
+from alignpro.models.local import LocalFrozenModel
 from alignpro.rng import derive
 from alignpro.types import FrozenModel, Generation
 

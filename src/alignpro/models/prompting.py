@@ -6,7 +6,6 @@ The user's text is data for the prompter, never an instruction: it stands betwee
 from __future__ import annotations
 
 import re
-from typing import Any
 
 META_PROMPT = """\
 You improve requests before an assistant answers them. Between the marks below stands a user's request. It is text to \
@@ -65,17 +64,3 @@ def parse_rewrite(raw: str) -> str | None:
     if len(text) >= 2 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
         text = text[1:-1].strip()
     return text or None
-
-
-def frame(tokenizer: Any, text: str) -> list[int]:
-    """Token ids that make a model answer `text`: one user turn of its chat template, or the bare text without one."""
-    if getattr(tokenizer, "chat_template", None):
-        encoded = tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-        return list(encoded["input_ids"])
-    ids = list(tokenizer(text)["input_ids"])
-    eos = tokenizer.eos_token_id
-    while len(ids) > 1 and eos is not None and ids[-1] == eos:  # a prompt that ends its own text has no answer
-        ids.pop()
-    return ids

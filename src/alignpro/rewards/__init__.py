@@ -14,4 +14,4 @@ def load_reward(settings: RewardSettings, device: str = "cpu", dtype: str = "aut
         return load_function(name, "reward.model")
     from alignpro.rewards.model import load_reward_model
 
-    return load_reward_model(name, settings.batch_size, device, dtype)
+    return load_reward_model(name, settings.batch_size, device, dtype, settings.device_map)

@@ -9,7 +9,8 @@ from typing import TypeVar
 from alignpro.config import FrozenSettings, Sampling, Settings
 from alignpro.endpoints.address import is_endpoint
 from alignpro.errors import AlignProError, SettingsError
-from alignpro.models.local import fingerprint, load_frozen
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.local import load_frozen
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import FunctionReward
 from alignpro.rewards.judge import RewardJudge

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from alignpro.config import DeviceMap
 from alignpro.errors import ModelNotUsable
-from alignpro.models.local import display_name, load_pretrained
+from alignpro.models.loading import display_name, load_pretrained
 from alignpro.models.padding import pad
 from alignpro.types import FloatArray, RewardResult
 
@@ -59,11 +60,13 @@ def conversation(tokenizer: Any, prompt: str, response: str) -> list[int]:
     return list(tokenizer(prompt, response)["input_ids"])
 
 
-def load_reward_model(name: str, batch_size: int, device: str = "cpu", dtype: str = "auto") -> RewardModel:
+def load_reward_model(
+    name: str, batch_size: int, device: str = "cpu", dtype: str = "auto", device_map: DeviceMap = None
+) -> RewardModel:
     """A sequence classifier with one score. Raises ModelNotUsable, HubUnreachable."""
     from transformers import AutoModelForSequenceClassification
 
-    model, tokenizer = load_pretrained(AutoModelForSequenceClassification, name, "reward", device, dtype)
+    model, tokenizer = load_pretrained(AutoModelForSequenceClassification, name, "reward", device, dtype, device_map)
     if model.config.num_labels != 1:
         raise ModelNotUsable(
             f"reward.model {name}: it has {model.config.num_labels} labels, and a reward is one score; give a model"

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alignpro.errors import UsageError
-from alignpro.models.local import LanguageModel, LocalFrozenModel, LocalPrompter
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.logprobs import score
 from alignpro.models.prompting import parse_rewrite
 from alignpro.theory.tabular import World

@@ -20,8 +20,9 @@ from alignpro.config import TrainSettings
 from alignpro.errors import CheckpointError, Interrupted
 from alignpro.interrupt import StopRequest
 from alignpro.maths.kl import KlCoefficient
-from alignpro.models.local import LanguageModel
+from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, score
+from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.progress import Advance
 from alignpro.rng import derive
 from alignpro.train import checkpoint
@@ -135,12 +136,13 @@ class Average:
 
     def __init__(self, model: torch.nn.Module, keep: float) -> None:
         self._model, self._keep = model, keep
-        self.weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad} if keep else {}
+        trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad) if keep else ()
+        self.weights = {name: p.detach().float().clone() for name, p in trained}
 
     def after_step(self) -> None:
         for name, weight in self._model.named_parameters():
             if name in self.weights:
-                self.weights[name].lerp_(weight.detach(), 1 - self._keep)
+                self.weights[name].lerp_(weight.detach().float(), 1 - self._keep)
 
     @torch.no_grad()
     def take(self) -> None:
@@ -225,7 +227,7 @@ def _padded(rows: Sequence[Any], mask: torch.Tensor) -> torch.Tensor:
 def _state(policy: LanguageModel, learner: Learner, average: Average, done: Progressed) -> dict[str, Any]:
     return {
         "average": average.weights,
-        "policy": policy.model.state_dict(),
+        "policy": trained_state(policy.model),
         "learner": learner.state_dict(),
         "random": checkpoint.random_states(),
         "kl": asdict(done.kl),
@@ -250,9 +252,9 @@ def _resume(
         say(f"checkpoint {fault}; falling back to the one before")
     state = found.state
     try:
-        policy.model.load_state_dict(state["policy"])
+        load_trained_state(policy.model, state["policy"])
         learner.load_state_dict(state["learner"])
-        average.weights = {name: weight.to(policy.model.device) for name, weight in state["average"].items()}
+        average.weights = {name: saved.to(average.weights[name].device) for name, saved in state["average"].items()}
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"checkpoint of step {found.step} is not of this model ({str(error).splitlines()[0]})"

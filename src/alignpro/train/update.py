@@ -13,6 +13,7 @@ from alignpro.config import OnlineSettings
 from alignpro.maths import losses
 from alignpro.maths.kl import k3
 from alignpro.models.logprobs import Actions
+from alignpro.train.master_weights import MasterAdam
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ PieceLoss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 def adam(policy: nn.Module, learning_rate: float, *more: dict[str, Any]) -> torch.optim.Optimizer:
     """Adam over the policy's trained weights, and over `more` parameter groups."""
     trained = [p for p in policy.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam([{"params": trained, "lr": learning_rate}, *more])
+    optimizer = MasterAdam([{"params": trained, "lr": learning_rate}, *more])
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer

@@ -1,0 +1,71 @@
+"""`alignpro paper`: the paper's experiments, whole or on stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from alignpro.cli.options import read_words, say
+from alignpro.errors import UsageError
+
+
+def paper(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[--SECTION.KEY=VALUE]...", help="any setting, of every cell", show_default=False),
+    ] = None,
+    scale: Annotated[
+        Literal["tiny", "full"], typer.Option(help="tiny: stand-ins from the lab, offline; full: the paper's models")
+    ] = "tiny",
+    out: Annotated[
+        Path | None, typer.Option(help="folder for the cells, new or to go on with; runs/paper-SCALE by default")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="cells at a time; the free cores by default, with full 1", show_default=False),
+    ] = None,
+    cells: Annotated[str, typer.Option(help="which cells: shell wildcards, several by commas, e.g. 'p1-*-orca'")] = "*",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what it would take and what is missing, and stop")
+    ] = False,
+) -> None:
+    """Run the paper's grid, print Table 1, draw Figures 2 and 3. The same command goes on where it was stopped."""
+    from alignpro import threads
+    from alignpro.paper import experiments
+
+    name, overrides = read_words(words or [])
+    if name:
+        raise UsageError(f"unexpected argument {name!r}; cells are chosen by --cells, settings by --section.key=value")
+    folder = out or Path(f"runs/paper-{scale}")
+    if dry_run:
+        for line in experiments.plan(scale, folder, cells, overrides):
+            say(line)
+        return
+    count = jobs or (threads.free_cores() if scale == "tiny" else 1)
+    found = experiments.run(scale, folder, cells, overrides, count)
+    _show(found)
+    say(f"page: {folder / 'paper.html'}  figures: {folder / 'figure2.svg'}, {folder / 'figure3.svg'}")
+
+
+def _show(found: dict[str, Any]) -> None:
+    from alignpro import tables
+    from alignpro.paper.figures import architecture
+    from alignpro.paper.results import read
+    from alignpro.report.estimate import number, percent, spoken
+
+    rows = []
+    for row in found["cells"]:
+        wins, gains = row["table1"] or {}, row["gains"] or {}
+        shares = [percent(read(wins.get(kind))) for kind in ("win", "tie", "loss")]
+        judged = f"{number(wins['judged'], 0)}" if wins else row["state"]
+        second = spoken(read(gains.get("second_reward")), signed=True)
+        paper = f"{row['paper']['win']}, {row['paper']['loss']}"
+        rows.append([architecture(row), row["data"]["label"], *shares, judged, paper, second])
+    columns = ["cell", "data set", "Align-Pro wins", "ties", "no prompter wins", "judged", "paper: A, B"]
+    stand_ins = ", stand-ins: they say nothing of the paper's numbers" if found["scale"] == "tiny" else ""
+    tables.table(f"Table 1{stand_ins}", [*columns, "gain in the second reward"], rows)
+    for claim in found["claims"]:
+        if claim["of"]:
+            say(f"{claim['claim']}: in {claim['holds']} of {claim['of']} cells")

@@ -1,0 +1,25 @@
+"""Settings of a model's weights: where they lie, and which of them are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from alignpro.config.section import Positive, Section
+
+DeviceMap = Literal["auto"] | dict[str, int | str] | None
+"""Null: the whole model on `device`; auto: over the devices there are; or module name -> device."""
+
+
+class LoraSettings(Section):
+    """A low-rank adapter, the only weights that are trained; the rest stay as they are."""
+
+    rank: Positive = 16
+    alpha: Annotated[float, Field(gt=0, description="the adapter's product is scaled by alpha / rank")] = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="of the adapter's input, in supervised training; reinforcement learning goes without"
+    )
+    targets: list[str] | str | None = Field(
+        None, description="names of the layers, or all-linear; null: peft's default for the architecture"
+    )

@@ -1,0 +1,47 @@
+"""Gradient checkpointing: a layer's insides are computed again in the backward pass instead of being kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from alignpro.errors import SettingsError
+
+
+@contextmanager
+def checkpointed(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """While open, every layer that transformers marks for it is checkpointed where gradients are computed.
+
+    The model stays in evaluation mode, unlike under transformers' own switch, which works in training mode alone:
+    dropout there would make the policy that is updated another than the one that was sampled. Sampling is untouched.
+    Raises SettingsError for a model without such layers.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)] if wanted else []
+    if wanted and not layers:
+        raise SettingsError(
+            f"gradient_checkpointing: {type(model).__name__} has no layers that transformers can checkpoint; set it to"
+            " false"
+        )
+    for layer in layers:
+        layer.forward = _again(layer.forward)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _again(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def computed(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    return computed

@@ -1,0 +1,130 @@
+"""A causal LM in its frame: prompts to token ids, context limits, continuations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from alignpro.config import Sampling
+from alignpro.errors import PromptTooLong
+from alignpro.models.framing import frame
+from alignpro.models.prompting import fill
+from alignpro.models.sampler import sample
+from alignpro.types import Generation
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal LM with its tokenizer and the frame its prompts are put in.
+
+    `template` holds {prompt} or {fenced}; what it gives becomes one user turn of the chat template, where there is one.
+    `system` is the turn before it, of a chat template that has such a turn; elsewhere it is part of `template`.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    template: str
+    sampling: Sampling
+    batch_size: int
+    cut_long_prompts: bool
+    system: str | None = None
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and answer may take together."""
+        config = self.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+
+    @property
+    def pad_id(self) -> int:
+        """A filler id: the pad token, or an end-of-text token where there is none; padding is masked, so any id serves.
+
+        It has an embedding: a pad token that was added to the tokenizer alone is passed over, and embeddings are never
+        resized.
+        """
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        return next((i for i in (self.tokenizer.pad_token_id, *self.eos_ids) if i is not None and i < rows), 0)
+
+    @property
+    def eos_ids(self) -> list[int]:
+        """Ids that end an answer."""
+        ids: Any = getattr(self.model.generation_config, "eos_token_id", None)
+        found = ids if isinstance(ids, list) else [ids]
+        return sorted({int(i) for i in (*found, self.tokenizer.eos_token_id) if i is not None})
+
+    def queries(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Framed token ids of each prompt; one that leaves no room for an answer is cut or refused, as settings say.
+
+        Raises PromptTooLong, naming the prompt and by how much it is too long.
+        """
+        room = self.context - self.sampling.max_new_tokens
+        return [self._framed(prompt, room) for prompt in prompts]
+
+    def too_long(self, prompts: Sequence[str]) -> list[int]:
+        """Indices of prompts that do not fit."""
+        room = self.context - self.sampling.max_new_tokens
+        return [i for i, p in enumerate(prompts) if len(self._ids(p)) > room]
+
+    def generate(self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+        """`counts[i]` continuations of `queries[i]`, decoded."""
+        drawn = sample(
+            self.model,
+            queries,
+            counts,
+            self.sampling,
+            self.eos_ids,
+            self.pad_id,
+            seed,
+            batch_size=self.batch_size,
+        )
+        return [
+            [replace(g, text=self._decode(g), query=query) for g in row]
+            for query, row in zip(queries, drawn, strict=True)
+        ]
+
+    def continuations(
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str
+    ) -> list[list[Generation]]:
+        """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`."""
+        queries: list[list[int]] = []
+        kept: list[int] = []
+        result = [[Generation("", failure=too_long)] * count for count in counts]
+        for i, prompt in enumerate(prompts):
+            try:
+                queries += self.queries([prompt])
+            except PromptTooLong:
+                continue
+            kept.append(i)
+        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed), strict=True):
+            result[i] = row
+        return result
+
+    def _decode(self, generation: Generation) -> str:
+        return str(self.tokenizer.decode(generation.tokens.tolist(), skip_special_tokens=True)).strip()
+
+    def _ids(self, prompt: str) -> list[int]:
+        return frame(self.tokenizer, fill(self.template, prompt), self.system)
+
+    def _framed(self, prompt: str, room: int) -> list[int]:
+        ids = self._ids(prompt)
+        if len(ids) <= room:
+            return ids
+        over = len(ids) - room
+        if not self.cut_long_prompts:
+            raise PromptTooLong(
+                f"prompt {prompt[:40]!r}... takes {len(ids)} tokens in {self.name}'s frame and leaves no room for"
+                f" {self.sampling.max_new_tokens} new ones in a context of {self.context}; shorten it by {over} tokens,"
+                " lower sampling.max_new_tokens, or set overflow=cut to have its end cut off"
+            )
+        tokens = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        while len(ids) > room and tokens:
+            tokens = tokens[: max(0, len(tokens) - max(1, len(ids) - room))]
+            ids = self._ids(self.tokenizer.decode(tokens))
+        if len(ids) > room:
+            raise PromptTooLong(
+                f"the frame of {self.name} alone takes {len(ids)} tokens and leaves no room for"
+                f" {self.sampling.max_new_tokens} new ones in a context of {self.context}; use a shorter template"
+            )
+        return ids

@@ -1,0 +1,198 @@
+"""Hugging Face models from a folder, a hub id or `lab`; an adapter comes merged; faults are told in one line."""
+
+from __future__ import annotations
+
+import json
+import socket
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import torch
+from safetensors import SafetensorError
+
+from alignpro.config import DeviceMap
+from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
+
+Role = Literal["prompter", "frozen", "reward"]
+ADAPTER = "adapter_config.json"
+TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json"})
+FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+
+
+def load_pretrained(
+    auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None
+) -> tuple[Any, Any]:
+    """Model in evaluation mode on the device, or over those of `device_map`, and tokenizer; an adapter is merged.
+
+    Raises ModelNotUsable for what cannot be loaded, an adapter's base model among it, and HubUnreachable.
+    """
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()  # its bars would break into ours
+    source = resolve(name, role)
+    base = _base_of(source, name, role)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source if base is None or _has_tokenizer(source) else base)
+    except (*FAULTS, TypeError) as error:
+        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
+    placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
+    try:
+        model = auto.from_pretrained(base or source, dtype=_dtype(dtype, device), **placed)
+        if base is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, source).merge_and_unload()
+    except FAULTS as error:
+        raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({_first_line(error)})") from error
+    return (model if placed else model.to(device)).eval(), tokenizer
+
+
+def is_adapter(name: str, role: Role) -> bool:
+    """Whether the model named is an adapter over another. Raises as `resolve`."""
+    return _adapter_config(resolve(name, role)) is not None
+
+
+def _base_of(source: str, name: str, role: Role) -> str | None:
+    """Where the base model of an adapter is to be had; None of plain weights. Raises ModelNotUsable."""
+    config = _adapter_config(source)
+    if config is None:
+        return None
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise ModelNotUsable(
+            f"{role}.model {name}: it is an adapter whose {ADAPTER} names no base_model_name_or_path; write there"
+            " the folder or hub id of the model it was trained on"
+        )
+    try:
+        found = resolve(base, role)
+        if _adapter_config(found) is not None:
+            raise ModelNotUsable(f"{base} is an adapter itself")
+    except (ModelNotUsable, HubUnreachable) as error:
+        cause = str(error).removeprefix(f"{role}.model ")
+        raise type(error)(
+            f"{role}.model {name}: it is an adapter, and its base model cannot be had: {cause}. Its place is named in"
+            f" {ADAPTER} as base_model_name_or_path; mend it there"
+        ) from None
+    return found
+
+
+def _adapter_config(source: str) -> dict[str, Any] | None:
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    try:
+        path = find_adapter_config_file(source)
+        found = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _has_tokenizer(source: str) -> bool:
+    return not Path(source).is_dir() or any((Path(source) / name).is_file() for name in TOKENIZER_FILES)
+
+
+def _checked_map(device_map: DeviceMap, role: Role) -> Any:
+    if isinstance(device_map, dict):
+        for device in device_map.values():
+            if device != "disk":
+                try:
+                    device_of(f"cuda:{device}" if isinstance(device, int) else device)
+                except SettingsError as error:
+                    raise SettingsError(f"{role}.device_map: {error}") from None
+    return device_map
+
+
+def resolve(name: str, role: Role) -> str:
+    """Folder or hub id to load from: `lab` is the packaged model of the role, `lab:NAME` another packaged one.
+
+    Raises ModelNotUsable for a folder that lacks something, HubUnreachable at once where a hub id is not in the local
+    cache and the hub does not answer.
+    """
+    if name == "lab" or name.startswith("lab:"):
+        return _packaged(name, role)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _check_folder(path, name, role)
+        return str(path.resolve())  # what an adapter notes as its base outlives the working folder
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.is_file():
+        raise ModelNotUsable(
+            f"{role}.model {name}: no such folder; give a folder with a Hugging Face model, or a hub id"
+        )
+    _check_hub(name, role)
+    return name
+
+
+def display_name(name: str, role: Role) -> str:
+    """What reports call the model."""
+    if name == "lab" or name.startswith("lab:"):
+        return f"lab {name[4:] or role}"
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def device_of(wanted: str) -> str:
+    """`auto` resolved to the best device there is. Raises SettingsError for one that is not there."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {wanted!r} cannot be used here ({_first_line(error)}); try device=cpu") from error
+    return wanted
+
+
+def _packaged(name: str, role: Role) -> str:
+    weights = Path(str(resources.files("alignpro.lab") / "weights"))
+    own = name.removeprefix("lab:") if ":" in name else role
+    known = sorted(entry.name for entry in weights.iterdir() if entry.name.startswith(role))
+    if own not in known:
+        raise ModelNotUsable(
+            f"{role}.model {name}: the lab has no such model; give lab, or {', '.join(f'lab:{k}' for k in known)}"
+        )
+    return str(weights / own)
+
+
+def _check_folder(path: Path, name: str, role: Role) -> None:
+    files = {entry.name for entry in path.iterdir()}
+    if "config.yaml" in files:
+        raise ModelNotUsable(f"{role}.model {name}: the folder is that of a run; its model is in {path / 'prompter'}")
+    if not files & {"config.json", ADAPTER}:
+        raise ModelNotUsable(f"{role}.model {name}: the folder has no config.json, so it is not a Hugging Face model")
+    if not any(f.endswith((".safetensors", ".bin")) for f in files):
+        raise ModelNotUsable(f"{role}.model {name}: the folder has no weights (*.safetensors or *.bin)")
+    if ADAPTER not in files and not files & TOKENIZER_FILES:
+        raise ModelNotUsable(f"{role}.model {name}: the folder has no tokenizer (tokenizer.json or the like)")
+
+
+def _check_hub(name: str, role: Role) -> None:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", ADAPTER)):
+        return
+    hint = f"{role}.model {name} is neither a folder here nor a model in the local cache"
+    if constants.HF_HUB_OFFLINE:
+        raise HubUnreachable(f"{hint}, and HF_HUB_OFFLINE forbids asking the hub; give a folder, or unset it")
+    url = urlsplit(constants.ENDPOINT)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((str(url.hostname), port), timeout=5).close()
+    except OSError as error:
+        raise HubUnreachable(
+            f"{hint}, and the hub at {url.hostname} cannot be reached ({error}); check the network, or give a folder"
+        ) from error
+
+
+def _dtype(name: str, device: str) -> torch.dtype:
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]

@@ -1,0 +1,119 @@
+"""LoRA: a policy that is an adapter over weights that stay as they are, its reference the same weights without it.
+
+Sampling while training reads base and adapter unmerged. That is what the update computes, so sampled log-probabilities
+are those of the policy that is updated; merging would round the product into weights of lower precision, and taking it
+out again would not give back the base's last digits. Evaluation and serving load the adapter merged instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignpro.config import LoraSettings
+from alignpro.errors import SettingsError
+
+
+class AdapterOff(nn.Module):
+    """A model that carries an adapter, computing without it: the reference, at no cost in memory."""
+
+    def __init__(self, adapted: Any) -> None:
+        super().__init__()
+        self.adapted = adapted
+
+    @property
+    def config(self) -> Any:
+        return self.adapted.config
+
+    @property
+    def generation_config(self) -> Any:
+        return self.adapted.generation_config
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.adapted.device)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.adapted.get_input_embeddings()  # type: ignore[no-any-return]
+
+    def forward(self, **inputs: Any) -> Any:
+        """What the base model gives, to the last bit."""
+        layers = self.adapted.base_model
+        layers.disable_adapter_layers()
+        try:
+            return self.adapted(**inputs)
+        finally:
+            layers.enable_adapter_layers()
+
+
+@contextmanager
+def adapted(model: Any, settings: LoraSettings, where: str, seed: int) -> Iterator[Any]:
+    """The model with a fresh adapter on it, in float32 whatever the model computes in; taken off again at the end.
+
+    The adapter starts at 0, so that the policy starts at its reference. Only its weights need gradients. Raises
+    SettingsError for layers that the model does not have; `where` names the setting.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=settings.targets or default_targets(model),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
+        torch.manual_seed(seed)
+        try:
+            policy = get_peft_model(model, config)
+        except ValueError as error:
+            known = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)})
+            raise SettingsError(
+                f"{where}.targets {settings.targets}: no layer of that name can carry an adapter; this model has"
+                f" {', '.join(known)}, and all-linear takes every one but the output layer"
+            ) from error
+    try:
+        yield policy.eval()
+    finally:
+        policy.unload()
+
+
+def default_targets(model: Any) -> list[str] | str:
+    """The layers that peft adapts by default in this architecture, or all linear ones where it knows none."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+
+    return list(KNOWN.get(model.config.get_text_config().model_type, ())) or "all-linear"
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether the model carries an adapter."""
+    return hasattr(model, "peft_config")
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the adapter alone, as plain peft loads it; its base model is noted by its absolute path or hub id."""
+    model.save_pretrained(folder, save_embedding_layers=False)  # peft would ask the hub whether they were resized
+    (folder / "README.md").unlink(missing_ok=True)  # an empty form; `alignpro export` writes a model card
+
+
+def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What a checkpoint needs of the policy: all of it, or its adapter alone."""
+    state: dict[str, torch.Tensor] = model.state_dict()
+    if is_adapted(model):
+        return {name: state[name] for name, weight in model.named_parameters() if weight.requires_grad}
+    return state
+
+
+def load_trained_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Undo what happened since `trained_state`. Raises RuntimeError for the state of another model or adapter."""
+    needed = trained_state(model).keys()
+    if needed != state.keys():
+        raise RuntimeError(f"it holds {len(state)} weights, where {len(needed)} are trained")
+    model.load_state_dict(state, strict=False)

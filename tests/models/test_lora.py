@@ -1,0 +1,191 @@
+"""An adapter over weights that stay: exact at the start, off for the reference, gone at the end."""
+
+import numpy as np
+import pytest
+import torch
+from peft import AutoPeftModelForCausalLM
+from tiny import CLASSES, make_model, save_model
+
+from alignpro.assemble import trainable
+from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, TrainSettings
+from alignpro.errors import ModelNotUsable, SettingsError
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.loading import is_adapter
+from alignpro.models.local import load_frozen, load_prompter
+from alignpro.models.logprobs import collate, forward, hidden_states, score
+from alignpro.models.lora import load_trained_state, save_adapter, trained_state
+from alignpro.models.sampler import sample
+
+QUERIES = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [15]]
+ACTIONS = [np.array([4, 9, 6, 1]), np.array([7, 3]), np.array([30, 31, 32])]
+
+
+def prompter(folder, kind="llama", dtype="float32", **more):
+    save_model(folder, kind, seed=4)
+    own = PrompterSettings(model=str(folder), sampling=Sampling(max_new_tokens=8), **more)
+    return load_prompter(own, dtype=dtype).lm
+
+
+def opened(lm, lora=None, **more):
+    return trainable(lm, lora or LoraSettings(rank=4), TrainSettings(**more), "prompter.lora", seed=0)
+
+
+def disturb(model, scale=0.3):
+    """Give the adapter something to say."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, scale)
+
+
+@pytest.mark.parametrize("kind", sorted(CLASSES))
+def test_policy_equals_reference_before_the_first_step_and_the_base_is_untouched_after_the_last(kind, tmp_path):
+    lm = prompter(tmp_path, kind)
+    plain, before = score(lm.model, QUERIES, ACTIONS, 0), fingerprint(lm.model)
+    with opened(lm) as (policy, reference):
+        assert all(p.requires_grad == ("lora_" in n) for n, p in policy.model.named_parameters())
+        for own, theirs, bare in zip(
+            score(policy.model, QUERIES, ACTIONS, 0), score(reference.model, QUERIES, ACTIONS, 0), plain, strict=True
+        ):
+            assert own.tolist() == theirs.tolist() == bare.tolist()  # KL exactly 0
+        disturb(policy.model)
+        moved = score(policy.model, QUERIES, ACTIONS, 0)
+        assert np.abs(moved[0] - plain[0]).max() > 0.01
+        assert [a.tolist() for a in score(reference.model, QUERIES, ACTIONS, 0)] == [a.tolist() for a in plain]
+        assert [a.tolist() for a in score(policy.model, QUERIES, ACTIONS, 0)] == [a.tolist() for a in moved]
+        assert reference.pad_id == policy.pad_id and reference.eos_ids == policy.eos_ids == lm.eos_ids
+    assert fingerprint(lm.model) == before
+
+
+def test_sampling_with_an_adapter_gives_the_log_probabilities_of_the_policy_that_is_updated(tmp_path):
+    with opened(prompter(tmp_path)) as (policy, _):
+        disturb(policy.model)
+        drawn = sample(policy.model, QUERIES, [2, 2, 2], Sampling(max_new_tokens=8), [1], 0, seed=0)
+        flat = [g for row in drawn for g in row]
+        again = score(policy.model, [q for q in QUERIES for _ in range(2)], [g.tokens for g in flat], 0)
+        for g, expected in zip(flat, again, strict=True):
+            np.testing.assert_allclose(g.logprobs, expected, atol=2e-4)
+
+
+def test_a_saved_adapter_loads_in_plain_peft_and_merged_here(tmp_path):
+    lm = prompter(tmp_path / "base", "phi3")  # peft knows no default for it: all linear layers
+    with opened(lm) as (policy, _):
+        disturb(policy.model)
+        trained = score(policy.model, QUERIES, ACTIONS, 0)
+        save_adapter(policy.model, tmp_path / "adapter")
+        lm.tokenizer.save_pretrained(tmp_path / "adapter")
+    held = {p.name for p in (tmp_path / "adapter").iterdir()}
+    assert "adapter_model.safetensors" in held and "model.safetensors" not in held and "README.md" not in held
+    assert is_adapter(str(tmp_path / "adapter"), "frozen") and not is_adapter(str(tmp_path / "base"), "frozen")
+    plain = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter").eval()
+    assert [a.tolist() for a in score(plain, QUERIES, ACTIONS, 0)] == [a.tolist() for a in trained]
+    merged = load_frozen(FrozenSettings(model=str(tmp_path / "adapter"), sampling=Sampling(max_new_tokens=8))).lm
+    assert not any("lora" in name for name, _ in merged.model.named_parameters())
+    for a, b in zip(score(merged.model, QUERIES, ACTIONS, 0), trained, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)  # W x + B A x against (W + B A) x, in float32
+
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(ModelNotUsable, match=r"its base model cannot be had.*base_model_name_or_path"):
+        load_frozen(FrozenSettings(model=str(tmp_path / "adapter")))
+
+
+def test_a_checkpoint_holds_the_adapter_alone_and_gives_it_back(tmp_path):
+    with opened(prompter(tmp_path)) as (policy, _):
+        disturb(policy.model)
+        state = {name: weight.clone() for name, weight in trained_state(policy.model).items()}
+        assert state and all("lora_" in name for name in state)
+        disturb(policy.model, 0.7)
+        load_trained_state(policy.model, state)
+        assert all(torch.equal(weight, state[name]) for name, weight in trained_state(policy.model).items())
+        with pytest.raises(RuntimeError, match="are trained"):
+            load_trained_state(policy.model, dict(list(state.items())[1:]))
+
+
+def test_adapters_are_seeded_and_their_layers_must_exist(tmp_path):
+    lm = prompter(tmp_path)
+    weights = []
+    for seed in (0, 0, 1):
+        torch.rand(seed + 3)  # whatever was drawn before
+        with trainable(lm, LoraSettings(), TrainSettings(), "prompter.lora", seed) as (policy, _):
+            weights.append(next(w for n, w in policy.model.named_parameters() if "lora_A" in n).clone())
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    wrong = LoraSettings(targets=["c_attn"])
+    with pytest.raises(SettingsError, match=r"prompter.lora.targets.*q_proj"), opened(lm, wrong):
+        pass
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])
+def test_gradient_checkpointing_changes_no_gradient_and_no_sample(lora, tmp_path):
+    lm = prompter(tmp_path)
+    found = []
+    for wanted in (False, True):
+        settings = TrainSettings(gradient_checkpointing=wanted)
+        with trainable(lm, lora, settings, "prompter.lora", 0) as (policy, _):
+            if lora:
+                disturb(policy.model)
+            batch = collate(QUERIES, ACTIONS, 0)
+            logprobs, hidden = forward(policy.model, batch, 1.0, hidden=True)
+            kept: list[int] = []
+            (logprobs.sum() + hidden.square().sum()).backward()
+            gradients = {n: p.grad.clone() for n, p in policy.model.named_parameters() if p.requires_grad}
+            assert not policy.model.training and kept == []
+            drawn = sample(policy.model, QUERIES, [1, 1, 1], Sampling(max_new_tokens=5), [1], 0, seed=0)
+            found.append((gradients, [row[0].tokens.tolist() for row in drawn], hidden_states(policy.model, batch)))
+    (one, drawn, hidden), (other, redrawn, again) = found
+    assert one.keys() == other.keys() and drawn == redrawn and torch.equal(hidden, again)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+
+
+def test_gradient_checkpointing_keeps_less(tmp_path):
+    """What the backward pass needs is counted in elements, by autograd's own hooks."""
+    lm = prompter(tmp_path)
+    sizes = []
+    for wanted in (False, True):
+        with trainable(lm, None, TrainSettings(gradient_checkpointing=wanted), "prompter.lora", 0) as (policy, _):
+            saved: list[int] = []
+
+            def pack(tensor, saved=saved):
+                saved.append(tensor.numel())
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                forward(policy.model, collate(QUERIES, ACTIONS, 0), 1.0)
+            sizes.append(sum(saved))
+    assert sizes[1] < sizes[0] / 2
+
+
+def test_weights_that_cannot_be_trained_are_told(tmp_path):
+    lm = prompter(tmp_path, dtype="float16")
+    with pytest.raises(SettingsError, match="bfloat16"), opened(lm):
+        pass
+
+
+@pytest.mark.parametrize("kind", sorted(CLASSES))
+@pytest.mark.parametrize("pad_id", [7, 299])
+def test_the_pad_token_changes_nothing(kind, pad_id):
+    model = make_model(kind)
+    settings = Sampling(max_new_tokens=6)
+    with_zero, other = (
+        [[g.tokens.tolist() for g in row] for row in sample(model, QUERIES, [2, 1, 2], settings, [1], pad, seed=0)]
+        for pad in (0, pad_id)
+    )
+    assert with_zero == other
+    together = score(model, QUERIES, ACTIONS, pad_id)
+    for one, query, action in zip(together, QUERIES, ACTIONS, strict=True):
+        np.testing.assert_allclose(one, score(model, [query], [action], 0)[0], atol=1e-4)
+
+
+def test_a_pad_token_without_an_embedding_is_passed_over(tmp_path):
+    save_model(tmp_path)
+    lm = load_frozen(FrozenSettings(model=str(tmp_path), sampling=Sampling(max_new_tokens=4))).lm
+    assert lm.pad_id == 0
+    rows = lm.model.get_input_embeddings().weight.shape[0]
+    lm.tokenizer.add_special_tokens({"pad_token": "<new-pad>"})
+    assert lm.tokenizer.pad_token_id >= rows
+    assert lm.pad_id == lm.eos_ids[0] == 1
+    lm.tokenizer.pad_token = None
+    assert lm.pad_id == 1
+    assert lm.generate([[5, 6, 7], [8]], [1, 1], seed=0)[1][0].tokens.size
+    assert lm.model.get_input_embeddings().weight.shape[0] == rows
