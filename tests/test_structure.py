@@ -24,7 +24,7 @@ ROOMS = (
     ("assemble",),
     ("report",),
     ("stages",),
-    ("job", "api", "doctor"),
+    ("job", "api", "doctor", "export"),
     ("compare", "tables"),
     ("cli",),
     ("__init__", "__main__"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from alignpro.cli import about, rewriting, runs, studies
+from alignpro.cli import about, exporting, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.errors import AlignProError, Interrupted
@@ -32,7 +32,13 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     rewriting.rewrite,
     studies.compare,
 )
-TAKES_NONE: tuple[Callable[..., None], ...] = (runs.report, studies.theory, about.recipes, about.doctor)
+TAKES_NONE: tuple[Callable[..., None], ...] = (
+    runs.report,
+    exporting.export,
+    studies.theory,
+    about.recipes,
+    about.doctor,
+)
 for command in TAKES_SETTINGS:
     app.command(context_settings=OVERRIDES)(command)
 for command in TAKES_NONE:
