@@ -46,8 +46,8 @@ def card(settings: Settings, evaluation: Mapping[str, Any] | None, form: str, ch
     parts = [
         f"---\n{yaml.safe_dump(_header(settings, adapter), sort_keys=False)}---",
         f"# A prompter for {shown(settings.frozen.model)}",
-        f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights were"
-        " left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
+        f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights"
+        " were left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
         f"## Use\n\n```python\n{use}\n```",
         "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in _training(settings, form)),
         "## Evaluation\n\n" + (_evaluation(evaluation) if evaluation else "Not evaluated: the run has no evaluation."),
@@ -88,8 +88,8 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
     yield "prompts", shown(settings.data.prompts)
     yield (
         "method",
-        f"{train.method}, {train.steps} steps of {train.prompts_per_step} prompts, {train.rewrites} rewrites"
-        f" each, learning rate {train.update.learning_rate:g}, seed {settings.seed}",
+        f"{train.method}, {train.steps} steps of {train.prompts_per_step} prompts, rewrites of each:"
+        f" {train.rewrites}, learning rate {train.update.learning_rate:g}, seed {settings.seed}",
     )
     adaptive = f", steered towards {train.kl.target:g} nats" if train.kl.adaptive else ""
     yield "price of KL to the base model (`kl.coef`)", f"{train.kl.coef:g}{adaptive}"
@@ -137,9 +137,9 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         for w in rows:
-            judged = w["win"] + w["tie"] + w["loss"]
+            judged, rate = w["win"] + w["tie"] + w["loss"], _with_interval(w["win_rate"], w["ci95"])
             lines.append(
-                f"| `{w['a']}` over `{w['b']}` | {shown(w['judge'])} | {judged} | {_with_interval(w['win_rate'], w['ci95'])}"
+                f"| `{w['a']}` over `{w['b']}` | {shown(w['judge'])} | {judged} | {rate}"
                 f" | {_number(w['order_consistency'])} | {w['unparsed']} | {_number(w['mean_length_difference'])} |"
             )
     return "\n".join(lines)

@@ -11,7 +11,7 @@ def check_hub(repo: str) -> None:
     """Raise UsageError for a name that is none, or without a token, before any work is done."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repo)
@@ -24,7 +24,7 @@ def check_hub(repo: str) -> None:
 def push(folder: Path, repo: str, private: bool) -> str:
     """Upload the folder; the repository's address. Raises HubUnreachable, whose text holds no token."""
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     api, token = HfApi(), get_token() or ""

@@ -65,14 +65,15 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
 def frame_of(lm: LanguageModel) -> dict[str, Any]:
     """What must stand around a prompt so that the prompter does what it was trained to do."""
     chat = bool(getattr(lm.tokenizer, "chat_template", None))
+    how = "Put the user's prompt at {prompt}, or at {fenced} between lines of <request> and </request>;"
+    how += " send it as one user turn, after the system turn if there is one;" if chat else " let the model go on;"
+    how += " the rewrite stands between the last <rewrite> and </rewrite>, or is the whole text where they are missing."
     return {
         "template": lm.template,
         "system": lm.system,
         "chat_template": chat,
         "sampling": lm.sampling.model_dump(mode="json"),
-        "how": "Put the user's prompt at {prompt}, or at {fenced} between <request> and </request> on lines of their own;"
-        + (" send it as one user turn, after the system turn if there is one;" if chat else " let the model go on;")
-        + " the rewrite is what stands between the last <rewrite> and </rewrite>, or without them the whole text.",
+        "how": how,
     }
 
 
