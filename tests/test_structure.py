@@ -24,7 +24,7 @@ ROOMS = (
     ("assemble",),
     ("report",),
     ("stages",),
-    ("job", "api", "doctor", "apart"),
+    ("job", "api", "doctor", "apart", "export"),
     ("compare", "tables"),
     ("paper",),
     ("cli",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForSequenceClassification,
     GemmaConfig,
     GemmaForCausalLM,
     LlamaConfig,
@@ -51,14 +52,30 @@ def make_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(kind: str = "llama", seed: int = 0, context: int = 1024, vocabulary: int = 300) -> torch.nn.Module:
+def make_model(
+    kind: str = "llama", seed: int = 0, context: int = 1024, vocabulary: int = 300, layers: int = 2
+) -> torch.nn.Module:
     torch.manual_seed(seed)
     config, model = CLASSES[kind]
-    settings = {
+    return model(config(**_sizes(kind, context, vocabulary, layers))).eval()
+
+
+def make_classifier(folder: Path, kind: str = "gemma", seed: int = 0, labels: int = 1, layers: int = 1) -> Path:
+    """A sequence classifier with its tokenizer, saved to the folder."""
+    tokenizer = make_tokenizer()
+    torch.manual_seed(seed)
+    config = CLASSES[kind][0](**_sizes(kind, 1024, len(tokenizer), layers), num_labels=labels)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _sizes(kind: str, context: int, vocabulary: int, layers: int) -> dict[str, object]:
+    settings: dict[str, object] = {
         "vocab_size": vocabulary,
         "hidden_size": 32,
         "intermediate_size": 64,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": context,
@@ -69,11 +86,13 @@ def make_model(kind: str = "llama", seed: int = 0, context: int = 1024, vocabula
     }
     if kind == "gemma":
         settings["head_dim"] = 8
-    return model(config(**settings)).eval()
+    return settings
 
 
-def save_model(folder: Path, kind: str = "llama", seed: int = 0, chat: bool = True, context: int = 1024) -> Path:
+def save_model(
+    folder: Path, kind: str = "llama", seed: int = 0, chat: bool = True, context: int = 1024, layers: int = 2
+) -> Path:
     tokenizer = make_tokenizer(chat)
-    make_model(kind, seed, context, len(tokenizer)).save_pretrained(folder)
+    make_model(kind, seed, context, len(tokenizer), layers).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

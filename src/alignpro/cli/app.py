@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from alignpro.cli import about, judging, rewriting, runs, studies
+from alignpro.cli import about, exporting, judging, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
@@ -35,7 +35,13 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     studies.compare,
     paper,
 )
-TAKES_NONE: tuple[Callable[..., None], ...] = (runs.report, studies.theory, about.recipes, about.doctor)
+TAKES_NONE: tuple[Callable[..., None], ...] = (
+    runs.report,
+    exporting.export,
+    studies.theory,
+    about.recipes,
+    about.doctor,
+)
 for command in TAKES_SETTINGS:
     app.command(context_settings=OVERRIDES)(command)
 for command in TAKES_NONE:

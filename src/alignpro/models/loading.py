@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -42,12 +43,18 @@ def load_pretrained(
     try:
         model = auto.from_pretrained(base or source, dtype=_dtype(dtype, device), **placed)
         if base is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, source).merge_and_unload()
+            model = _merged(model, source)
     except FAULTS as error:
         raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({_first_line(error)})") from error
     return (model if placed else model.to(device)).eval(), tokenizer
+
+
+def _merged(model: Any, adapter: str) -> Any:
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 def is_adapter(name: str, role: Role) -> bool:

@@ -1,0 +1,168 @@
+"""The model card: what the prompter is, how it was made, and what evaluation.json says of it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alignpro.config import Settings
+
+FORMS = {
+    "merged": "a low-rank adapter, merged into the weights here",
+    "adapter": "a low-rank adapter, which is what this folder holds",
+    "full": "all weights",
+}
+USE = """\
+import json
+from {library} import {auto}
+from transformers import AutoTokenizer
+
+folder = "."  # this folder, or its name on the hub once downloaded
+tokenizer, model = AutoTokenizer.from_pretrained(folder), {auto}.from_pretrained(folder)
+frame = json.load(open(folder + "/alignpro.json"))
+prompt = "tell me about owls"
+text = frame["template"].replace("{{fenced}}", "<request>\\n" + prompt + "\\n</request>").replace("{{prompt}}", prompt)
+{encode}
+print(tokenizer.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
+CHAT = """\
+turns = [{"role": "system", "content": frame["system"]}] if frame["system"] is not None else []
+inputs = tokenizer.apply_chat_template(
+    [*turns, {"role": "user", "content": text}], add_generation_prompt=True, return_dict=True, return_tensors="pt"
+)"""
+PLAIN = 'inputs = tokenizer(text, return_tensors="pt")'
+
+
+def card(settings: Settings, evaluation: Mapping[str, Any] | None, form: str, chat: bool = True) -> str:
+    """README.md of an exported prompter; `form` is merged, adapter or full. Every figure is one of evaluation.json."""
+    adapter = form == "adapter"
+    use = USE.format(
+        library="peft" if adapter else "transformers",
+        auto="AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM",
+        encode=CHAT if chat else PLAIN,
+    )
+    parts = [
+        f"---\n{yaml.safe_dump(_header(settings, adapter), sort_keys=False)}---",
+        f"# A prompter for {shown(settings.frozen.model)}",
+        f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights"
+        " were left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
+        f"## Use\n\n```python\n{use}\n```",
+        "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in _training(settings, form)),
+        "## Evaluation\n\n" + (_evaluation(evaluation) if evaluation else "Not evaluated: the run has no evaluation."),
+        "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(settings, evaluation)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def shown(name: str | None) -> str:
+    """A model, reward or data file as a card names it: a hub id in full, of a path its last part alone."""
+    text = str(name)
+    if text == "lab":
+        return "the packaged lab's model"
+    return text if text.startswith("python:") or is_hub_id(text) else Path(text).name
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is one on the hub, as far as can be told without asking it."""
+    return name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).exists()
+
+
+def _header(settings: Settings, adapter: bool) -> dict[str, Any]:
+    header: dict[str, Any] = {
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["alignpro", "prompt-optimization", settings.train.method],
+    }
+    if is_hub_id(str(settings.prompter.model)):
+        header |= {"base_model": settings.prompter.model, "base_model_relation": "adapter" if adapter else "finetune"}
+    return header
+
+
+def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
+    train, lora = settings.train, settings.prompter.lora
+    yield "base model", shown(settings.prompter.model)
+    yield "frozen model", shown(settings.frozen.model)
+    yield "reward", shown(settings.reward.model)
+    yield "prompts", shown(settings.data.prompts)
+    yield (
+        "method",
+        f"{train.method}, {train.steps} steps of {train.prompts_per_step} prompts, rewrites of each:"
+        f" {train.rewrites}, learning rate {train.update.learning_rate:g}, seed {settings.seed}",
+    )
+    adaptive = f", steered towards {train.kl.target:g} nats" if train.kl.adaptive else ""
+    yield "price of KL to the base model (`kl.coef`)", f"{train.kl.coef:g}{adaptive}"
+    rank = f" (rank {lora.rank}, alpha {lora.alpha:g})" if lora else ""
+    yield "trained", FORMS[form] + rank
+    if settings.prompter.before:
+        yield (
+            "it was trained after other prompters, whose rewrites it was given",
+            ", ".join(shown(name) for name in settings.prompter.before),
+        )
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    n, k = evaluation["prompts"], evaluation["responses_per_prompt"]
+    second = evaluation.get("second_reward")
+    lines = [
+        f"{n} held-out prompts, {k} samples each. Brackets are 95% intervals by bootstrap over prompts. The reward is"
+        f" {shown(evaluation['reward'])}" + (f"; the second reward, {shown(second)}." if second else "."),
+        "",
+        "| arm | n (prompts) | mean reward | KL to the base, nats | failed samples |"
+        + (" second reward |" if second else ""),
+        "| --- | --- | --- | --- | --- |" + (" --- |" if second else ""),
+    ]
+    for name, arm in evaluation["arms"].items():
+        row = (
+            f"| `{name}` | {n} | {_with_interval(arm['mean_reward'], arm['ci95'])} | {_number(arm['kl_to_reference'])}"
+        )
+        row += f" | {arm['failed']} |"
+        if second:
+            other = arm.get("second_reward") or {}
+            row += f" {_with_interval(other.get('mean'), other.get('ci95'))} |"
+        lines.append(row)
+    if rows := evaluation.get("differences"):
+        lines += ["", "Paired by prompt:", "", "| difference | by | mean |", "| --- | --- | --- |"]
+        lines += [
+            f"| `{d['a']}` - `{d['b']}` | {shown(d['reward'])} | {_with_interval(d['mean_difference'], d['ci95'])} |"
+            for d in rows
+        ]
+    if rows := evaluation.get("win_rates"):
+        lines += [
+            "",
+            "Win rates, every comparison judged in both orders, a tie counted half:",
+            "",
+            "| comparison | judge | n (comparisons) | win rate | orders agree | unparsed | longer by, words |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for w in rows:
+            judged, rate = w["win"] + w["tie"] + w["loss"], _with_interval(w["win_rate"], w["ci95"])
+            lines.append(
+                f"| `{w['a']}` over `{w['b']}` | {shown(w['judge'])} | {judged} | {rate}"
+                f" | {_number(w['order_consistency'])} | {w['unparsed']} | {_number(w['mean_length_difference'])} |"
+            )
+    return "\n".join(lines)
+
+
+def _limits(settings: Settings, evaluation: Mapping[str, Any] | None) -> Iterable[str]:
+    yield f"It was trained for the answers of {shown(settings.frozen.model)}; before another model it may help or harm."
+    yield "It raises the reward it was trained on. What the reward does not see, it does not keep."
+    yield "Rewrites can lose or change what the user meant; they are not checked."
+    if evaluation is None:
+        yield "Nothing was measured."
+        return
+    yield "The intervals cover the choice of prompts and samples, not that of the training seed: this is one run."
+    yield "The held-out prompts come from the same source as the training prompts."
+    judges = {w["judge"] for w in evaluation.get("win_rates", ())}
+    if evaluation["reward"] in judges:
+        yield "Wins were judged by the reward that was trained on, so they say no more than the mean rewards do."
+
+
+def _with_interval(value: Any, interval: Any) -> str:
+    low, high = interval or (None, None)
+    return f"{_number(value)} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,0 +1,99 @@
+"""The exported folder: weights or adapter, tokenizer, generation settings, the frame, the model card."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from alignpro import folder as files
+from alignpro.config import Settings
+from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageError
+from alignpro.export.card import card
+from alignpro.folder import RunFolder
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.loading import ADAPTER, device_of
+from alignpro.models.local import load_prompter
+
+Form = Literal["merged", "adapter"]
+FRAME = "alignpro.json"
+
+
+def export(run: Path, out: Path, form: Form = "merged") -> None:
+    """Write the prompter of a run to a new folder that needs no alignpro.
+
+    Plain weights are copied, an adapter is merged as evaluation merged it, or copied with `form` adapter; the run is
+    left as it is. Raises UsageError where there is no trained prompter or no adapter, RunFolderTaken where `out` holds
+    anything, RunFailure where it cannot be written.
+    """
+    folder = RunFolder(run)
+    settings = folder.settings()
+    if not folder.trained:
+        raise UsageError(f"{run} holds no trained prompter yet; finish it by `alignpro run --resume --out {run}`")
+    adapter = (folder.prompter / ADAPTER).is_file()
+    if form == "adapter" and not adapter:
+        raise UsageError(f"{run} trained every weight, so there is no adapter; leave out --format, or give merged")
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise RunFolderTaken(f"--out {out} is not empty; give a new or empty folder")
+    lm = load_prompter(
+        settings.prompter.model_copy(update={"model": str(folder.prompter), "device_map": None}),
+        _device(settings),
+        settings.dtype,
+    ).lm
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        if adapter and form == "merged":
+            lm.model.save_pretrained(partial)
+            lm.tokenizer.save_pretrained(partial)
+        else:
+            shutil.copytree(folder.prompter, partial)
+        _generation(lm).save_pretrained(partial)
+        frame = frame_of(lm)
+        files.write_json(partial / FRAME, frame)
+        evaluation = files.read_json(folder.evaluation)
+        files.write_text(
+            partial / "README.md", card(settings, evaluation, form if adapter else "full", frame["chat_template"])
+        )
+        partial.rename(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunFailure(f"--out {out} could not be written ({error}); free some space, or give another") from None
+
+
+def frame_of(lm: LanguageModel) -> dict[str, Any]:
+    """What must stand around a prompt so that the prompter does what it was trained to do."""
+    chat = bool(getattr(lm.tokenizer, "chat_template", None))
+    how = "Put the user's prompt at {prompt}, or at {fenced} between lines of <request> and </request>;"
+    how += " send it as one user turn, after the system turn if there is one;" if chat else " let the model go on;"
+    how += " the rewrite stands between the last <rewrite> and </rewrite>, or is the whole text where they are missing."
+    return {
+        "template": lm.template,
+        "system": lm.system,
+        "chat_template": chat,
+        "sampling": lm.sampling.model_dump(mode="json"),
+        "how": how,
+    }
+
+
+def _generation(lm: LanguageModel) -> Any:
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        do_sample=True,
+        temperature=lm.sampling.temperature,
+        top_p=lm.sampling.top_p,
+        top_k=lm.sampling.top_k,
+        max_new_tokens=lm.sampling.max_new_tokens,
+        eos_token_id=lm.eos_ids or None,
+        pad_token_id=lm.pad_id,
+    )
+
+
+def _device(settings: Settings) -> str:
+    """That of the run, whose precision evaluation merged in; the processor where this machine has no such device."""
+    try:
+        return device_of(settings.device)
+    except SettingsError:
+        return "cpu"

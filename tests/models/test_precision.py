@@ -1,0 +1,107 @@
+"""bfloat16: policy and reference agree before the first step, small updates are not lost, resuming is exact."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import save_model
+
+from alignpro.assemble import trainable
+from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, TrainSettings
+from alignpro.models.local import load_prompter
+from alignpro.models.logprobs import collate, score
+from alignpro.train.loop import Average
+from alignpro.train.ppo import Ppo
+from alignpro.train.update import Experience
+
+QUERIES = [[5, 6, 7, 8], [9, 10], [11]] * 40
+
+
+@pytest.fixture
+def lm(tmp_path):
+    save_model(tmp_path, "qwen2", seed=4)
+    own = PrompterSettings(model=str(tmp_path), sampling=Sampling(max_new_tokens=12))
+    return load_prompter(own, dtype="bfloat16").lm
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])
+def test_kl_is_zero_before_the_first_step(lm, lora):
+    """Of the same actions exactly. Of what was sampled, token by token with a cache, up to rounding: bfloat16 has 8 bits,
+    so logits of some 10 are known to about 0.04 and a token's log-ratio to twice that. It has no preferred sign, so the
+    mean over 1,000 tokens and more is smaller by far: 0.01 nats a token is allowed."""
+    with trainable(lm, lora, TrainSettings(), "prompter.lora", 0) as (policy, reference):
+        drawn = [row[0] for row in policy.generate(QUERIES, [1] * len(QUERIES), seed=0)]
+        actions = [g.tokens for g in drawn]
+        own = score(policy.model, QUERIES, actions, 0)
+        theirs = score(reference.model, QUERIES, actions, 0)
+        assert all(a.dtype == np.float32 and a.tolist() == b.tolist() for a, b in zip(own, theirs, strict=True))
+        ratios = np.concatenate([g.logprobs - row for g, row in zip(drawn, theirs, strict=True)])
+        assert len(ratios) > 1000
+        assert abs(ratios.mean()) < 0.01
+        assert not np.isin(np.concatenate(own), torch.tensor(np.concatenate(own)).bfloat16().float().numpy()).all()
+
+
+def experience(policy, seed):
+    rng = np.random.default_rng(seed)
+    actions = collate(QUERIES[:6], [rng.integers(4, 250, 5) for _ in range(6)], 0)
+    zeros = torch.zeros(actions.action.shape)
+    old = torch.full(zeros.shape, -5.0)
+    return Experience(actions, old, old, torch.randn(6), torch.arange(6), torch.ones(6))
+
+
+def updated(policy, learner, seeds):
+    for seed in seeds:
+        torch.manual_seed(seed)
+        learner.update(experience(policy, seed), kl_coef=0.1, temperature=1.0, seed=seed)
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])
+def test_updates_smaller_than_bfloat16_can_show_add_up(lm, lora):
+    with trainable(lm, lora, TrainSettings(), "prompter.lora", 0) as (policy, _):
+        learner = Ppo(policy.model, PpoSettings(learning_rate=1e-6, epochs=1))
+        weights = [p for group in learner.optimizer.param_groups for p in group["params"]]
+        assert all(p.dtype == torch.float32 for p in weights)
+        before = [p.detach().clone() for p in weights]
+        shown = {n: p.detach().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
+        updated(policy, learner, range(2))
+        assert any(not torch.equal(a, b) for a, b in zip(before, weights, strict=True))
+        if lora is None:  # at 1e-6 nearly all of what computes stands still, while what is summed up moves
+            still = sum(int((shown[n] == p).sum()) for n, p in policy.model.named_parameters())
+            assert still > 0.9 * sum(p.numel() for p in shown.values())
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])
+def test_a_learner_that_was_saved_goes_on_to_the_last_bit(lm, lora):
+    from alignpro.models.lora import load_trained_state, trained_state
+
+    def copied(tree):
+        if isinstance(tree, torch.Tensor):
+            return tree.clone()
+        if isinstance(tree, dict):
+            return {key: copied(value) for key, value in tree.items()}
+        return [copied(value) for value in tree] if isinstance(tree, list) else tree
+
+    ends = []
+    for stop in (None, 2):
+        with trainable(lm, lora, TrainSettings(), "prompter.lora", 0) as (policy, _):
+            learner = Ppo(policy.model, PpoSettings(learning_rate=1e-3, epochs=1))
+            updated(policy, learner, range(2))
+            if stop:
+                saved = copied(trained_state(policy.model)), copied(learner.state_dict())
+                updated(policy, learner, [7])
+                load_trained_state(policy.model, saved[0])
+                learner.load_state_dict(saved[1])
+            updated(policy, learner, range(2, 4))
+            ends.append({name: weight.clone() for name, weight in trained_state(policy.model).items()})
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_the_moving_average_of_bfloat16_weights_is_kept_in_float32(lm):
+    average = Average(lm.model.requires_grad_(True), 0.999)
+    with torch.no_grad():
+        for weight in lm.model.parameters():
+            weight.add_(weight.abs() * 0.1)
+    name, start = next((n, w.clone()) for n, w in average.weights.items() if "q_proj.weight" in n)
+    average.after_step()
+    assert average.weights[name].dtype == torch.float32
+    moved = (average.weights[name] - start).abs() / (dict(lm.model.named_parameters())[name].float() - start).abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.001), rtol=0.2, atol=0)
