@@ -167,7 +167,7 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
     files.write_json(out / "agreement.json", found)
     notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
     if not judge.symmetric:
-        notes.append(f"same verdict in both orders: {100 * found['position_consistency']:.1f}%")
+        notes.append(f"share of pairs with the same verdict in both orders: {found['position_consistency']:.3f}")
     return found | {"notes": notes}
 
 

@@ -40,7 +40,7 @@ def load_judged_pairs(path: Path) -> tuple[list[JudgedPair], dict[str, int]]:
     for row in rows:
         people = [row[name] for name in sorted(row) if _ANNOTATOR.fullmatch(name)] if isinstance(row, Mapping) else []
         if not isinstance(row, Mapping) or not all(isinstance(row.get(name), str) for name in FIELDS):
-            dropped[f"no text in {', '.join(FIELDS)}"] += 1
+            dropped["its instruction or an answer is no text"] += 1
         elif len(people) < 2:
             dropped["fewer than two people judged it"] += 1
         elif not all(type(said) is int and said in _SAID for said in people):

@@ -4,7 +4,7 @@ A logistic model of the verdict on the difference in length, read at a differenc
 
     P(win) = 1 / (1 + exp(-(a + b d / s))),   d the difference in length, s its standard deviation,
 
-a tie being half a win. The slope b has a prior of N(0, 1), which is all but nothing beside tens of prompts and keeps
+a tie being half a win. The slope b has a prior of N(0, 5^2), which is all but nothing beside tens of prompts and keeps
 the fit finite where length alone tells wins from losses.
 """
 
@@ -22,6 +22,8 @@ CHUNK = 250
 ROUNDS, ENOUGH = 40, 1e-7
 LONGEST_STEP = 2.0
 """Of Newton's method, in either coefficient."""
+PRIOR = 1 / 5**2
+"""Curvature added for the slope."""
 HOLD = 1e-6
 """Curvature added for the intercept, which is infinite where every comparison was won."""
 
@@ -70,8 +72,8 @@ def _fit(y: FloatArray, z: FloatArray, weights: FloatArray, start: FloatArray) -
     for _ in range(ROUNDS):
         p = 1 / (1 + np.exp(-np.clip(found[:, :1] + found[:, 1:] * z, -30, 30)))
         off, bend = weights * (y - p), weights * p * (1 - p)
-        slope_a, slope_b = off.sum(1) - HOLD * found[:, 0], off @ z - found[:, 1]
-        aa, ab, bb = bend.sum(1) + HOLD, bend @ z, bend @ z**2 + 1
+        slope_a, slope_b = off.sum(1) - HOLD * found[:, 0], off @ z - PRIOR * found[:, 1]
+        aa, ab, bb = bend.sum(1) + HOLD, bend @ z, bend @ z**2 + PRIOR
         determinant = aa * bb - ab**2
         step = np.stack([bb * slope_a - ab * slope_b, aa * slope_b - ab * slope_a], 1) / determinant[:, None]
         step = np.clip(step, -LONGEST_STEP, LONGEST_STEP)

@@ -152,6 +152,7 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
         "Pair",
         "Judge",
         "Win rate",
+        "At equal length",
         "Won / tied / lost",
         "Same in both orders",
         "Unparsed",
@@ -162,6 +163,7 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
             f"{chip(looks[wr.a])} against {chip(looks[wr.b])}",
             f"{escape(wr.judge)}<small>{_standing(wr.judge, evaluation)}</small>",
             percent(wr.rate),
+            percent(wr.at_equal_length),
             " / ".join(percent(Estimate(share)) for share in (wr.win, wr.tie, wr.loss)),
             percent(Estimate(wr.order_consistency)),
             count(wr.unparsed),
@@ -181,8 +183,9 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
     text = (
         "Win rate: share of comparisons of two answers to one prompt that go to the first arm, a tie counting half."
         " Each is judged in both orders; verdicts that differ make a tie, and the share that agrees stands under Same"
-        " in both orders. Unparsed: comparisons whose verdict could not be read, left out. Length difference: words"
-        " by which the first arm's answers are longer, on average."
+        " in both orders. At equal length: the win rate that a logistic model of the verdict on the difference in"
+        " length gives where there is none. Unparsed: comparisons whose verdict could not be read, left out. Length"
+        " difference: words by which the first arm's answers are longer, on average."
     )
     return section("wins", "Win rates", text, grid(cards) + table(heads, rows))
 

@@ -8,11 +8,12 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from alignpro.report import comparison_sections, headroom_sections, run_sections
+from alignpro.report import comparison_sections, headroom_sections, judged_section, run_sections
 from alignpro.report.examples import examples
+from alignpro.report.judged import judged_examples
 from alignpro.report.palette import css_variables, looks
 from alignpro.report.run_folder import Run, read_run
-from alignpro.report.verdict import verdict
+from alignpro.report.verdict import BASELINE, verdict
 
 _NAVIGATION = {
     "arms": "Arms",
@@ -20,6 +21,7 @@ _NAVIGATION = {
     "headroom": "Headroom",
     "spread": "Spread",
     "wins": "Win rates",
+    "judged": "Judged",
     "kl": "Reward and KL",
     "training": "Training",
     "examples": "Examples",
@@ -58,7 +60,9 @@ def _page(run: Run) -> str:
         parts.append(comparison_sections.win_rates(evaluation, look))
         if not headroom_sections.places_arms(run):
             parts.append(comparison_sections.reward_kl(evaluation, look))
-    parts += [run_sections.training(run, look), run_sections.browser(shown), run_sections.making(run)]
+    judged = judged_examples(run.judgements, run.samples, BASELINE)
+    parts += [judged_section.judged(judged, look), run_sections.training(run, look), run_sections.browser(shown)]
+    parts.append(run_sections.making(run))
     body = comparison_sections.summary(run, look, verdict(run, look)) + "".join(parts)
     links = "".join(f'<a href="#{a}">{text}</a>' for a, text in _NAVIGATION.items() if f'<section id="{a}">' in body)
     script = _asset("page.js")

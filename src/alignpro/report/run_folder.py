@@ -73,6 +73,7 @@ class WinRate:
     tie: float
     loss: float
     rate: Estimate
+    at_equal_length: Estimate
     order_consistency: float
     unparsed: float
     length_difference: float
@@ -126,6 +127,7 @@ class Run:
     headroom: Headroom | None
     samples: tuple[Sample, ...]
     monitor: tuple[Sample, ...]
+    judgements: tuple[Record, ...]
     notes: tuple[str, ...]
 
     @property
@@ -169,6 +171,7 @@ def read_run(run_dir: Path) -> Run:
         headroom=estimated,
         samples=_samples(lines, "evaluation"),
         monitor=_samples(lines, "monitor"),
+        judgements=tuple(read_lines(run_dir / "judgements.jsonl", notes)),
         notes=tuple(notes),
     )
 
@@ -254,6 +257,7 @@ def _win_rate(record: Record) -> WinRate:
         tie=tie / judged,
         loss=loss / judged,
         rate=estimate(record, "win_rate"),
+        at_equal_length=estimate(record.get("length_controlled"), "win_rate"),
         order_consistency=number(record.get("order_consistency")),
         unparsed=number(record.get("unparsed")),
         length_difference=number(record.get("mean_length_difference")),

@@ -119,6 +119,7 @@ def oriented(win_rate: WinRate, a: str) -> WinRate:
         tie=win_rate.tie,
         loss=win_rate.win,
         rate=win_rate.rate.mirrored(total=1.0),
+        at_equal_length=win_rate.at_equal_length.mirrored(total=1.0),
         order_consistency=win_rate.order_consistency,
         unparsed=win_rate.unparsed,
         length_difference=-win_rate.length_difference,

@@ -14,6 +14,8 @@ from alignpro.rewards.judge import judged
 from alignpro.rewards.verdicts import question, read
 from alignpro.types import FrozenModel, Generation, Judgement
 
+TOO_LONG = ("prompt exceeds the frozen model's context", "question exceeds the judge's context")
+"""What a frozen model says of a prompt that does not fit, and what that is here."""
 SEED = 0
 """Of the judge's draws; at temperature 0 it decides nothing."""
 
@@ -65,7 +67,7 @@ class LlmJudge:
 
     def _judgement(self, reply: Generation, mark: str) -> Judgement:
         if reply.failure:
-            return Judgement(None, failure=reply.failure.replace("the frozen model's", "the judge's"))
+            return Judgement(None, failure=reply.failure.replace(*TOO_LONG))
         found = read(reply.text, mark, cut=reply.finish == "length")
         if isinstance(found, str):
             return Judgement(None, reason=reply.text[:200], failure=found)
@@ -82,7 +84,7 @@ class LlmJudge:
             batch = left[start : start + self.batch_size]
             rows = self.model.respond([texts[i] for i in batch], [1] * len(batch), SEED)
             answers = {keys[i]: _answer(row[0]) for i, row in zip(batch, rows, strict=True)}
-            self.kept.put(answers)
+            self.kept.put({k: answer for k, answer in answers.items() if answer.failure is None})
             found |= answers
         return [found[k].generation() for k in keys]
 

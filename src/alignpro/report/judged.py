@@ -1,0 +1,130 @@
+"""Which judged comparisons the page shows: those at fixed places in the order of the judge's margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from alignpro.report.records import Record, number, records, text
+from alignpro.report.run_folder import Sample
+
+PLACES = {
+    "Highest margin": 1.0,
+    "Upper quartile": 0.75,
+    "Median": 0.5,
+    "Lower quartile": 0.25,
+    "Lowest margin": 0.0,
+}
+"""Title -> quantile of the judge's margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the judge said in one order of presenting: scores of arms a and b, and why."""
+
+    scores: tuple[float, float]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One comparison that has a verdict; `orders` has a presented first, then b, or one where order cannot matter."""
+
+    a: str
+    b: str
+    judge: str
+    prompt_id: str
+    sample: int
+    verdict: str
+    orders: tuple[Order, ...]
+
+    @property
+    def margin(self) -> float:
+        """Score of a less that of b, mean over the orders."""
+        return math.fsum(order.scores[0] - order.scores[1] for order in self.orders) / len(self.orders)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A comparison on the page: which place it holds, and the answers compared."""
+
+    place: str
+    judged: Judged
+    a: Sample
+    b: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedExamples:
+    """Comparisons by the judge that came last, and in words how they were come by."""
+
+    rule: str
+    shown: tuple[Shown, ...]
+
+
+def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline: str) -> JudgedExamples | None:
+    """Comparisons of the trained prompter, or else of the first arm judged, with `baseline`; None where there are none.
+
+    Ordered by margin (equal ones by prompt and sample), they are those at fixed quantiles, and the middle one of the
+    ties where none of those is one.
+    """
+    found = [judged for line in lines if (judged := _judged(line))]
+    pairs = {(judged.a, judged.b) for judged in found}
+    pair = next((p for p in (("align_pro", baseline), *sorted(pairs)) if p in pairs and baseline in p), None)
+    if pair is None:
+        return None
+    answers: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        answers.setdefault((sample.arm, sample.prompt_id), []).append(sample)
+    compared = [judged for judged in found if (judged.a, judged.b) == pair]
+    judge = compared[-1].judge
+    compared = [judged for judged in compared if judged.judge == judge and _has_answers(judged, answers)]
+    if not compared:
+        return None
+    ordered = sorted(compared, key=lambda judged: judged.margin)  # a stable sort: equal ones stay as in the file
+    chosen: dict[int, str] = {}
+    for place, quantile in PLACES.items():
+        chosen.setdefault(int(quantile * (len(ordered) - 1) + 0.5), place)
+    ties = [i for i, judged in enumerate(ordered) if judged.verdict == "tie"]
+    if ties and not any(i in chosen for i in ties):
+        chosen[ties[len(ties) // 2]] = "A tie"
+    shown = tuple(
+        Shown(place, ordered[i], *(answers[arm, ordered[i].prompt_id][ordered[i].sample] for arm in pair))
+        for i, place in chosen.items()
+    )
+    return JudgedExamples(_rule(judge, compared), shown)
+
+
+def _rule(judge: str, compared: Sequence[Judged]) -> str:
+    outcomes = [judged.verdict for judged in compared]
+    won, tied, lost = (outcomes.count(verdict) for verdict in ("a", "tie", "b"))
+    return (
+        f"{judge} compared {len(compared)} pairs of answers: {won} won, {tied} tied, {lost} lost. Ordered by its"
+        " margin, the score of the first answer less that of the second, these stand at the top, the quartiles and the"
+        " bottom, with the middle one of the ties where none of those is one. The rule chose them, not a person."
+    )
+
+
+def _has_answers(judged: Judged, answers: dict[tuple[str, str], list[Sample]]) -> bool:
+    return all(judged.sample < len(answers.get((arm, judged.prompt_id), ())) for arm in (judged.a, judged.b))
+
+
+def _judged(line: Record) -> Judged | None:
+    orders = []
+    for order in records(line.get("orders")):
+        scores = order.get("scores")
+        a, b = scores if isinstance(scores, list) and len(scores) == 2 else (None, None)
+        orders.append(Order((number(a), number(b)), text(order.get("reason"))))
+    sample = number(line.get("sample"))
+    judged = Judged(
+        a=text(line.get("a")),
+        b=text(line.get("b")),
+        judge=text(line.get("judge")),
+        prompt_id=text(line.get("prompt_id")),
+        sample=-1 if math.isnan(sample) else int(sample),
+        verdict=text(line.get("verdict")),
+        orders=tuple(orders),
+    )
+    usable = orders and judged.sample >= 0 and judged.verdict in ("a", "tie", "b")
+    return judged if usable and math.isfinite(judged.margin) else None
