@@ -8,7 +8,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from alignpro import config, stages, threads
 from alignpro import folder as files
 from alignpro.assemble import Pieces, assemble
 from alignpro.config import Settings
+from alignpro.endpoints.accounting import spoken
 from alignpro.errors import UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
-from alignpro.models.local import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.stages import Run
@@ -38,19 +39,20 @@ def run(
     """
     begun, out = time.perf_counter(), Path(out)
     opened, count = _open(settings, out, resume)
-    with StopRequest("finishing this step and saving") as stop:
-        run = opened(stop)
+    with StopRequest("finishing this step and saving") as stop, opened(stop) as run:
         _announce(run, count)
         stages.train_prompter(run)
         if run.settings.rlhf.enabled:
             stages.train_rlhf(run)
         if only_train:
+            _say_endpoints(run)
             return {}
         summary = stages.evaluate(run)
         if run.settings.headroom.after_training:
             stages.headroom(run)
         write_report(out)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)}")
+    _say_endpoints(run)
     return summary
 
 
@@ -67,14 +69,14 @@ def headroom(
     if settings is not None:
         settings.check_headroom()
     opened, count = _open(settings, out, resume, settings if resume else None)
-    with StopRequest("stopping after these prompts; their samples are kept") as stop:
-        run = opened(stop)
+    with StopRequest("stopping after these prompts; their samples are kept") as stop, opened(stop) as run:
         _announce(run, count)
         found = stages.headroom(run)
         write_report(out)
     run.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers of the frozen model"
     )
+    _say_endpoints(run)
     return found
 
 
@@ -88,15 +90,16 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if not folder.trained:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
-    with StopRequest("stopping after this arm") as stop:
-        summary = stages.evaluate(opened(stop))
+    with StopRequest("stopping after this arm") as stop, opened(stop) as run:
+        summary = stages.evaluate(run)
+    _say_endpoints(run)
     write_report(path)
     return summary
 
 
 def _open(
     settings: Settings | None, out: Path, resume: bool, instead: Settings | None = None
-) -> tuple[Callable[[StopRequest], Run], int]:
+) -> tuple[Callable[[StopRequest], AbstractContextManager[Run]], int]:
     """Everything checked and loaded, the folder claimed; `instead` are settings to use in place of a run's own."""
     progress = Progress()
     if resume:
@@ -106,11 +109,27 @@ def _open(
         assert settings is not None
         folder = RunFolder(out)
     count = threads.use(_threads(settings, folder, resume))
-    pieces = assemble(settings, progress.say)
-    if not resume:
-        folder = files.claim(out, settings)
-        files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
-    return lambda stop: Run(folder, pieces, progress, stop), count
+    pieces = assemble(settings, progress.say, folder.path if resume else None)
+    try:
+        if not resume:
+            folder = files.claim(out, settings)
+            files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
+            pieces.endpoints.keep(folder.path)
+    except BaseException:
+        pieces.endpoints.close()
+        raise
+
+    @contextmanager
+    def opened(stop: StopRequest) -> Iterator[Run]:
+        with closing(pieces.endpoints):
+            yield Run(folder, pieces, progress, stop)
+
+    return opened, count
+
+
+def _say_endpoints(run: Run) -> None:
+    if told := spoken(run.pieces.endpoints.report()):
+        run.progress.say(told)
 
 
 def _announce(run: Run, count: int) -> None:
@@ -125,7 +144,9 @@ def _announce(run: Run, count: int) -> None:
 def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
     """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
     folder.settings()
-    foreign = [o for o in overrides if not o.startswith((*sections, "threads=", "device="))]
+    foreign = [
+        o for o in overrides if not (o.startswith((*sections, "threads=", "device=")) or files.MAY_CHANGE.match(o))
+    ]
     if foreign:
         raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {sections[0]}* settings alone")
     return config.load(folder.config, overrides)
@@ -144,7 +165,7 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "processor": platform.processor() or platform.machine(),
         "cpu_count": threads.usable_cores(),
         "threads": thread_count,
-        "device": str(pieces.frozen.lm.model.device),
+        "device": str(pieces.reference.lm.model.device),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,
         "commit": _commit(),
@@ -152,7 +173,7 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
         else None,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "frozen_weights": fingerprint(pieces.frozen.lm.model),
+        "frozen_weights": pieces.frozen_weights,
     }
 
 

@@ -48,7 +48,7 @@ def train_prompter(run: Run) -> None:
     if run.folder.trained:
         return
     policy = LocalPrompter(copy_of(pieces.reference.lm))
-    before = fingerprint(pieces.frozen.lm.model)
+    before = pieces.frozen_weights
     watched = pieces.prompts.test[: settings.evaluate.monitor_prompts]
 
     def monitor(step: int) -> None:
@@ -69,7 +69,7 @@ def train_prompter(run: Run) -> None:
         monitor_every=settings.evaluate.every,
         spent=spent,
     )
-    if fingerprint(pieces.frozen.lm.model) != before:
+    if pieces.frozen_weights != before:
         raise RunFailure(
             "the frozen model's weights changed during training, which is a defect of alignpro; please report it"
         )
@@ -107,12 +107,13 @@ def train_rlhf(run: Run) -> None:
     if (target / "config.json").is_file():
         return
     run.folder.rlhf.mkdir(exist_ok=True)
-    policy = LocalFrozenModel(copy_of(pieces.frozen.lm))
+    frozen = pieces.local_frozen.lm
+    policy = LocalFrozenModel(copy_of(frozen))
     _train(
         run,
         "training the RLHF oracle",
         policy.lm,
-        pieces.frozen.lm,
+        frozen,
         rlhf_training.collector(policy, pieces.reward, settings.rlhf),
         settings.rlhf,
         folder=run.folder.rlhf,
@@ -177,8 +178,15 @@ def evaluate(run: Run) -> dict[str, Any]:
         )
         advance(len(names), "")
     summary["settings"] = settings.evaluate.model_dump(mode="json")
+    summary["cost"] |= endpoint_costs(run)
     files.write_json(folder.evaluation, summary)
     return summary
+
+
+def endpoint_costs(run: Run) -> dict[str, Any]:
+    """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
+    found = run.pieces.endpoints.report()
+    return {"endpoints": found} if found else {}
 
 
 def arm_names(settings: Settings) -> list[str]:
@@ -197,7 +205,10 @@ def headroom(run: Run) -> dict[str, Any]:
     chosen = sorted(range(len(prompts)), key=lambda i: derive(settings.seed, "headroom", prompts[i]))
     prompts = tuple(prompts[i] for i in sorted(chosen[: settings.headroom.prompts]))
     seed = derive(settings.seed, "headroom")
-    identity = [fingerprint(lm.model) for lm in (trained.lm if trained else pieces.reference.lm, pieces.frozen.lm)]
+    identity = [
+        fingerprint((trained.lm if trained else pieces.reference.lm).model),
+        pieces.frozen_weights or str(settings.frozen.model),
+    ]
     with run.progress.task("estimating the headroom", len(prompts)) as advance:
         samples = gather(
             prompts,
@@ -238,6 +249,8 @@ def headroom(run: Run) -> dict[str, Any]:
             )
             advance(len(kinds) + 1, "")
         found["frozen_calls"] += sum(row["frozen_calls"] for row in found["noise"])
+    if cost := endpoint_costs(run):
+        found["cost"] = {"frozen_calls": found["frozen_calls"], **cost}
     files.write_json(folder.headroom, found)
     return found
 

@@ -5,6 +5,7 @@
 An unknown key is refused and its nearest neighbour named, so that a typing mistake never runs for an hour.
 """
 
+from alignpro.config.endpoints import BudgetSettings, EndpointSettings, PriceSettings
 from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
 from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
 from alignpro.config.recipes import build, dump, keys, load, recipes
@@ -26,8 +27,10 @@ __all__ = [
     "ARMS",
     "DATA_SETS",
     "OFFLINE",
+    "BudgetSettings",
     "CompareSettings",
     "DataSettings",
+    "EndpointSettings",
     "EvaluateSettings",
     "FrozenSettings",
     "GroupSettings",
@@ -37,6 +40,7 @@ __all__ = [
     "OfflineSettings",
     "OnlineSettings",
     "PpoSettings",
+    "PriceSettings",
     "PrompterSettings",
     "RewardSettings",
     "RlhfSettings",

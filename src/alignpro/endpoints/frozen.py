@@ -51,7 +51,7 @@ class EndpointModel:
     ) -> None:
         if fault := check_template(template):
             raise SettingsError(f"frozen.template: {fault}")
-        if endpoint.key_variable == OPENAI_KEY and sampling.top_k:
+        if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
         policy = policy or Policy()
         self.endpoint, self.sampling, self.template, self.cache = endpoint, sampling, template, cache
@@ -98,6 +98,17 @@ class EndpointModel:
         found = self._run(self._respond(wanted, seed))
         rows = {prompt: iter(answers) for prompt, answers in found.items()}
         return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
+
+    def check(self) -> None:
+        """Ask for one token, so that a wrong key, an unknown model or a server that is down shows before any work.
+
+        Raises EndpointUnusable, EndpointDown, BudgetSpent.
+        """
+        try:
+            self._run(self._requests.check())
+        except Exception as error:
+            error.__context__ = None  # the SDK's errors hold the request, and that the key
+            raise
 
     def hosts(self) -> list[dict[str, float | str]]:
         """What is known of each URL: requests it may have under way, the most it had, answers, cuts, last fault."""
