@@ -28,7 +28,7 @@ from alignpro.models.prompting import (
     parse_rewrite,
 )
 from alignpro.models.sampler import sample
-from alignpro.types import Generation
+from alignpro.types import Drawn, Generation
 
 Role = Literal["prompter", "frozen", "reward"]
 
@@ -79,8 +79,17 @@ class LanguageModel:
         room = self.context - self.sampling.max_new_tokens
         return [i for i, p in enumerate(prompts) if len(frame(self.tokenizer, fill(self.template, p))) > room]
 
-    def generate(self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int) -> list[list[Generation]]:
-        """`counts[i]` continuations of `queries[i]`, decoded."""
+    def generate(
+        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: Drawn | None = None
+    ) -> list[list[Generation]]:
+        """`counts[i]` continuations of `queries[i]`, decoded; `each` is told them as they end."""
+        places = [(i, k) for i, count in enumerate(counts) for k in range(count)]
+
+        def ended(row: int, generation: Generation) -> None:
+            if each is not None:
+                i, k = places[row]
+                each(i, k, replace(generation, text=self._decode(generation), query=queries[i]))
+
         drawn = sample(
             self.model,
             queries,
@@ -90,6 +99,7 @@ class LanguageModel:
             self.pad_id,
             seed,
             batch_size=self.batch_size,
+            ended=ended if each is not None else None,
         )
         return [
             [replace(g, text=self._decode(g), query=query) for g in row]
@@ -97,9 +107,12 @@ class LanguageModel:
         ]
 
     def continuations(
-        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: Drawn | None = None
     ) -> list[list[Generation]]:
-        """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`."""
+        """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`.
+
+        `each` is told those that fit as they end.
+        """
         queries: list[list[int]] = []
         kept: list[int] = []
         result = [[Generation("", failure=too_long)] * count for count in counts]
@@ -109,7 +122,8 @@ class LanguageModel:
             except PromptTooLong:
                 continue
             kept.append(i)
-        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed), strict=True):
+        told = None if each is None else lambda i, k, generation: each(kept[i], k, generation)
+        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed, told), strict=True):
             result[i] = row
         return result
 
@@ -154,7 +168,12 @@ class LocalPrompter:
 
         A prompt that does not fit gives rewrites with a failure; it stops nothing.
         """
-        rows = self.lm.continuations(prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context")
+        return self.rewrite_each(prompts, n, seed, None)
+
+    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, drawn: Drawn | None) -> list[list[Generation]]:
+        """The same, each told as soon as it is drawn."""
+        told = None if drawn is None else lambda b, g, generation: drawn(b, g, _read(generation))
+        rows = self.lm.continuations(prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context", told)
         return [[_read(g) for g in row] for row in rows]
 
 

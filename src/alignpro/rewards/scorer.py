@@ -14,7 +14,7 @@ import numpy as np
 
 from alignpro.config import Sampling
 from alignpro.rng import derive
-from alignpro.types import FrozenModel, Generation, RewardResult
+from alignpro.types import FrozenModel, Generation, RemoteModel, RewardResult
 
 GREEDY = Sampling(max_new_tokens=256, top_k=1)
 """How a scorer writes: its likeliest words, so that the same pair has the same score."""
@@ -77,6 +77,11 @@ class ModelScorer:
     @property
     def name(self) -> str:
         return f"grade by {self.model.name}"
+
+    @property
+    def threads(self) -> int:
+        """Calls of `score` that may be under way together: a model that others compute is kept busy."""
+        return 8 if isinstance(self.model, RemoteModel) else 1
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
         """One grade a pair."""
