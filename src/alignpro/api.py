@@ -39,10 +39,9 @@ class Rewriter:
     def answer(self, prompt: str, seed: int = 0) -> str:
         """The frozen model's answer to a prompt, rewritten or not."""
         if self.frozen is None:
-            self.frozen = frozen_of(
-                self.settings, endpoints := Endpoints(self.settings.budget, self.settings.frozen.cache)
-            )
-            endpoints.share()
+            endpoints = Endpoints(self.settings.budget, self.settings.frozen.cache)
+            self.frozen = frozen_of(self.settings, endpoints)
+            endpoints.ready()
         generation = self.frozen.respond([prompt], [1], seed)[0][0]
         if generation.failure:
             raise RunFailure(generation.failure)
@@ -78,9 +77,7 @@ class SampledPrompter(Rewriter):
         device = device_of(settings.device)
         endpoints = Endpoints(settings.budget, settings.frozen.cache)
         reward, frozen = reward_of(settings, endpoints), frozen_of(settings, endpoints)
-        endpoints.share()
-        for model in endpoints.models:
-            model.check()
+        endpoints.ready()
         before = load_before(settings)
         last = load_prompter(settings.prompter, device, settings.dtype)
         sampled = GibbsPrompter(

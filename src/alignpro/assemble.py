@@ -168,8 +168,7 @@ def _assemble(
     reward = reward_of(settings, endpoints)
     if kept is not None:
         endpoints.keep(kept)
-    for model in endpoints.models:
-        model.check()
+    endpoints.check()
     frozen = frozen or frozen_of(settings, endpoints)
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)

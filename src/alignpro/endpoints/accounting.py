@@ -224,6 +224,10 @@ class Account:
         return f"budget: {'; '.join(parts)}; every answer is saved: raise --budget and go on with --resume"
 
 
+TOLD = tuple(field.name for field in fields(Spent))
+"""Names of the figures of an account."""
+
+
 def spoken(report: Mapping[str, Mapping[str, float | None]]) -> str:
     """One line on what models behind URLs have cost, from the `report` of their account."""
     parts = []

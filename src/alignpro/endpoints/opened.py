@@ -51,16 +51,22 @@ class Endpoints:
 
     def keep(self, folder: Path) -> None:
         """Keep answers and spending in a run's folder from now on; what it holds already is used and counted."""
-        if not self.models:
-            return
-        self.account.keep(folder / SPENDING)
-        self.share(self._file or folder / ANSWERS)
+        if self.models:
+            self.account.keep(folder / SPENDING)
+            self._store(self._file or folder / ANSWERS)
 
-    def share(self, file: Path | None = None) -> None:
-        """Keep answers in the file, or in the one of the settings, where there is one."""
-        file = file or self._file
-        if file is None or not self.models:
-            return
+    def check(self) -> None:
+        """Ask every model for one token. Raises EndpointUnusable, EndpointDown, BudgetSpent."""
+        for model in self.models:
+            model.check()
+
+    def ready(self) -> None:
+        """Checked, with answers kept in the file of the settings, where there is one: for models outside of a run."""
+        if self.models and self._file is not None:
+            self._store(self._file)
+        self.check()
+
+    def _store(self, file: Path) -> None:
         self._cache = self._cache or AnswerCache(file)
         for model in self.models:
             model.cache = self._cache
