@@ -59,7 +59,7 @@ def main() -> None:
     settings = config.load("lab")
     count_threads = threads.use(settings.threads)
     pieces = assemble(settings, print)
-    lm = pieces.frozen.lm
+    lm = pieces.local_frozen.lm
     queries = lm.queries(pieces.prompts.test[:PROMPTS])
     print(
         f"{PROMPTS} prompts, up to {lm.sampling.max_new_tokens} new tokens, {count_threads} threads, {RUNS} runs a side"

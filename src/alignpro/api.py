@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignpro.assemble import load_before, load_trained, pipeline
+from alignpro.assemble import frozen_of, load_before, load_trained, pipeline
 from alignpro.config import Settings
+from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import RewardFailure, RunFailure, UsageError
 from alignpro.folder import RunFolder
 from alignpro.models.loading import device_of
-from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
+from alignpro.models.local import LocalPrompter, load_prompter
 from alignpro.prompters import NO_REWARD, GibbsPrompter
 from alignpro.rewards import load_reward
-from alignpro.types import Prompter
+from alignpro.types import FrozenModel, Prompter
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Rewriter:
     settings: Settings
     prompter: Prompter
     first: LocalPrompter
-    frozen: LocalFrozenModel | None = None
+    frozen: FrozenModel | None = None
 
     def rewrite(self, prompt: str, n: int = 1, seed: int = 0) -> list[str]:
         """`n` rewrites x' of one prompt. A rewrite that cannot be read is replaced by the prompt itself.
@@ -40,7 +41,9 @@ class Rewriter:
     def answer(self, prompt: str, seed: int = 0) -> str:
         """The frozen model's answer to a prompt, rewritten or not."""
         if self.frozen is None:
-            self.frozen = load_frozen(self.settings.frozen, device_of(self.settings.device), self.settings.dtype)
+            endpoints = Endpoints(self.settings.budget, self.settings.frozen.cache)
+            self.frozen = frozen_of(self.settings, endpoints)
+            endpoints.ready()
         generation = self.frozen.respond([prompt], [1], seed)[0][0]
         if generation.failure:
             raise RunFailure(generation.failure)
@@ -74,8 +77,10 @@ class SampledPrompter(Rewriter):
         if missing := [name for name in settings.missing() if name != "data.prompts"]:
             raise UsageError(f"{', '.join(missing)} not set; sampling scores answers, so it needs all three")
         device = device_of(settings.device)
-        reward = load_reward(settings.reward, device, settings.dtype)
-        frozen = load_frozen(settings.frozen, device, settings.dtype)
+        endpoints = Endpoints(settings.budget, settings.frozen.cache)
+        reward = load_reward(settings.reward, endpoints, device_of(settings.device), settings.dtype)
+        frozen = frozen_of(settings, endpoints)
+        endpoints.ready()
         before = load_before(settings)
         last = load_prompter(settings.prompter, device, settings.dtype)
         sampled = GibbsPrompter(

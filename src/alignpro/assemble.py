@@ -11,23 +11,27 @@ from pathlib import Path
 
 import torch
 
-from alignpro.config import LAB_PROMPTS, DataSettings, LoraSettings, Settings, TrainSettings
+from alignpro.config import LoraSettings, Settings, TrainSettings
 from alignpro.data.prompts import Prompts
-from alignpro.data.sources import load_prompts
+from alignpro.endpoints.address import is_endpoint
+from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate.arms import Models
 from alignpro.folder import RunFolder
 from alignpro.models.checkpointing import checkpointed
+from alignpro.models.fingerprint import fingerprint
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
 from alignpro.models.lora import AdapterOff, adapted
 from alignpro.models.perturb import check as check_noise
+from alignpro.models.perturb import parse as parse_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
 from alignpro.rng import derive
-from alignpro.types import Judge, Prompter, Reward
+from alignpro.types import FrozenModel, Judge, Prompter, Reward
+from alignpro.user_prompts import prompts_of
 
 SHORT = {
     "prompter.model": "--prompter",
@@ -46,10 +50,23 @@ class Pieces:
     prompts: Prompts
     reference: LocalPrompter
     before: tuple[tuple[LocalPrompter, ...], ...]
-    frozen: LocalFrozenModel
+    frozen: FrozenModel
     reward: Reward
     second_reward: Reward | None
     judge: Judge
+    endpoints: Endpoints
+
+    @property
+    def local_frozen(self) -> LocalFrozenModel:
+        """The frozen model, whose weights are here. Raises SettingsError where they are not."""
+        if not isinstance(self.frozen, LocalFrozenModel):
+            raise SettingsError(f"frozen.model {self.frozen.name} is an endpoint; its weights are not here")
+        return self.frozen
+
+    @property
+    def frozen_weights(self) -> str | None:
+        """A digest of the frozen model's weights, None where they are behind a URL."""
+        return fingerprint(self.frozen.lm.model) if isinstance(self.frozen, LocalFrozenModel) else None
 
     def pipeline(self, last: LocalPrompter) -> Prompter:
         """The prompter with the fixed passes before it."""
@@ -69,11 +86,25 @@ class Pieces:
         )
 
 
-def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
+def assemble(settings: Settings, say: Callable[[str], None], kept: Path | None = None) -> Pieces:
     """Load data, rewards and models, the cheapest and likeliest to be wrong first.
 
-    Raises SettingsError, DataError, ModelNotUsable, HubUnreachable, PromptTooLong.
+    An endpoint is asked for one token before any model is loaded. `kept` is the folder of a run that goes on, whose
+    answers and spending count. Raises SettingsError, DataError, ModelNotUsable, HubUnreachable, PromptTooLong,
+    EndpointUnusable, EndpointDown, BudgetSpent.
     """
+    check(settings)
+    prompts = prompts_of(settings.data, settings.seed)
+    endpoints = Endpoints(settings.budget, settings.frozen.cache)
+    try:
+        return _assemble(settings, say, prompts, endpoints, kept)
+    except BaseException:
+        endpoints.close()
+        raise
+
+
+def check(settings: Settings) -> None:
+    """Everything that can be told from the settings alone. Raises SettingsError, ModelNotUsable."""
     if missing := settings.missing():
         raise SettingsError(
             f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}, or use the"
@@ -82,48 +113,67 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     for spec in settings.headroom.noise:
         check_noise(spec)
     _check_adapters(settings)
-    prompts = prompts_of(settings.data, settings.seed)
+    for role, name in (
+        ("prompter.model", settings.prompter.model),
+        *(("prompter.before", b) for b in settings.prompter.before),
+    ):
+        if is_endpoint(str(name)):
+            raise SettingsError(
+                f"{role} {name}: a prompter's weights must be here, not behind a URL; give a folder or a hub id"
+            )
+    if not is_endpoint(str(settings.frozen.model)):
+        return
+    if settings.rlhf.enabled:
+        raise SettingsError(
+            f"rlhf.enabled: the oracle fine-tunes the frozen model, whose weights are behind {settings.frozen.model};"
+            " set --rlhf.enabled=false and leave rlhf out of evaluate.arms"
+        )
+    for spec in settings.headroom.noise:
+        kind, _ = parse_noise(spec)
+        if kind in ("weights", "temperature"):
+            raise SettingsError(
+                f"headroom.noise {spec}: the frozen model is behind {settings.frozen.model}, so its {kind} cannot be"
+                " changed; use drop=SHARE, swap=SHARE or model=PATH"
+            )
+
+
+def frozen_of(settings: Settings, endpoints: Endpoints) -> FrozenModel:
+    """The frozen model of the settings, here or behind URLs. Raises as `load_frozen` and `Endpoints.load`."""
+    frozen = settings.frozen
+    if is_endpoint(str(frozen.model)):
+        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frozen.template)
+    return load_frozen(frozen, device_of(settings.device), settings.dtype)
+
+
+def _assemble(
+    settings: Settings, say: Callable[[str], None], prompts: Prompts, endpoints: Endpoints, kept: Path | None
+) -> Pieces:
     device = device_of(settings.device)
-    reward = load_reward(settings.reward, device, settings.dtype)
-    second, judge = load_second_reward_and_judge(settings, reward, device)
-    frozen = load_frozen(settings.frozen, device, settings.dtype)
+    remote = is_endpoint(str(settings.frozen.model))
+    frozen = frozen_of(settings, endpoints) if remote else None
+    reward = load_reward(settings.reward, endpoints, device, settings.dtype)
+    second, judge = load_second_reward_and_judge(settings, reward, device, endpoints)
+    if kept is not None:
+        endpoints.keep(kept)
+    endpoints.check()
+    frozen = frozen or frozen_of(settings, endpoints)
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
     everyone = (*prompts.train, *prompts.test)
     _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
-    _check_lengths(frozen.lm, everyone, "frozen", say)
+    if isinstance(frozen, LocalFrozenModel):  # nobody tells what fits an endpoint; what does not is a failed sample
+        _check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
-    return Pieces(settings, prompts, reference, before, frozen, reward, second, judge)
+    return Pieces(settings, prompts, reference, before, frozen, reward, second, judge, endpoints)
 
 
-def assemble_judge(settings: Settings) -> Judge:
+def assemble_judge(settings: Settings, endpoints: Endpoints) -> Judge:
     """The judge of a run's win rates alone, nothing else loaded. Raises as `assemble`."""
     evaluate = settings.evaluate
     spec = evaluate.judge or evaluate.second_reward or settings.reward.model
     named = evaluate.model_copy(update={"judge": spec})
-    return load_judge(settings.model_copy(update={"evaluate": named}), device_of(settings.device))
-
-
-def prompts_of(settings: DataSettings, seed: int) -> Prompts:
-    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects.
-
-    `lab:fact`, `lab:howto` and `lab:advice` are those of one kind of request.
-    """
-    if settings.prompts not in LAB_PROMPTS:
-        return load_prompts(settings, seed)
-    from alignpro.lab.world import user_prompts
-
-    kind = settings.prompts.removeprefix("lab").lstrip(":")
-
-    train, test = (
-        sorted(
-            (p.text for p in user_prompts(which) if kind in ("", p.subject.kind)),
-            key=lambda text: derive(0, "order", text),
-        )  # any first n are a fair n
-        for which in ("train", "test")
-    )
-    return Prompts(tuple(train[: settings.limit]), tuple(test), {})
+    return load_judge(settings.model_copy(update={"evaluate": named}), device_of(settings.device), endpoints)
 
 
 def pipeline(before: tuple[tuple[LocalPrompter, ...], ...], *last: LocalPrompter) -> Prompter:

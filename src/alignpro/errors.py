@@ -28,6 +28,8 @@ class AlignProError(Exception):
     """Root of the tree; `exit_code` is what the command line returns."""
 
     exit_code = 1
+    goes_on = False
+    """Whether a run that it stopped goes on from where it was, once the cause is mended."""
 
 
 class UsageError(AlignProError, ValueError):
@@ -59,6 +61,8 @@ class PromptTooLong(UsageError):
 class EndpointUnusable(UsageError):
     """An endpoint that refuses everything until a setting or an environment variable is changed."""
 
+    goes_on = True
+
 
 class RunFolderTaken(UsageError):
     """The output folder already holds another run."""
@@ -83,13 +87,19 @@ class HubUnreachable(RunFailure):
 class EndpointDown(RunFailure):
     """No URL of an endpoint answers; what was answered before is kept."""
 
+    goes_on = True
+
 
 class BudgetSpent(RunFailure):
     """The next request could cost more than the budget has left; what was answered before is kept."""
 
+    goes_on = True
+
 
 class CacheUnusable(RunFailure):
     """The file of answers cannot be read or written."""
+
+    goes_on = True
 
 
 class Interrupted(RunFailure):

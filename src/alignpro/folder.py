@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any
 from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, RunFolderTaken, UsageError
+
+MAY_CHANGE = re.compile(r"budget\.|(frozen|reward)\.endpoint\.")
+"""Settings that a run may go on with other values of; its figures do not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ def claim(path: Path, settings: Settings) -> RunFolder:
 
 
 def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
-    """An existing run to go on with. `settings`, where given, must be those of the run.
+    """An existing run to go on with. `settings`, where given, must be those of the run, but for what may change on the
+    way: the budget and how endpoints are asked; those are written into its config.yaml.
 
     Raises UsageError where there is no run, or naming the settings that differ.
     """
@@ -122,8 +127,12 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
     saved = folder.settings()
     if settings is not None and settings != saved:
         old, new = (_flat(s.model_dump(mode="json")) for s in (saved, settings))
-        differing = [f"{key} was {old[key]!r}, now {new[key]!r}" for key in old if old[key] != new.get(key)]
-        raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not MAY_CHANGE.match(key)]
+        differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
+        if differing:
+            raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
+        write_text(folder.config, config.dump(settings))
+        saved = settings
     return folder, saved
 
 

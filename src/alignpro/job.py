@@ -8,7 +8,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from alignpro import folder as files
 from alignpro.assemble import Pieces, assemble, assemble_judge
 from alignpro.config import Settings
 from alignpro.data.judged_pairs import load_judged_pairs
+from alignpro.endpoints.accounting import spoken
+from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import SettingsError, UsageError
 from alignpro.evaluate.agreement import judge_all, measured
 from alignpro.evaluate.judged_arms import read_answers
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
-from alignpro.models.fingerprint import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.rewards.llm_judge import LlmJudge
@@ -46,19 +48,20 @@ def run(
     """
     begun, out = time.perf_counter(), Path(out)
     opened, count = _open(settings, out, resume)
-    with StopRequest("finishing this step and saving") as stop:
-        run = opened(stop)
+    with StopRequest("finishing this step and saving") as stop, opened(stop) as run:
         _announce(run, count)
         stages.train_prompter(run)
         if run.settings.rlhf.enabled:
             stages.train_rlhf(run)
         if only_train:
+            _say_endpoints(run)
             return {}
         summary = stages.evaluate(run)
         if run.settings.headroom.after_training:
             stages.headroom(run)
         write_report(out)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)}")
+    _say_endpoints(run)
     return summary
 
 
@@ -75,14 +78,14 @@ def headroom(
     if settings is not None:
         settings.check_headroom()
     opened, count = _open(settings, out, resume, settings if resume else None)
-    with StopRequest("stopping after these prompts; their samples are kept") as stop:
-        run = opened(stop)
+    with StopRequest("stopping after these prompts; their samples are kept") as stop, opened(stop) as run:
         _announce(run, count)
         found = stages.headroom(run)
         write_report(out)
     run.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers of the frozen model"
     )
+    _say_endpoints(run)
     return found
 
 
@@ -96,8 +99,9 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if not folder.trained:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
-    with StopRequest("stopping after this arm") as stop:
-        summary = stages.evaluate(opened(stop))
+    with StopRequest("stopping after this arm") as stop, opened(stop) as run:
+        summary = stages.evaluate(run)
+    _say_endpoints(run)
     write_report(path)
     return summary
 
@@ -121,9 +125,14 @@ def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
             f" sample its answers again by `alignpro evaluate {path}`"
         )
     threads.use(_threads(settings, folder, True))
-    judge = assemble_judge(settings)
     progress = Progress()
-    with StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop:
+    with (
+        StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop,
+        closing(Endpoints(settings.budget)) as endpoints,
+    ):
+        judge = assemble_judge(settings, endpoints)
+        endpoints.keep(path)
+        endpoints.check()
         summary |= stages.judge(folder, settings, judge, arms, progress, stop, summary)
     files.write_json(folder.evaluation, summary)
     write_report(path)
@@ -141,7 +150,6 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
     pairs, dropped = load_judged_pairs(path)
     pairs = pairs[:limit]
     threads.use(settings.threads)
-    judge = assemble_judge(settings)
     progress = Progress()
     for reason, count in dropped.items():
         progress.say(f"{count} rows left out: {reason}")
@@ -149,18 +157,22 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
-    if isinstance(judge, LlmJudge):
-        judge = judge.keeping(out / "judge_answers.db")
     with (
         StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
-        progress.task(f"judging by {judge.name}", len(pairs)) as advance,
+        closing(Endpoints(settings.budget)) as endpoints,
     ):
+        judge = assemble_judge(settings, endpoints)
+        endpoints.keep(out)
+        endpoints.check()
+        if isinstance(judge, LlmJudge):
+            judge = judge.keeping(out / "judge_answers.db")
+        with progress.task(f"judging by {judge.name}", len(pairs)) as advance:
 
-        def next_pairs(done: int, note: str) -> None:
-            stop.check()
-            advance(done, note)
+            def next_pairs(done: int, note: str) -> None:
+                stop.check()
+                advance(done, note)
 
-        judged = judge_all(judge, pairs, next_pairs)
+            judged = judge_all(judge, pairs, next_pairs)
     found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
     if isinstance(judge, LlmJudge):
         found["cost"] = judge.cost()
@@ -173,7 +185,7 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
 
 def _open(
     settings: Settings | None, out: Path, resume: bool, instead: Settings | None = None
-) -> tuple[Callable[[StopRequest], Run], int]:
+) -> tuple[Callable[[StopRequest], AbstractContextManager[Run]], int]:
     """Everything checked and loaded, the folder claimed; `instead` are settings to use in place of a run's own."""
     progress = Progress()
     if resume:
@@ -183,12 +195,28 @@ def _open(
         assert settings is not None
         folder = RunFolder(out)
     count = threads.use(_threads(settings, folder, resume))
-    pieces = assemble(settings, progress.say)
-    if not resume:
-        folder = files.claim(out, settings)
-    if not (folder.path / "environment.json").is_file():  # not there either where a folder was made ready for a run
-        files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
-    return lambda stop: Run(folder, pieces, progress, stop), count
+    pieces = assemble(settings, progress.say, folder.path if resume else None)
+    try:
+        if not resume:
+            folder = files.claim(out, settings)
+            pieces.endpoints.keep(folder.path)
+        if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
+            files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
+    except BaseException:
+        pieces.endpoints.close()
+        raise
+
+    @contextmanager
+    def opened(stop: StopRequest) -> Iterator[Run]:
+        with closing(pieces.endpoints):
+            yield Run(folder, pieces, progress, stop)
+
+    return opened, count
+
+
+def _say_endpoints(run: Run) -> None:
+    if told := spoken(run.pieces.endpoints.report()):
+        run.progress.say(told)
 
 
 def _announce(run: Run, count: int) -> None:
@@ -203,7 +231,9 @@ def _announce(run: Run, count: int) -> None:
 def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
     """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
     folder.settings()
-    foreign = [o for o in overrides if not o.startswith((*sections, "threads=", "device="))]
+    foreign = [
+        o for o in overrides if not (o.startswith((*sections, "threads=", "device=")) or files.MAY_CHANGE.match(o))
+    ]
     if foreign:
         may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
         raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
@@ -223,7 +253,7 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "processor": platform.processor() or platform.machine(),
         "cpu_count": threads.usable_cores(),
         "threads": thread_count,
-        "device": str(pieces.frozen.lm.model.device),
+        "device": str(pieces.reference.lm.model.device),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,
         "commit": _commit(),
@@ -231,7 +261,7 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
         else None,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "frozen_weights": fingerprint(pieces.frozen.lm.model),
+        "frozen_weights": pieces.frozen_weights,
     }
 
 

@@ -11,7 +11,7 @@ from alignpro.maths import gibbs
 from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
 from alignpro.rollout import rollout
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
+from alignpro.types import Drawn, EagerPrompter, FloatArray, FrozenModel, Generation, Prompter, Reward
 
 NO_REWARD = "no candidate has a reward"
 """The failure of a rewrite that sampling could not choose."""
@@ -41,14 +41,27 @@ class Chain:
         return " then ".join(prompter.name for prompter in self.passes)
 
     def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+        return self.rewrite_each(prompts, n, seed, lambda b, g, rewrite: None)
+
+    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, drawn: Drawn) -> list[list[Generation]]:
+        """The same, those of the last pass told as they are drawn."""
         rows = self.passes[0].rewrite(prompts, n, derive(seed, "pass", 0))
         for number, prompter in enumerate(self.passes[1:], 1):
             flat = [g for row in rows for g in row]
-            usable = [g.text for g in flat if g.failure is None]
-            again = iter(prompter.rewrite(usable, 1, derive(seed, "pass", number)))
+            where = [i for i, g in enumerate(flat) if g.failure is None]
+            usable, luck = [flat[i].text for i in where], derive(seed, "pass", number)
+            if prompter is self.passes[-1] and isinstance(prompter, EagerPrompter):
+                again = iter(prompter.rewrite_each(usable, 1, luck, _at(where, n, drawn)))
+            else:
+                again = iter(prompter.rewrite(usable, 1, luck))
             flat = [next(again)[0] if g.failure is None else Generation("", failure=g.failure) for g in flat]
             rows = [flat[start : start + n] for start in range(0, len(flat), n)]
         return rows
+
+
+def _at(where: Sequence[int], n: int, drawn: Drawn) -> Drawn:
+    """Tell rewrites of the rows `where` of a flat list as those of its prompts, `n` each."""
+    return lambda i, _, rewrite: drawn(*divmod(where[i], n), rewrite)
 
 
 @dataclass

@@ -91,7 +91,9 @@ def _unchanged(pieces: Pieces) -> Iterator[None]:
 
     Raises RunFailure where they did.
     """
-    watched = {"the frozen model": pieces.frozen.lm, "the reference prompter": pieces.reference.lm}
+    watched = {"the reference prompter": pieces.reference.lm}
+    if isinstance(pieces.frozen, LocalFrozenModel):
+        watched["the frozen model"] = pieces.frozen.lm
     before = {name: fingerprint(lm.model) for name, lm in watched.items()}
     yield
     for name, lm in watched.items():
@@ -132,7 +134,8 @@ def train_rlhf(run: Run) -> None:
     if files.holds_model(target):
         return
     run.folder.rlhf.mkdir(exist_ok=True)
-    own = (pieces.frozen.lm, settings.rlhf.lora, settings.rlhf, "rlhf.lora", settings.seed)
+    frozen = pieces.local_frozen.lm
+    own = (frozen, settings.rlhf.lora, settings.rlhf, "rlhf.lora", settings.seed)
     with _unchanged(pieces), trainable(*own) as (policy, reference):
         _train(
             run,
@@ -206,6 +209,7 @@ def evaluate(run: Run) -> dict[str, Any]:
         advance(len(names), "")
     summary["settings"] = settings.evaluate.model_dump(mode="json")
     summary |= judge(folder, settings, pieces.judge, arms, run.progress, run.stop, summary)
+    summary["cost"] |= endpoint_costs(run)
     files.write_json(folder.evaluation, summary)
     return summary
 
@@ -249,6 +253,12 @@ def judge(
     return {"win_rates": [*others, *win_rates], "judges": {**judges, by.name: used}, "cost": cost}
 
 
+def endpoint_costs(run: Run) -> dict[str, Any]:
+    """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
+    found = run.pieces.endpoints.report()
+    return {"endpoints": found} if found else {}
+
+
 def arm_names(settings: Settings) -> list[str]:
     """The arms of the settings, and of a chain every pass before the last."""
     passes = [f"pass_{number + 1}" for number in range(len(settings.prompter.before))]
@@ -265,7 +275,10 @@ def headroom(run: Run) -> dict[str, Any]:
     chosen = sorted(range(len(prompts)), key=lambda i: derive(settings.seed, "headroom", prompts[i]))
     prompts = tuple(prompts[i] for i in sorted(chosen[: settings.headroom.prompts]))
     seed = derive(settings.seed, "headroom")
-    identity = [fingerprint(lm.model) for lm in (trained.lm if trained else pieces.reference.lm, pieces.frozen.lm)]
+    identity = [
+        fingerprint((trained.lm if trained else pieces.reference.lm).model),
+        pieces.frozen_weights or str(settings.frozen.model),
+    ]
     with run.progress.task("estimating the headroom", len(prompts)) as advance:
         samples = gather(
             prompts,
@@ -306,6 +319,8 @@ def headroom(run: Run) -> dict[str, Any]:
             )
             advance(len(kinds) + 1, "")
         found["frozen_calls"] += sum(row["frozen_calls"] for row in found["noise"])
+    if cost := endpoint_costs(run):
+        found["cost"] = {"frozen_calls": found["frozen_calls"], **cost}
     files.write_json(folder.headroom, found)
     return found
 

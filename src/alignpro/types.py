@@ -6,7 +6,9 @@ Dimension letters, used everywhere: B prompts, G rewrites a prompt, K responses 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -93,6 +95,36 @@ class FrozenModel(Protocol):
         ...
 
 
+Drawn = Callable[[int, int, Generation], None]
+"""Called with a prompt's number, a rewrite's number and the rewrite, as soon as that is drawn."""
+
+
+@runtime_checkable
+class EagerPrompter(Prompter, Protocol):
+    """A prompter that tells each rewrite when it is drawn, before all are."""
+
+    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, drawn: Drawn) -> list[list[Generation]]:
+        """What `rewrite` gives; every usable rewrite may be told before, in any order, and need not be."""
+        ...
+
+
+class Asking(Protocol):
+    """Questions to a remote model that are not waited for."""
+
+    def ask(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
+        """What `respond` would give, later. Raises at once where an earlier question has failed."""
+        ...
+
+
+@runtime_checkable
+class RemoteModel(FrozenModel, Protocol):
+    """A frozen model that others compute: it can be asked ahead, and from several threads."""
+
+    def asking(self) -> AbstractContextManager[Asking]:
+        """Left by an error, it asks nothing more and waits until all that was asked is answered and saved."""
+        ...
+
+
 @runtime_checkable
 class Reward(Protocol):
     """Scores responses against the original prompt x, never against the rewrite."""
@@ -104,6 +136,16 @@ class Reward(Protocol):
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
         """One reward for each pair (x, y)."""
+        ...
+
+
+@runtime_checkable
+class ThreadedReward(Reward, Protocol):
+    """A reward that others compute."""
+
+    @property
+    def threads(self) -> int:
+        """Calls of `score` that may be under way together."""
         ...
 
 

@@ -9,6 +9,7 @@ from test_verdicts import judge_of, marked, obedient
 from tiny import save_model
 
 from alignpro import config
+from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import EndpointUnusable, ModelNotUsable, SettingsError
 from alignpro.rewards.functions import FunctionReward
 from alignpro.rewards.judge import RewardJudge
@@ -18,7 +19,7 @@ from alignpro.types import Generation, Judge
 
 
 def loaded(spec, *overrides):
-    return load_judge(config.load("local", [f"evaluate.judge={json.dumps(spec)}", *overrides]), "cpu")
+    return load_judge(config.load("local", [f"evaluate.judge={json.dumps(spec)}", *overrides]), "cpu", Endpoints())
 
 
 def test_each_different_question_is_asked_once_and_equal_answers_not_at_all():

@@ -5,6 +5,7 @@ from importlib import resources
 import pytest
 
 from alignpro import config
+from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import ModelNotUsable, SettingsError
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_second_reward_and_judge
@@ -14,8 +15,8 @@ GOLD = "python:alignpro.lab:gold_utility"
 
 def chosen(*overrides):
     settings = config.load("lab", overrides)
-    reward = load_reward(settings.reward)
-    return reward, *load_second_reward_and_judge(settings, reward, "cpu")
+    reward = load_reward(settings.reward, Endpoints())
+    return reward, *load_second_reward_and_judge(settings, reward, "cpu", Endpoints())
 
 
 def test_the_second_reward_judges_unless_another_judge_is_named():

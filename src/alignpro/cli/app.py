@@ -63,7 +63,8 @@ def main() -> None:
     except AlignProError as error:
         if debug:
             traceback.print_exc()
-        _fail(str(error), error.exit_code)
+        hint = f". {_resume_hint(arguments)}" if error.goes_on and _begun(arguments) else ""
+        _fail(f"{error}{hint}", error.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -75,14 +76,23 @@ def _resume_hint(arguments: list[str]) -> str:
         return f"Go on with: {shlex.join(['alignpro', *arguments])}"
     if not arguments or arguments[0] not in {"run", "train", "headroom"}:
         return "start it again"
-    out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
-    out += [b for a, b in itertools.pairwise(arguments) if a == "--out"]
+    out = _out(arguments)
     if arguments[0] == "headroom" and any((Path(a) / "config.yaml").is_file() for a in arguments[1:] if a not in out):
         return f"Go on with: {shlex.join(['alignpro', *arguments])}"  # its overrides are written nowhere
     if not out or not (Path(out[-1]) / "config.yaml").is_file():
         return "nothing was begun; start it again"
     resume = "" if arguments[0] == "headroom" else "--resume --out "
     return f"Go on with: alignpro {arguments[0]} {resume}{shlex.quote(out[-1])}"
+
+
+def _out(arguments: list[str]) -> list[str]:
+    out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
+    return out + [b for a, b in itertools.pairwise(arguments) if a == "--out"]
+
+
+def _begun(arguments: list[str]) -> bool:
+    """Whether there is a run that the command began or went on with."""
+    return any((Path(a) / "config.yaml").is_file() for a in (*arguments[1:], *_out(arguments)))
 
 
 def _fail(text: str, code: int) -> None:

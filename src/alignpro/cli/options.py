@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,12 @@ RewardOption = Annotated[
     typer.Option("--reward", help="folder or hub id of a sequence classifier, or python:module:function"),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="txt, jsonl or csv file of user prompts")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", help="the most to spend on endpoints: 5 (money), 200000tokens, 1000calls, or several with commas"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 RunFolderArgument = Annotated[Path, typer.Argument(help="folder of a run")]
 
@@ -48,6 +55,20 @@ def given(
     named["data.prompts"] = prompts
     before = [f"prompter.before={json.dumps(passes[:-1])}"] if then else []  # YAML reads JSON, whatever the names hold
     return [*(f"{name}={json.dumps(value)}" for name, value in named.items() if value is not None), *before]
+
+
+def budget_of(text: str | None) -> list[str]:
+    """Overrides that `--budget` stands for."""
+    found = []
+    for part in (text or "").split(",") if text is not None else []:
+        match = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*(tokens|calls|)\s*", part)
+        if not match or (match[2] and "." in match[1]) or float(match[1]) <= 0:
+            raise UsageError(
+                f"--budget {text}: {part.strip()!r} is not an amount; write 5 (money), 200000tokens or"
+                " 1000calls, or several with commas"
+            )
+        found.append(f"budget.{match[2] or 'money'}={match[1].replace('_', '')}")
+    return found
 
 
 def recipe_of(name: str | None, overrides: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from alignpro import config
 from alignpro.cli.options import (
+    BudgetOption,
     DryRun,
     FrozenOption,
     Out,
@@ -20,12 +22,14 @@ from alignpro.cli.options import (
     RunFolderArgument,
     ThenOption,
     Words,
+    budget_of,
     folder_of,
     given,
     read_words,
     recipe_of,
     say,
 )
+from alignpro.config import Settings
 from alignpro.errors import UsageError
 
 
@@ -38,10 +42,18 @@ def run(
     frozen: FrozenOption = None,
     reward: RewardOption = None,
     prompts: PromptsOption = None,
+    budget: BudgetOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train, evaluate and report. Any setting can be given as --section.key=value."""
-    _run(words, out, resume, given(prompter, then, frozen, reward, prompts), dry_run, only_train=False)
+    _run(
+        words,
+        out,
+        resume,
+        [*given(prompter, then, frozen, reward, prompts), *budget_of(budget)],
+        dry_run,
+        only_train=False,
+    )
 
 
 def train(
@@ -53,10 +65,18 @@ def train(
     frozen: FrozenOption = None,
     reward: RewardOption = None,
     prompts: PromptsOption = None,
+    budget: BudgetOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train only; `run --resume --out DIR` then evaluates and reports."""
-    _run(words, out, resume, given(prompter, then, frozen, reward, prompts), dry_run, only_train=True)
+    _run(
+        words,
+        out,
+        resume,
+        [*given(prompter, then, frozen, reward, prompts), *budget_of(budget)],
+        dry_run,
+        only_train=True,
+    )
 
 
 def evaluate(
@@ -91,26 +111,34 @@ def headroom(
     frozen: FrozenOption = None,
     reward: RewardOption = None,
     prompts: PromptsOption = None,
+    budget: BudgetOption = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Say how much there is to gain, by what, and whether to train at all; from samples alone, before any training."""
     from alignpro import tables
     from alignpro.job import headroom as estimate
 
     name, overrides = read_words(words or [])
+    overrides = [*budget_of(budget), *overrides]
     if noise:
         from alignpro.models.perturb import LADDER
 
         overrides = [f"headroom.noise=[{', '.join(LADDER)}]", *overrides]
-    if name and (Path(name) / "config.yaml").is_file():
+    of_run = bool(name) and (Path(str(name)) / "config.yaml").is_file()
+    if of_run:
         if out or any((prompter, then, frozen, reward, prompts)):
             raise UsageError(f"{name} is a run, with its own models and folder; leave out --out and the models")
-        folder = Path(name)
-        found = estimate(None, folder, resume=True, overrides=overrides)
+        folder, settings = Path(str(name)), None
     else:
         overrides = [*given(prompter, then, frozen, reward, prompts), *overrides]
         recipe = recipe_of(name, overrides)
+        settings = config.load(recipe, overrides)
+    if dry_run:
+        _dry_run(settings or config.load(folder / "config.yaml", overrides), ("headroom",))
+        return
+    if settings is not None:
         folder = folder_of(out, recipe)
-        found = estimate(config.load(recipe, overrides), folder)
+    found = estimate(settings, folder, resume=of_run, overrides=overrides if of_run else ())
     tables.headroom(found)
     say(found["advice"]["text"])
     say(f"report: {folder / 'report.html'}")
@@ -128,18 +156,22 @@ def report(folder: RunFolderArgument) -> None:
 def _run(
     words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
 ) -> None:
+    from alignpro.folder import MAY_CHANGE, RunFolder
+
     if resume and out is None:
         raise UsageError("--resume needs --out with the folder of the run to go on with")
     name, overrides = read_words(words or [])
     overrides = [*given, *overrides]
     settings, recipe = None, name or "lab"
-    if not resume or name is not None or overrides:
+    if resume and name is None and overrides and all(MAY_CHANGE.match(o) for o in overrides):
+        settings = config.load(RunFolder(Path(str(out))).settings_file(), overrides)
+    elif not resume or name is not None or overrides:
         recipe = recipe_of(name, overrides)
         settings = config.load(recipe, overrides)
     if dry_run:
-        from alignpro.folder import RunFolder
-
-        say(config.dump(settings or RunFolder(out or Path()).settings()).rstrip())
+        settings = settings or RunFolder(out or Path()).settings()
+        stages = ["training", "oracle"] if only_train else ["training", "oracle", "evaluation"]
+        _dry_run(settings, [*stages, "headroom"] if settings.headroom.after_training and not only_train else stages)
         return
     from alignpro import tables
     from alignpro.job import run as do_run
@@ -150,6 +182,14 @@ def _run(
         tables.arms(summary)
         _say_headroom(folder)
         say(f"report: {folder / 'report.html'}")
+
+
+def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
+    from alignpro.plan import spoken
+
+    say(config.dump(settings).rstrip())
+    for line in spoken(settings, stages):
+        say(f"# {line}".rstrip())
 
 
 def _say_headroom(folder: Path) -> None:

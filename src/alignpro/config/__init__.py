@@ -5,6 +5,7 @@
 An unknown key is refused and its nearest neighbour named, so that a typing mistake never runs for an hour.
 """
 
+from alignpro.config.endpoints import BudgetSettings, EndpointSettings, PriceSettings
 from alignpro.config.evaluation import (
     ARMS,
     CRITERIA,
@@ -44,9 +45,11 @@ __all__ = [
     "DATA_SETS",
     "LAB_PROMPTS",
     "OFFLINE",
+    "BudgetSettings",
     "CompareSettings",
     "DataSettings",
     "DeviceMap",
+    "EndpointSettings",
     "EvaluateSettings",
     "FrozenSettings",
     "GroupSettings",
@@ -58,6 +61,7 @@ __all__ = [
     "OfflineSettings",
     "OnlineSettings",
     "PpoSettings",
+    "PriceSettings",
     "PrompterSettings",
     "RewardSettings",
     "RlhfSettings",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from alignpro.config.endpoints import EndpointSettings
 from alignpro.config.pieces import Sampling
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import Method
@@ -70,6 +71,7 @@ class JudgeSettings(Section):
     )
     max_new_tokens: Positive = Field(256, description="tokens for the reason and the verdict")
     batch_size: Positive = Field(16, description="questions at a time, of a judge that runs here")
+    endpoint: EndpointSettings = EndpointSettings()
 
 
 class HeadroomSettings(Section):

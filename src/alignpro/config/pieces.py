@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from alignpro.config.endpoints import EndpointSettings
 from alignpro.config.section import Positive, Section, Share
 from alignpro.config.weights import DeviceMap, LoraSettings
 
@@ -47,7 +48,9 @@ class PrompterSettings(Section):
 class FrozenSettings(Section):
     """The model that answers; its weights are never touched."""
 
-    model: str | None = Field(None, description="folder, hub id, or lab")
+    model: str | None = Field(
+        None, description="folder, hub id, lab, or an endpoint: openai:MODEL, http://host:8000/v1#MODEL"
+    )
     template: str | None = Field(
         None, description="frame with {prompt}; null takes the chat template, or the bare prompt"
     )
@@ -56,16 +59,24 @@ class FrozenSettings(Section):
     sampling: Sampling = Sampling(max_new_tokens=256)
     overflow: Overflow = "refuse"
     batch_size: Positive = 128
+    endpoint: EndpointSettings = EndpointSettings()
+    cache: str | None = Field(
+        None,
+        description="file of an endpoint's answers, which runs may share; null: answers.sqlite in the run's folder",
+    )
 
 
 class RewardSettings(Section):
     """What is maximised, of the original prompt and the response."""
 
     model: str | None = Field(
-        None, description="folder or hub id of a sequence classifier, python:module:function, or lab"
+        None,
+        description="folder or hub id of a sequence classifier, python:module:function, lab, or an endpoint whose model"
+        " scores from 1 to 10",
     )
     batch_size: Positive = 128
     device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
+    endpoint: EndpointSettings = EndpointSettings()
     max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
 

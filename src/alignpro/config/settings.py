@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from alignpro.config.endpoints import BudgetSettings
 from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings, JudgeSettings
 from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings, RewardSettings
 from alignpro.config.section import Positive, Section
@@ -32,6 +33,7 @@ class Settings(Section):
     judge: JudgeSettings = JudgeSettings()
     headroom: HeadroomSettings = HeadroomSettings()
     compare: CompareSettings = CompareSettings()
+    budget: BudgetSettings = BudgetSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

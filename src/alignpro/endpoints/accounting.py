@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
-from alignpro.errors import BudgetSpent, SettingsError
+from alignpro.errors import BudgetSpent, RunFailure, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that may be spent: tokens in and out together, money, or both; None is no limit."""
+    """The most that may be spent: tokens in and out together, money, answered requests; None is no limit."""
 
     tokens: int | None = None
     money: float | None = None
+    calls: int | None = None
 
 
 @dataclass(slots=True)
@@ -82,8 +85,11 @@ class Account:
         self.budget = budget or Budget()
         self._used = before or Usage()
         self._money = money_before
+        self._calls = 0
         self._under_way = Usage()
         self._money_under_way = 0.0
+        self._calls_under_way = 0
+        self._ledger: Path | None = None
         self._spent: dict[str, Spent] = {}
         self._lock = threading.Lock()
 
@@ -91,11 +97,45 @@ class Account:
         """The model's books. Raises SettingsError where the budget is in money and the model has no price."""
         if self.budget.money is not None and model not in self.prices:
             raise SettingsError(
-                f"the budget is in money, but {model} has no price; give what a million tokens in and out cost, or a"
-                " budget in tokens"
+                f"the budget is in money, but {model} has no price; give what a million tokens in and out cost, as in"
+                " --frozen.endpoint.price='{input: 0.4, output: 1.6}', or a budget in tokens"
             )
         with self._lock:
-            return self._spent.setdefault(model, Spent(money=0.0 if model in self.prices else None))
+            books = self._spent.setdefault(model, Spent())
+            if model in self.prices:
+                books.money = books.money or 0.0
+            return books
+
+    def keep(self, path: Path) -> None:
+        """From now on keep the books in a file, written anew with every answered request; what it held counts.
+
+        Money of earlier requests is what they cost then. Raises RunFailure where it holds something else.
+        """
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            names = {field.name for field in fields(Spent)}
+            found = {model: Spent(**{k: v for k, v in books.items() if k in names}) for model, books in earlier.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise RunFailure(
+                f"{path} should hold what the run has spent, and cannot be read ({error}); restore it, or delete it to"
+                " count from nothing"
+            ) from None
+        with self._lock:
+            for model, books in found.items():
+                self._used += Usage(books.input_tokens, books.output_tokens)
+                self._money += books.money or 0.0
+                self._calls += books.requests
+                mine = self._spent.setdefault(model, Spent())
+                for name, value in asdict(books).items():
+                    now = getattr(mine, name)
+                    setattr(mine, name, value if now is None else now + (value or 0))
+            self._ledger = path
+            self._write()
+
+    def write(self) -> None:
+        """Bring the file up to date, where there is one."""
+        with self._lock:
+            self._write()
 
     def reserve(self, model: str, most: Usage) -> bool:
         """Set aside the most that a request can take; False where that has to wait for requests under way.
@@ -108,11 +148,14 @@ class Account:
             fits = self.budget.tokens is None or tokens.input + tokens.output <= self.budget.tokens
             if self.budget.money is not None:
                 fits = fits and self._money + self._money_under_way + money <= self.budget.money
+            if self.budget.calls is not None:
+                fits = fits and self._calls + self._calls_under_way < self.budget.calls
             if fits:
+                self._calls_under_way += 1
                 self._under_way += most
                 self._money_under_way += money
                 return True
-            if self._under_way != Usage():
+            if self._calls_under_way:
                 return False
             raise BudgetSpent(self._explain(most, money))
 
@@ -123,6 +166,7 @@ class Account:
             taken = usage or most
             self._used += taken
             self._money += self._cost(model, taken)
+            self._calls += 1
             books = self._spent[model]
             books.requests += 1
             books.unmetered += usage is None
@@ -130,6 +174,7 @@ class Account:
             books.output_tokens += taken.output
             if books.money is not None:
                 books.money += self._cost(model, taken)
+            self._write()
 
     def release(self, model: str, most: Usage) -> None:
         """Take back what was set aside for a request that was not answered."""
@@ -141,10 +186,23 @@ class Account:
         with self._lock:
             return {model: asdict(books) for model, books in self._spent.items()}
 
+    def _write(self) -> None:
+        if self._ledger is None:
+            return
+        partial = self._ledger.with_name(f".{self._ledger.name}.partial")
+        try:
+            partial.write_text(json.dumps({m: asdict(books) for m, books in self._spent.items()}, indent=1) + "\n")
+            partial.replace(self._ledger)
+        except OSError as error:
+            raise RunFailure(
+                f"{self._ledger} could not be written ({error.strerror}); free some space and go on with --resume"
+            ) from None
+
     def _free(self, model: str, most: Usage) -> None:
+        self._calls_under_way -= 1
         self._under_way -= most
         self._money_under_way -= self._cost(model, most)
-        if self._under_way == Usage():
+        if not self._calls_under_way:
             self._money_under_way = 0.0  # no crumbs of rounding are left
 
     def _cost(self, model: str, usage: Usage) -> float:
@@ -161,4 +219,30 @@ class Account:
             )
         if self.budget.money is not None:
             parts.append(f"{self._money:.4g} of {self.budget.money:.4g} spent, the next request may cost {money:.2g}")
-        return f"budget: {'; '.join(parts)}; every answer is saved: raise the budget and go on with --resume"
+        if self.budget.calls is not None:
+            parts.append(f"{self._calls:,} of {self.budget.calls:,} calls spent")
+        return f"budget: {'; '.join(parts)}; every answer is saved: raise --budget and go on with --resume"
+
+
+TOLD = tuple(field.name for field in fields(Spent))
+"""Names of the figures of an account."""
+
+
+def spoken(report: Mapping[str, Mapping[str, float | None]]) -> str:
+    """One line on what models behind URLs have cost, from the `report` of their account."""
+    parts = []
+    for model, books in report.items():
+        told = f"{model}: {books['requests'] or 0:,.0f} requests"
+        told += f", {books['input_tokens'] or 0:,.0f} tokens in and {books['output_tokens'] or 0:,.0f} out"
+        if books["money"] is not None:
+            told += f", {books['money']:.4g} in money"
+        more = {
+            "from_cache": "samples from the cache",
+            "failed": "samples failed",
+            "throttled": "requests throttled",
+            "lost": "requests lost",
+            "unmetered": "requests without usage, booked at their most",
+        }
+        told += "".join(f", {books[name]:,.0f} {what}" for name, what in more.items() if books.get(name))
+        parts.append(told)
+    return "; ".join(parts)

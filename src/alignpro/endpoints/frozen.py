@@ -7,7 +7,9 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ from alignpro.endpoints.requests import Requests
 from alignpro.errors import EndpointUnusable, SettingsError
 from alignpro.models.prompting import check_template, fill
 from alignpro.rng import derive
-from alignpro.types import Generation
+from alignpro.types import Asking, Generation
 
 SHORTEST_SECRET = 8
 """Characters under which a key is a placeholder that a local server takes ("EMPTY", "none"), not a secret."""
@@ -51,7 +53,7 @@ class EndpointModel:
     ) -> None:
         if fault := check_template(template):
             raise SettingsError(f"frozen.template: {fault}")
-        if endpoint.key_variable == OPENAI_KEY and sampling.top_k:
+        if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
         policy = policy or Policy()
         self.endpoint, self.sampling, self.template, self.cache = endpoint, sampling, template, cache
@@ -92,12 +94,33 @@ class EndpointModel:
         Raises EndpointUnusable, EndpointDown, BudgetSpent or CacheUnusable, each after everything under way has been
         answered and saved; the same call again asks only for the rest.
         """
-        wanted: Counter[str] = Counter()
-        for prompt, count in zip(prompts, counts, strict=True):
-            wanted[prompt] += count
-        found = self._run(self._respond(wanted, seed))
-        rows = {prompt: iter(answers) for prompt, answers in found.items()}
-        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
+        self._begin(self._forgive())
+        return self._run(self._rows(prompts, counts, seed, Call()))
+
+    @contextmanager
+    def asking(self) -> Iterator[Asking]:
+        """Ask without waiting. Left by an error, it asks nothing more, and returns when all that was under way is
+        answered and saved; an interrupt is not kept waiting."""
+        questions = _Questions(self)
+        try:
+            yield questions
+        except Exception as error:
+            questions.stop(error)
+            raise
+        except BaseException:
+            questions.drop()
+            raise
+
+    def check(self) -> None:
+        """Ask for one token, so that a wrong key, an unknown model or a server that is down shows before any work.
+
+        Raises EndpointUnusable, EndpointDown, BudgetSpent.
+        """
+        try:
+            self._run(self._requests.check())
+        except Exception as error:
+            error.__context__ = None  # the SDK's errors hold the request, and that the key
+            raise
 
     def hosts(self) -> list[dict[str, float | str]]:
         """What is known of each URL: requests it may have under way, the most it had, answers, cuts, last fault."""
@@ -127,20 +150,37 @@ class EndpointModel:
     ) -> None:
         self.close()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if not self._end.alive:
             work.close()
             raise RuntimeError(f"the endpoint of {self.name} was closed; load it anew")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        future = self._begin(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()  # of use where this thread was interrupted
             raise
 
-    async def _respond(self, wanted: Mapping[str, int], seed: int) -> dict[str, list[Answer]]:
-        call = Call()
+    async def _forgive(self) -> None:
         self._pool.forgive()
+
+    async def _stop(self, call: Call, error: Exception) -> None:
+        call.stop(error)
+        self._pool.wake_all()
+
+    async def _rows(
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, call: Call
+    ) -> list[list[Generation]]:
+        wanted: Counter[str] = Counter()
+        for prompt, count in zip(prompts, counts, strict=True):
+            wanted[prompt] += count
+        found = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
+        return [[next(found[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
+
+    async def _respond(self, wanted: Mapping[str, int], seed: int, call: Call) -> dict[str, list[Answer]]:
         rows = await asyncio.gather(
             *(self._answers(prompt, n, seed, call) for prompt, n in wanted.items()), return_exceptions=True
         )
@@ -183,6 +223,32 @@ class EndpointModel:
                 got |= await self._requests.fetch(text, seeds, call, save)
         books.failed += sum(answer.failure is not None for answer in got.values())
         return [got[i] for i in range(n)]
+
+
+class _Questions:
+    """What was asked of an endpoint and not waited for; the first error stops the rest."""
+
+    def __init__(self, model: EndpointModel) -> None:
+        self._model, self._call = model, Call()
+        self._asked: list[Future[list[list[Generation]]]] = []
+        model._begin(model._forgive())
+
+    def ask(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
+        """What `respond` would give, later. Raises the error that stopped an earlier question."""
+        if self._call.error is not None:
+            raise self._call.error
+        self._asked.append(self._model._begin(self._model._rows(prompts, counts, seed, self._call)))
+        return self._asked[-1]
+
+    def stop(self, error: Exception) -> None:
+        """Send nothing more, and wait for what is under way."""
+        self._model._run(self._model._stop(self._call, error))
+        wait(self._asked)
+
+    def drop(self) -> None:
+        """Break off everything."""
+        for future in self._asked:
+            future.cancel()
 
 
 def load_endpoint(

@@ -23,6 +23,8 @@ FRAME_TOKENS = 256
 """Tokens that a chat template may add to a prompt, beyond one for each byte of it; bounds what a request can cost."""
 ECHO_LENGTH = 200
 """Characters from which samples that are all the same show a server that gives each of them the same seed."""
+CHECKS, PROMPT_S = 3, 60.0
+"""Times a URL is tried before a run begins, and seconds for each."""
 _UNKNOWN_OPTION = re.compile(r"unsupported|not support|unrecogni|unknown|unexpected|not permitted|extra inputs", re.I)
 _NO_MODEL = re.compile(r"model\b.*\b(not found|does not exist|unknown|not exist)|model_not_found|invalid model", re.I)
 
@@ -84,6 +86,45 @@ class Requests:
             got |= found
         return got
 
+    async def check(self) -> None:
+        """One request of a token, booked as any other, until a URL answers.
+
+        Raises EndpointUnusable for a key or a model that is refused and for what is no chat endpoint, EndpointDown
+        where no URL answers.
+        """
+        faults: list[str] = []
+        for host in self.pool.hosts:
+            for attempt in range(CHECKS):
+                dialect = self.dialects[host.url]
+                try:
+                    await self._once(
+                        host, dialect, "Hi", [0], 0, Call(), lambda answers: None, 1, min(self.policy.timeout, PROMPT_S)
+                    )
+                    return
+                except Throttled:
+                    return  # it is up, and it takes the key
+                except Refused as refusal:
+                    if not self._adapt(host, dialect, refusal):
+                        self._check_refusal(host, refusal)
+                        if "token" not in refusal.message:  # one token may be too few for it
+                            raise EndpointUnusable(
+                                f"{host.url} refuses a first request ({refusal.status}: {refusal.message}); change the"
+                                " setting it names"
+                            ) from None
+                        return
+                except Fault as fault:
+                    reason = fault.reason
+                    if reason.startswith("the answer"):
+                        raise EndpointUnusable(
+                            f"{host.url} does not speak OpenAI's chat completions ({reason}); check the URL, which ends"
+                            " where /chat/completions begins, as in http://host:8000/v1"
+                        ) from None
+                    if reason.startswith("no answer") or attempt + 1 == CHECKS:
+                        faults.append(f"{host.url}: {reason}")
+                        break
+                    await asyncio.sleep(min(2.0, self.policy.wait(attempt)))
+        raise EndpointDown(f"no URL answers ({'; '.join(faults)}); start the server, or check the URL, and try again")
+
     async def _fetch(
         self,
         text: str,
@@ -134,18 +175,28 @@ class Requests:
         return got
 
     async def _once(
-        self, host: Host, dialect: Dialect, text: str, batch: Sequence[int], seed: int, call: Call, save: Save
+        self,
+        host: Host,
+        dialect: Dialect,
+        text: str,
+        batch: Sequence[int],
+        seed: int,
+        call: Call,
+        save: Save,
+        longest: int | None = None,
+        timeout: float | None = None,
     ) -> dict[int, Answer]:
         """One request to one URL; what comes of it is told to the host and to the books. Raises as `exchange`."""
         loop = asyncio.get_running_loop()
-        most = Usage(len(text.encode()) + FRAME_TOKENS, len(batch) * self.sampling.max_new_tokens)
+        longest = longest or self.sampling.max_new_tokens
+        most = Usage(len(text.encode()) + FRAME_TOKENS, len(batch) * longest)
         while not self.account.reserve(self.model, most):
             await asyncio.sleep(0.01)
             call.check()
         started, settled = loop.time(), False
         try:
-            request = self._request(dialect, text, len(batch), seed)
-            body = await exchange(self.clients[host.url], request, self.policy.timeout, self.scrub)
+            request = self._request(dialect, text, len(batch), seed, longest)
+            body = await exchange(self.clients[host.url], request, timeout or self.policy.timeout, self.scrub)
             try:
                 answers, usage = read(body, len(batch))
             except Unreadable as error:
@@ -186,19 +237,20 @@ class Requests:
             if not settled:
                 self.account.release(self.model, most)
 
-    def _request(self, dialect: Dialect, text: str, n: int, seed: int) -> dict[str, Any]:
+    def _request(self, dialect: Dialect, text: str, n: int, seed: int, longest: int) -> dict[str, Any]:
+        greedy = self.sampling.top_k == 1  # said as temperature 0, which servers know that do not know top_k
         request: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "user", "content": text}],
-            "temperature": self.sampling.temperature,
+            "temperature": 0.0 if greedy else self.sampling.temperature,
             "top_p": self.sampling.top_p,
-            dialect.length: self.sampling.max_new_tokens,
+            dialect.length: longest,
         }
         if n > 1:
             request["n"] = n
         if dialect.seed:
             request["seed"] = seed
-        if self.sampling.top_k:
+        if self.sampling.top_k > 1:
             request["top_k"] = self.sampling.top_k
         return request
 

@@ -11,7 +11,7 @@ from alignpro.errors import PromptTooLong
 from alignpro.models.framing import frame
 from alignpro.models.prompting import fill
 from alignpro.models.sampler import sample
-from alignpro.types import Generation
+from alignpro.types import Drawn, Generation
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,17 @@ class LanguageModel:
         room = self.context - self.sampling.max_new_tokens
         return [i for i, p in enumerate(prompts) if len(self._ids(p)) > room]
 
-    def generate(self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int) -> list[list[Generation]]:
-        """`counts[i]` continuations of `queries[i]`, decoded."""
+    def generate(
+        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: Drawn | None = None
+    ) -> list[list[Generation]]:
+        """`counts[i]` continuations of `queries[i]`, decoded; `each` is told them as they end."""
+        places = [(i, k) for i, count in enumerate(counts) for k in range(count)]
+
+        def ended(row: int, generation: Generation) -> None:
+            if each is not None:
+                i, k = places[row]
+                each(i, k, replace(generation, text=self._decode(generation), query=queries[i]))
+
         drawn = sample(
             self.model,
             queries,
@@ -78,6 +87,7 @@ class LanguageModel:
             self.pad_id,
             seed,
             batch_size=self.batch_size,
+            ended=ended if each is not None else None,
         )
         return [
             [replace(g, text=self._decode(g), query=query) for g in row]
@@ -85,9 +95,12 @@ class LanguageModel:
         ]
 
     def continuations(
-        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: Drawn | None = None
     ) -> list[list[Generation]]:
-        """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`."""
+        """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`.
+
+        `each` is told those that fit as they end.
+        """
         queries: list[list[int]] = []
         kept: list[int] = []
         result = [[Generation("", failure=too_long)] * count for count in counts]
@@ -97,7 +110,8 @@ class LanguageModel:
             except PromptTooLong:
                 continue
             kept.append(i)
-        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed), strict=True):
+        told = None if each is None else lambda i, k, generation: each(kept[i], k, generation)
+        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed, told), strict=True):
             result[i] = row
         return result
 

@@ -9,7 +9,8 @@ result does not depend on batch size or on the other rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
 from alignpro.types import Generation
 
+Ended = Callable[[int, Generation], None]
 COMPACT_BELOW = 0.8
 """Share of rows still running under which the finished ones are taken out of the batch."""
 
@@ -35,12 +37,14 @@ def sample(
     pad_id: int,
     seed: int,
     batch_size: int = 128,
+    ended: Ended | None = None,
 ) -> list[list[Generation]]:
     """`counts[i]` continuations of `queries[i]`, as token ids and their log-probabilities; `text` is left empty.
 
     `logprobs` are log-softmax(logits / temperature) over the whole vocabulary at each sampled token, the closing
     end-of-text token included; with top_p or top_k they are those before truncation. `finish` is "length" where
-    `max_new_tokens` came before an end-of-text token.
+    `max_new_tokens` came before an end-of-text token. `ended` is called with the number of each row, counted through
+    all `counts`, as soon as it has ended; it changes no draw.
     """
     total, steps = sum(counts), sampling.max_new_tokens
     noise = torch.rand(total, steps, generator=torch.Generator().manual_seed(seed))
@@ -58,6 +62,7 @@ def sample(
             sampling,
             sorted(eos_ids),
             pad_id,
+            functools.partial(_tell, ended, rows) if ended is not None else None,
         )
         for row, generation in zip(rows, batch, strict=True):
             done[row] = generation
@@ -73,6 +78,7 @@ def _run(
     sampling: Sampling,
     eos_ids: Sequence[int],
     pad_id: int,
+    ended: Ended | None,
 ) -> list[Generation]:
     device = next(model.parameters()).device
     n = len(inverse)
@@ -105,10 +111,13 @@ def _run(
         running = ~stopped[row]
         tokens[row, step] = torch.where(running, token, pad_id)
         logprobs[row, step] = torch.where(running, logprob, 0.0)
-        ended = running & torch.isin(token, ends)
-        lengths[row[ended]] = step + 1
-        stopped[row[ended]] = True
-        keep = (running & ~ended).nonzero().squeeze(1)
+        ending = running & torch.isin(token, ends)
+        lengths[row[ending]] = step + 1
+        stopped[row[ending]] = True
+        if ended is not None:
+            for i in row[ending].tolist():
+                ended(i, _generation(tokens[i], logprobs[i], step + 1, True))
+        keep = (running & ~ending).nonzero().squeeze(1)
         if len(keep) == 0 or step + 1 == sampling.max_new_tokens:
             break
         if len(keep) <= COMPACT_BELOW * len(row):
@@ -125,11 +134,25 @@ def _run(
         )
         logits, position = output.logits[:, -1], position + 1
 
-    all_tokens, all_logprobs = tokens.cpu().numpy(), logprobs.cpu().numpy()
-    return [
-        Generation("", "stop" if stop else "length", all_tokens[i, :length], all_logprobs[i, :length])
+    tokens, logprobs = tokens.cpu(), logprobs.cpu()
+    made = [
+        _generation(tokens[i], logprobs[i], length, stop)
         for i, (length, stop) in enumerate(zip(lengths.tolist(), stopped.tolist(), strict=True))
     ]
+    for i, generation in enumerate(made):
+        if ended is not None and generation.finish == "length":
+            ended(i, generation)
+    return made
+
+
+def _tell(ended: Ended, rows: Sequence[int], i: int, generation: Generation) -> None:
+    ended(rows[i], generation)
+
+
+def _generation(tokens: Tensor, logprobs: Tensor, length: int, stopped: bool) -> Generation:
+    return Generation(
+        "", "stop" if stopped else "length", tokens[:length].cpu().numpy(), logprobs[:length].cpu().numpy()
+    )
 
 
 def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

@@ -78,6 +78,8 @@ def arms(evaluation: Evaluation, looks: Looks) -> str:
     if math.isfinite(evaluation.frozen_calls):
         took = f", {count(evaluation.seconds)} seconds" if math.isfinite(evaluation.seconds) else ""
         text += f" The comparison took {count(evaluation.frozen_calls)} calls of the frozen model{took}."
+    if evaluation.spent:
+        text += f" Endpoints, all of the run so far: {evaluation.spent}."
     cards = []
     if second:
         baseline = evaluation.arm(BASELINE)

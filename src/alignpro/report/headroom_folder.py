@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignpro.report.estimate import Estimate
-from alignpro.report.records import Record, estimate, number, read_json, records, text
+from alignpro.report.records import Record, estimate, number, read_json, records, spent, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,7 @@ class Headroom:
     withheld: tuple[Withheld, ...]
     needs: tuple[Need, ...]
     frozen_calls: float
+    spent: str
     advice: Advice | None
 
     @property
@@ -239,6 +240,7 @@ def _headroom(tree: Record) -> Headroom:
             for record in records(tree.get("needs"))
         ),
         frozen_calls=number(tree.get("frozen_calls")),
+        spent=spent(tree.get("cost") or {}),
         advice=Advice(text(advice.get("verdict")), text(advice.get("text"))) if advice else None,
     )
 

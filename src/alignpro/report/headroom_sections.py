@@ -71,6 +71,8 @@ def _method(found: Headroom, run: Run) -> str:
     )
     if not math.isnan(found.frozen_calls):
         text += f" It took {count(found.frozen_calls)} calls of the frozen model."
+    if found.spent:
+        text += f" Endpoints, all of the run so far: {found.spent}."
     if run.evaluation:
         text += " These prompts and answers need not be those of the comparison, so the same mean may differ a little."
     return text

@@ -23,6 +23,7 @@ from alignpro.report.records import (
     read_lines,
     read_settings,
     records,
+    spent,
     text,
 )
 from alignpro.types import FloatArray
@@ -92,6 +93,7 @@ class Evaluation:
     win_rates: tuple[WinRate, ...]
     frozen_calls: float
     seconds: float
+    spent: str
 
     def arm(self, name: str) -> Arm | None:
         """The arm of that name."""
@@ -229,6 +231,7 @@ def _evaluation(tree: Record) -> Evaluation | None:
         win_rates=tuple(_win_rate(record) for record in records(tree.get("win_rates"))),
         frozen_calls=number(cost.get("frozen_calls")),
         seconds=number(cost.get("seconds")),
+        spent=spent(cost),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from alignpro.config import FrozenSettings, Sampling, Settings
 from alignpro.endpoints.address import is_endpoint
+from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import AlignProError, SettingsError
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen
@@ -23,7 +24,9 @@ LOCAL = "lm:"
 T = TypeVar("T")
 
 
-def load_second_reward_and_judge(settings: Settings, reward: Reward, device: str) -> tuple[Reward | None, Judge]:
+def load_second_reward_and_judge(
+    settings: Settings, reward: Reward, device: str, endpoints: Endpoints
+) -> tuple[Reward | None, Judge]:
     """The second reward, None where there is none, and the judge; a reward that is named twice is loaded once.
 
     Raises SettingsError for a second reward that is the reward itself, and whatever loading raises.
@@ -37,15 +40,17 @@ def load_second_reward_and_judge(settings: Settings, reward: Reward, device: str
         )
     second = None
     if evaluate.second_reward:
-        second = _reward(settings, evaluate.second_reward, "evaluate.second_reward", device)
+        second = _reward(settings, evaluate.second_reward, "evaluate.second_reward", device, endpoints)
         second = _renamed(second, evaluate.second_reward) if second.name == reward.name else second
         loaded[evaluate.second_reward] = second
     if evaluate.judge is None:
         return second, RewardJudge(second or reward, evaluate.tie_margin)
-    return second, load_judge(settings, device, loaded)
+    return second, load_judge(settings, device, endpoints, loaded)
 
 
-def load_judge(settings: Settings, device: str, loaded: Mapping[str, Reward] | None = None) -> Judge:
+def load_judge(
+    settings: Settings, device: str, endpoints: Endpoints, loaded: Mapping[str, Reward] | None = None
+) -> Judge:
     """The judge that evaluate.judge names; `loaded` are rewards that are here already, by what names them.
 
     Raises SettingsError, EndpointUnusable, ModelNotUsable, HubUnreachable, each naming evaluate.judge.
@@ -54,20 +59,18 @@ def load_judge(settings: Settings, device: str, loaded: Mapping[str, Reward] | N
     if spec in loaded:
         return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
     if is_endpoint(spec):
-        return _behind_url(settings, spec)
+        return _behind_url(settings, spec, endpoints)
     if spec.startswith(LOCAL):
         return _local(settings, spec, device)
-    found = _reward(settings, spec, "evaluate.judge", device)
+    found = _reward(settings, spec, "evaluate.judge", device, endpoints)
     taken = {other.name for other in loaded.values()}
     return RewardJudge(_renamed(found, spec) if found.name in taken else found, settings.evaluate.tie_margin)
 
 
-def _behind_url(settings: Settings, spec: str) -> LlmJudge:
-    from alignpro.endpoints.frozen import load_endpoint
-
+def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge:
     judge = settings.judge
     greedy = Sampling(max_new_tokens=judge.max_new_tokens).model_copy(update={"temperature": 0.0})
-    model = _told({}, lambda: load_endpoint(spec, greedy))
+    model = _told({}, lambda: endpoints.load(spec, greedy, judge.endpoint))
     return LlmJudge(model.name, model, judge.criteria, settings.evaluate.tie_margin)
 
 
@@ -93,9 +96,9 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     )
 
 
-def _reward(settings: Settings, spec: str, setting: str, device: str) -> Reward:
+def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
     named = settings.reward.model_copy(update={"model": spec})
-    return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype))
+    return _told({"reward.model": setting}, lambda: load_reward(named, endpoints, device, settings.dtype))
 
 
 def _told(names: Mapping[str, str], load: Callable[[], T]) -> T:

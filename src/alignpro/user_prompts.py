@@ -1,0 +1,29 @@
+"""The user prompts that settings name: a file's, a data set's, or the lab's own."""
+
+from __future__ import annotations
+
+from alignpro.config import LAB_PROMPTS, DataSettings
+from alignpro.data.prompts import Prompts
+from alignpro.data.sources import load_prompts
+from alignpro.rng import derive
+
+
+def prompts_of(settings: DataSettings, seed: int) -> Prompts:
+    """The prompts named in the settings, or the lab's own, whose test set is a fifth of its subjects.
+
+    `lab:fact`, `lab:howto` and `lab:advice` are those of one kind of request.
+    """
+    if settings.prompts not in LAB_PROMPTS:
+        return load_prompts(settings, seed)
+    from alignpro.lab.world import user_prompts
+
+    kind = settings.prompts.removeprefix("lab").lstrip(":")
+
+    train, test = (
+        sorted(
+            (p.text for p in user_prompts(which) if kind in ("", p.subject.kind)),
+            key=lambda text: derive(0, "order", text),
+        )  # any first n are a fair n
+        for which in ("train", "test")
+    )
+    return Prompts(tuple(train[: settings.limit]), tuple(test), {})
