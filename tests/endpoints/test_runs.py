@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 import pytest
-from cli import ESTIMATE, SMALL, call, start
+from cli import ESTIMATE, SMALL, start
 from scripted_server import Reply, ScriptedServer, completion, fault
 
 from alignpro.folder import read_json, read_jsonl
@@ -75,10 +75,10 @@ def test_a_run_counts_what_it_cost_and_no_key_is_in_its_folder(workshop, tmp_pat
     assert code == 1 and "Traceback" not in output and "cannot be reached" in output  # the server has gone
 
 
-def test_a_run_killed_by_kill_9_and_resumed_pays_for_nothing_twice(workshop, tmp_path):
+def test_a_run_killed_by_kill_9_and_resumed_pays_for_nothing_twice(workshop, tmp_path, inside):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with ScriptedServer(good) as server:
-        code, output = call(workshop, "run", *words(workshop, frozen_at(server), whole), **ENV)
+        code, output = inside("run", *words(workshop, frozen_at(server), whole), *FEW)
         assert code == 0, output
         total = len(server.requests)
     gone = threading.Event()
@@ -90,7 +90,7 @@ def test_a_run_killed_by_kill_9_and_resumed_pays_for_nothing_twice(workshop, tmp
         return reply
 
     with ScriptedServer(script) as server:
-        process = start(workshop, "run", *words(workshop, frozen_at(server), killed), **ENV)
+        process = start(workshop, "run", *words(workshop, frozen_at(server), killed), *FEW, **ENV)
         try:
             while len(server.requests) <= stop_at or _saved(killed) < _samples(server.requests[1:stop_at]):
                 time.sleep(0.05)
@@ -101,7 +101,7 @@ def test_a_run_killed_by_kill_9_and_resumed_pays_for_nothing_twice(workshop, tmp
         under_way = Counter(r.prompt for r in server.requests[stop_at:])
         assert read_json(killed / "evaluation.json") is None
         gone.set()
-        code, output = call(workshop, "run", "--resume", f"--out={killed}", **ENV)
+        code, output = inside("run", "--resume", f"--out={killed}")
         assert code == 0, output
         # what stood under way at the kill is asked for again, the token that checks the server too; nothing else is
         assert len(server.requests) == total + sum(under_way.values()) + 1
@@ -123,12 +123,12 @@ def _samples(requests):
 def test_a_budget_stops_the_run_with_the_command_that_goes_on(workshop, tmp_path, inside):
     out = tmp_path / "run"
     with ScriptedServer(good) as server:
-        code, output = inside("run", *words(workshop, frozen_at(server), out), "--budget=30calls")
-        assert code == 1 and "30 of 30 calls spent" in output and "Traceback" not in output
+        code, output = inside("run", *words(workshop, frozen_at(server), out), *FEW, "--budget=20calls")
+        assert code == 1 and "20 of 20 calls spent" in output and "Traceback" not in output
         assert f"Go on with: alignpro run --resume --out {out}" in output
-        assert len(server.requests) == 30
+        assert len(server.requests) == 20
         code, output = inside("run", "--resume", f"--out={out}")
-        assert code == 1 and "30 of 30 calls spent" in output and len(server.requests) == 30  # it still counts
+        assert code == 1 and "20 of 20 calls spent" in output and len(server.requests) == 20  # it still counts
         code, output = inside("run", "--resume", f"--out={out}", "--budget=1000calls")
         assert code == 0, output
         assert len(server.requests) == read_json(out / "spending.json")["tiny"]["requests"]
@@ -139,7 +139,7 @@ def test_a_server_that_goes_down_in_mid_run_is_waited_for_then_the_run_stops_and
     out, down = tmp_path / "run", threading.Event()
 
     def script(request):
-        if request.number >= 40:
+        if request.number >= 20:
             down.set()
         return Reply(503, fault("loading")) if down.is_set() else good(request)
 
