@@ -18,6 +18,7 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen
 
 PAIRS = (("phi3", "llama"), ("qwen2", "phi3"), ("llama", "qwen2"))
+GREEDY = GenerationConfig(do_sample=False, max_new_tokens=12, eos_token_id=1, pad_token_id=0)
 QUICK = (
     *SMALL,
     "--train.steps=2",
@@ -51,7 +52,7 @@ def outputs(model, folder, prompts=("tell me about owls", "rain")):
         text = frame["template"].replace("{fenced}", f"<request>\n{prompt}\n</request>").replace("{prompt}", prompt)
         turns = [{"role": "user", "content": text}]
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True, return_tensors="pt")
-        greedy.append(model.generate(**ids, do_sample=False, temperature=None, top_p=None, top_k=None).tolist())
+        greedy.append(model.generate(**ids, generation_config=GREEDY).tolist())
         with torch.no_grad():
             logits.append(model(**ids).logits)
     return greedy, logits

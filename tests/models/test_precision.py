@@ -25,9 +25,9 @@ def lm(tmp_path):
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])
 def test_kl_is_zero_before_the_first_step(lm, lora):
-    """Of the same actions exactly. Of what was sampled, token by token with a cache, up to rounding: bfloat16 has 8 bits,
-    so logits of some 10 are known to about 0.04 and a token's log-ratio to twice that. It has no preferred sign, so the
-    mean over 1,000 tokens and more is smaller by far: 0.01 nats a token is allowed."""
+    """Of the same actions exactly. Of what was sampled, token by token with a cache, up to rounding: bfloat16 has 8
+    bits, so logits of some 10 are known to about 0.04 and a token's log-ratio to twice that. It has no preferred sign,
+    so the mean over 1,000 tokens and more is smaller by far: 0.01 nats a token is allowed."""
     with trainable(lm, lora, TrainSettings(), "prompter.lora", 0) as (policy, reference):
         drawn = [row[0] for row in policy.generate(QUERIES, [1] * len(QUERIES), seed=0)]
         actions = [g.tokens for g in drawn]
