@@ -31,8 +31,8 @@ QUICK = (
 
 def run(inside, folder, prompter, frozen, *more):
     """A run on tiny models of these classes before a Gemma sequence classifier."""
-    save_model(folder / "p", prompter, seed=3, layers=1)
-    save_model(folder / "f", frozen, seed=4, layers=1)
+    save_model(folder / "p", prompter, seed=3, layers=1, spare=9)
+    save_model(folder / "f", frozen, seed=4, layers=1, spare=9)
     make_classifier(folder / "r", "gemma", seed=5)
     (folder / "q.txt").write_text("".join(f"why is {i} odd?\n" for i in range(15)))
     words = [f"--prompter={folder / 'p'}", f"--frozen={folder / 'f'}", f"--reward={folder / 'r'}"]
