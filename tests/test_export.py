@@ -121,6 +121,9 @@ def test_an_oracle_and_a_prompter_with_adapters_resume_to_the_same_figures(insid
     words += [f"--prompts={tmp_path / 'q.txt'}", "--prompter.lora.rank=2", f"--out={tmp_path / 'other'}"]
     code, output = inside("run", *words)
     assert code == 2 and "is an adapter, and lora would train another" in output
+    words = [*words[1:-2], f"--prompter={tmp_path / 'p'}", "--prompter.lora.targets=[q_proj, c_attn]"]
+    code, output = inside("run", *words, f"--out={tmp_path / 'other'}")
+    assert code == 2 and "prompter.lora.targets c_attn" in output and "v_proj" in output
     assert not (tmp_path / "other").exists()
 
 

@@ -21,7 +21,7 @@ from alignpro.models.checkpointing import checkpointed
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
-from alignpro.models.lora import AdapterOff, adapted
+from alignpro.models.lora import AdapterOff, adapted, check_targets
 from alignpro.models.perturb import check as check_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
@@ -95,6 +95,10 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     frozen = load_frozen(settings.frozen, device, settings.dtype)
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
+    if settings.train.steps:
+        _check_trainable(reference.lm, settings.prompter.lora, "prompter.lora")
+    if settings.rlhf.enabled:
+        _check_trainable(frozen.lm, settings.rlhf.lora, "rlhf.lora")
     everyone = (*prompts.train, *prompts.test)
     _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
     _check_lengths(frozen.lm, everyone, "frozen", say)
@@ -140,16 +144,8 @@ def trainable(
     With an adapter `lm` must not be used while this is open, and is as it was afterwards. `where` names the section of
     `lora`. Raises SettingsError for weights that cannot be trained so.
     """
-    if lm.model.dtype == torch.float16:
-        raise SettingsError(
-            "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
-        )
+    _check_trainable(lm, lora, where)
     if lora is None:
-        if len(set((getattr(lm.model, "hf_device_map", None) or {}).values())) > 1:
-            raise SettingsError(
-                f"device_map over several devices: all weights cannot be trained there; set {where}.rank=16, which"
-                " trains an adapter"
-            )
         policy = copy_of(lm)
         with checkpointed(policy.model, settings.gradient_checkpointing):
             yield policy, lm
@@ -188,6 +184,21 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
     other = settings.frozen.model_copy(update={"model": str(name)})
     return load_frozen(other, device_of(settings.device), settings.dtype)
+
+
+def _check_trainable(lm: LanguageModel, lora: LoraSettings | None, where: str) -> None:
+    """Raise SettingsError for weights that cannot be trained so."""
+    if lm.model.dtype == torch.float16:
+        raise SettingsError(
+            "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
+        )
+    if lora is not None:
+        check_targets(lm.model, lora, where)
+    elif len(set((getattr(lm.model, "hf_device_map", None) or {}).values())) > 1:
+        raise SettingsError(
+            f"device_map over several devices: all weights cannot be trained there; set {where}.rank=16, which trains"
+            " an adapter"
+        )
 
 
 def _check_adapters(settings: Settings) -> None:
