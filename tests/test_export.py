@@ -18,6 +18,7 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen
 
 PAIRS = (("phi3", "llama"), ("qwen2", "phi3"), ("llama", "qwen2"))
+GREEDY = GenerationConfig(do_sample=False, max_new_tokens=12, eos_token_id=1, pad_token_id=0)
 QUICK = (
     *SMALL,
     "--train.steps=2",
@@ -30,8 +31,8 @@ QUICK = (
 
 def run(inside, folder, prompter, frozen, *more):
     """A run on tiny models of these classes before a Gemma sequence classifier."""
-    save_model(folder / "p", prompter, seed=3, layers=1)
-    save_model(folder / "f", frozen, seed=4, layers=1)
+    save_model(folder / "p", prompter, seed=3, layers=1, spare=9)
+    save_model(folder / "f", frozen, seed=4, layers=1, spare=9)
     make_classifier(folder / "r", "gemma", seed=5)
     (folder / "q.txt").write_text("".join(f"why is {i} odd?\n" for i in range(15)))
     words = [f"--prompter={folder / 'p'}", f"--frozen={folder / 'f'}", f"--reward={folder / 'r'}"]
@@ -51,7 +52,7 @@ def outputs(model, folder, prompts=("tell me about owls", "rain")):
         text = frame["template"].replace("{fenced}", f"<request>\n{prompt}\n</request>").replace("{prompt}", prompt)
         turns = [{"role": "user", "content": text}]
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True, return_tensors="pt")
-        greedy.append(model.generate(**ids, do_sample=False, temperature=None, top_p=None, top_k=None).tolist())
+        greedy.append(model.generate(**ids, generation_config=GREEDY).tolist())
         with torch.no_grad():
             logits.append(model(**ids).logits)
     return greedy, logits
@@ -120,6 +121,9 @@ def test_an_oracle_and_a_prompter_with_adapters_resume_to_the_same_figures(insid
     words += [f"--prompts={tmp_path / 'q.txt'}", "--prompter.lora.rank=2", f"--out={tmp_path / 'other'}"]
     code, output = inside("run", *words)
     assert code == 2 and "is an adapter, and lora would train another" in output
+    words = [*words[1:-2], f"--prompter={tmp_path / 'p'}", "--prompter.lora.targets=[q_proj, c_attn]"]
+    code, output = inside("run", *words, f"--out={tmp_path / 'other'}")
+    assert code == 2 and "prompter.lora.targets c_attn" in output and "v_proj" in output
     assert not (tmp_path / "other").exists()
 
 

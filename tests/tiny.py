@@ -90,9 +90,16 @@ def _sizes(kind: str, context: int, vocabulary: int, layers: int) -> dict[str, o
 
 
 def save_model(
-    folder: Path, kind: str = "llama", seed: int = 0, chat: bool = True, context: int = 1024, layers: int = 2
+    folder: Path,
+    kind: str = "llama",
+    seed: int = 0,
+    chat: bool = True,
+    context: int = 1024,
+    layers: int = 2,
+    spare: int = 0,
 ) -> Path:
+    """`spare` rows of the embedding have no token, as in most models that people use."""
     tokenizer = make_tokenizer(chat)
-    make_model(kind, seed, context, len(tokenizer), layers).save_pretrained(folder)
+    make_model(kind, seed, context, len(tokenizer) + spare, layers).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

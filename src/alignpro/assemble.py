@@ -23,7 +23,7 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
-from alignpro.models.lora import AdapterOff, adapted
+from alignpro.models.lora import AdapterOff, adapted, check_targets
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
 from alignpro.prompters import Chain
@@ -159,6 +159,10 @@ def _assemble(
     frozen = frozen or frozen_of(settings, endpoints)
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
+    if settings.train.steps:
+        _check_trainable(reference.lm, settings.prompter.lora, "prompter.lora")
+    if settings.rlhf.enabled:
+        _check_trainable(frozen.lm, settings.rlhf.lora, "rlhf.lora")
     everyone = (*prompts.train, *prompts.test)
     _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
     if isinstance(frozen, LocalFrozenModel):  # nobody tells what fits an endpoint; what does not is a failed sample
@@ -198,16 +202,8 @@ def trainable(
     With an adapter `lm` must not be used while this is open, and is as it was afterwards. `where` names the section of
     `lora`. Raises SettingsError for weights that cannot be trained so.
     """
-    if lm.model.dtype == torch.float16:
-        raise SettingsError(
-            "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
-        )
+    _check_trainable(lm, lora, where)
     if lora is None:
-        if len(set((getattr(lm.model, "hf_device_map", None) or {}).values())) > 1:
-            raise SettingsError(
-                f"device_map over several devices: all weights cannot be trained there; set {where}.rank=16, which"
-                " trains an adapter"
-            )
         policy = copy_of(lm)
         with checkpointed(policy.model, settings.gradient_checkpointing):
             yield policy, lm
@@ -246,6 +242,21 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
     other = settings.frozen.model_copy(update={"model": str(name)})
     return load_frozen(other, device_of(settings.device), settings.dtype)
+
+
+def _check_trainable(lm: LanguageModel, lora: LoraSettings | None, where: str) -> None:
+    """Raise SettingsError for weights that cannot be trained so."""
+    if lm.model.dtype == torch.float16:
+        raise SettingsError(
+            "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
+        )
+    if lora is not None:
+        check_targets(lm.model, lora, where)
+    elif len(set((getattr(lm.model, "hf_device_map", None) or {}).values())) > 1:
+        raise SettingsError(
+            f"device_map over several devices: all weights cannot be trained there; set {where}.rank=16, which trains"
+            " an adapter"
+        )
 
 
 def _check_adapters(settings: Settings) -> None:

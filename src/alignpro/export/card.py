@@ -18,7 +18,7 @@ FORMS = {
 USE = """\
 import json
 from {library} import {auto}
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 folder = "."  # this folder, or its name on the hub once downloaded
 tokenizer, model = AutoTokenizer.from_pretrained(folder), {auto}.from_pretrained(folder)
@@ -26,7 +26,8 @@ frame = json.load(open(folder + "/alignpro.json"))
 prompt = "tell me about owls"
 text = frame["template"].replace("{{fenced}}", "<request>\\n" + prompt + "\\n</request>").replace("{{prompt}}", prompt)
 {encode}
-print(tokenizer.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
+written = model.generate(**inputs, generation_config=GenerationConfig.from_pretrained(folder))
+print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
 CHAT = """\
 turns = [{"role": "system", "content": frame["system"]}] if frame["system"] is not None else []
 inputs = tokenizer.apply_chat_template(

@@ -7,6 +7,7 @@ out again would not give back the base's last digits. Evaluation and serving loa
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from alignpro.config import LoraSettings
 from alignpro.errors import SettingsError
@@ -68,21 +70,37 @@ def adapted(model: Any, settings: LoraSettings, where: str, seed: int) -> Iterat
         target_modules=settings.targets or default_targets(model),
         task_type="CAUSAL_LM",
     )
+    check_targets(model, settings, where)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
         torch.manual_seed(seed)
-        try:
-            policy = get_peft_model(model, config)
-        except ValueError as error:
-            known = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)})
-            raise SettingsError(
-                f"{where}.targets {settings.targets}: no layer of that name can carry an adapter; this model has"
-                f" {', '.join(known)}, and all-linear takes every one but the output layer"
-            ) from error
+        policy = get_peft_model(model, config)
     try:
         yield policy.eval()
     finally:
         policy.unload()
+
+
+def check_targets(model: Any, settings: LoraSettings, where: str) -> None:
+    """Raise SettingsError for layers that the model does not have; `where` names the setting."""
+    wanted, layers = settings.targets, [name for name, m in model.named_modules() if _adaptable(m)]
+    if wanted is None or wanted == "all-linear":
+        return
+    if isinstance(wanted, str):
+        missing = [] if any(re.fullmatch(wanted, name) for name in layers) else [wanted]
+    else:
+        missing = [one for one in wanted if not any(f".{name}".endswith(f".{one}") for name in layers)]
+        missing = missing or ([] if wanted else ["[]"])
+    if missing:
+        known = sorted({name.rsplit(".", 1)[-1] for name in layers})
+        raise SettingsError(
+            f"{where}.targets {', '.join(missing)}: no layer of that name can carry an adapter; this model has"
+            f" {', '.join(known)}, and all-linear takes every one but the output layer"
+        )
+
+
+def _adaptable(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | nn.Embedding | Conv1D)
 
 
 def default_targets(model: Any) -> list[str] | str:
