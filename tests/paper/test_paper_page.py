@@ -136,6 +136,10 @@ def test_the_page_says_all_this_and_loads_nothing(found, tmp_path):
         assert shown in line, shown
     gone = next(part for part in html.split("<tr>") if "P2 F1, stand-in for UltraFeedback" in part)
     assert "missing" in gone and "59, 27" in gone and "0%" not in gone and "+0" not in gone
+    numbers = next(
+        part for part in html.split("<tr>") if "P1 F1, stand-in for Orca" in part and "1.23 [1.12, 1.35]" in part
+    )
+    assert "11.2 [10.2, 12.2]" in numbers  # the second reward below
     assert "p1-f2-orca is under way." in html and "p2-f1-orca is missing." in html
     assert "says nothing" in html or "say nothing" in html
     assert 'href="p1-f1-orca/report.html"' in html and 'href="p1-f2-orca/report.html"' not in html

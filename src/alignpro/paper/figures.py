@@ -66,6 +66,14 @@ def missing(row: Tree) -> str:
     return "" if row["state"] == "finished" else f" ({row['state']})"
 
 
+def figure_of(arm: Tree | None, key: str) -> Estimate:
+    """A figure of an arm of paper.json; nan where there is none."""
+    found = arm.get(key) if arm else None
+    if isinstance(found, Mapping):
+        return read(dict(found))
+    return Estimate(math.nan if found is None else float(found))
+
+
 def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, named: bool) -> None:
     for place, row in enumerate(rows):
         for line, one in enumerate(_rows(row, key)):
@@ -83,11 +91,4 @@ def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, nam
 
 def _rows(row: Tree, key: str) -> list[Row]:
     arms = row["arms"] or {}
-    return [Row(look.label, _figure(arms.get(arm), key), look.token, look.marker) for arm, look in LOOKS.items()]
-
-
-def _figure(arm: Tree | None, key: str) -> Estimate:
-    found = arm.get(key) if arm else None
-    if isinstance(found, Mapping):
-        return read(dict(found))
-    return Estimate(math.nan if found is None else float(found))
+    return [Row(look.label, figure_of(arms.get(arm), key), look.token, look.marker) for arm, look in LOOKS.items()]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from alignpro import folder as files
-from alignpro.paper.figures import LOOKS, architecture, card_figure, figure_file
+from alignpro.paper.figures import LOOKS, architecture, card_figure, figure_file, figure_of
 from alignpro.paper.published import DATA
 from alignpro.paper.results import read
 from alignpro.report.estimate import NOTHING, count, number, percent, spoken
-from alignpro.report.markup import bullets, card, chip, grid, legend, section, table, tiles
+from alignpro.report.markup import bullets, card, chip, fold, grid, legend, section, table, tiles
 from alignpro.report.palette import css_variables
 from alignpro.report.verdict import KeyFigure
 
@@ -140,7 +140,20 @@ def _figure(
                 cards.append(card(shown[0].upper() + shown[1:], f"{mine[0]['data']['prompts']}; {told}", svg))
     marks = legend(f"{chip(look)}: {escape(look.meaning)}" for look in LOOKS.values())
     whiskers = "Whiskers are 95% intervals, by resampling prompts. " if anchor == "figure2" else ""
-    return section(anchor, title, f"{whiskers}{IN_TEXT}", marks + grid(cards, "thirds"))
+    numbers = fold("The numbers", _numbers(rows, data, keys))
+    return section(anchor, title, f"{whiskers}{IN_TEXT}", marks + grid(cards, "thirds") + numbers)
+
+
+def _numbers(rows: Sequence[Tree], data: Mapping[str, str], keys: tuple[str, str]) -> str:
+    """A figure as a table: in each cell of it the reward, and below it the second reward."""
+    told = []
+    for row in rows:
+        arms = row["arms"] or {}
+        name = f"{architecture(row)}, {data[row['data']['label']]}"
+        told.append(
+            [escape(name), *("<br>".join(spoken(figure_of(arms.get(arm), key)) for key in keys) for arm in LOOKS)]
+        )
+    return table(["Reward, below it the second reward", *(look.label for look in LOOKS.values())], told)
 
 
 def _claims(claims: Sequence[Tree]) -> str:
