@@ -98,10 +98,7 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
 
 def assemble_judge(settings: Settings) -> Judge:
     """The judge of a run's win rates alone, nothing else loaded. Raises as `assemble`."""
-    evaluate = settings.evaluate
-    spec = evaluate.judge or evaluate.second_reward or settings.reward.model
-    named = evaluate.model_copy(update={"judge": spec})
-    return load_judge(settings.model_copy(update={"evaluate": named}), device_of(settings.device))
+    return load_judge(settings, device_of(settings.device))
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:

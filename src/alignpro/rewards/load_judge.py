@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from alignpro.config import FrozenSettings, Sampling, Settings
+from alignpro.config import FrozenSettings, RewardSettings, Sampling, Settings
 from alignpro.endpoints.address import is_endpoint
 from alignpro.errors import AlignProError, SettingsError
 from alignpro.models.local import fingerprint, load_frozen
@@ -45,11 +45,14 @@ def load_second_reward_and_judge(settings: Settings, reward: Reward, device: str
 
 
 def load_judge(settings: Settings, device: str, loaded: Mapping[str, Reward] | None = None) -> Judge:
-    """The judge that evaluate.judge names; `loaded` are rewards that are here already, by what names them.
+    """The judge that evaluate.judge names, or else the second reward, or else the reward.
 
-    Raises SettingsError, EndpointUnusable, ModelNotUsable, HubUnreachable, each naming evaluate.judge.
+    `loaded` are rewards that are here already, by what names them. Raises SettingsError, EndpointUnusable,
+    ModelNotUsable, HubUnreachable, each naming the setting.
     """
-    spec, loaded = str(settings.evaluate.judge), loaded or {}
+    spec, loaded = settings.evaluate.judge or settings.evaluate.second_reward, loaded or {}
+    if spec is None:
+        return RewardJudge(load_reward(settings.reward, device, settings.dtype), settings.evaluate.tie_margin)
     if spec in loaded:
         return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
     if is_endpoint(spec):
@@ -93,7 +96,7 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str) -> Reward:
-    named = settings.reward.model_copy(update={"model": spec})
+    named = RewardSettings(model=spec, batch_size=settings.reward.batch_size)
     return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype))
 
 
