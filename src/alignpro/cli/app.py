@@ -63,6 +63,8 @@ def main() -> None:
 
 
 def _resume_hint(arguments: list[str]) -> str:
+    if arguments[:1] == ["judge"]:  # what was judged is kept
+        return f"Go on with: {shlex.join(['alignpro', *arguments])}"
     if not arguments or arguments[0] not in {"run", "train", "headroom"}:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]

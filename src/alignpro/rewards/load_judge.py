@@ -50,9 +50,14 @@ def load_judge(settings: Settings, device: str, loaded: Mapping[str, Reward] | N
     `loaded` are rewards that are here already, by what names them. Raises SettingsError, EndpointUnusable,
     ModelNotUsable, HubUnreachable, each naming the setting.
     """
-    spec, loaded = settings.evaluate.judge or settings.evaluate.second_reward, loaded or {}
+    spec, second, loaded = settings.evaluate.judge, settings.evaluate.second_reward, loaded or {}
     if spec is None:
-        return RewardJudge(load_reward(settings.reward, device, settings.dtype), settings.evaluate.tie_margin)
+        reward = (
+            _reward(settings, second, "evaluate.second_reward", device)
+            if second
+            else load_reward(settings.reward, device, settings.dtype)
+        )
+        return RewardJudge(reward, settings.evaluate.tie_margin)
     if spec in loaded:
         return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
     if is_endpoint(spec):
