@@ -161,7 +161,7 @@ def _assemble(
     reference = load_prompter(settings.prompter, device, settings.dtype)
     if settings.train.steps:
         _check_trainable(reference.lm, settings.prompter.lora, "prompter.lora")
-    if settings.rlhf.enabled:
+    if settings.rlhf.enabled and isinstance(frozen, LocalFrozenModel):
         _check_trainable(frozen.lm, settings.rlhf.lora, "rlhf.lora")
     everyone = (*prompts.train, *prompts.test)
     _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
@@ -174,10 +174,7 @@ def _assemble(
 
 def assemble_judge(settings: Settings, endpoints: Endpoints) -> Judge:
     """The judge of a run's win rates alone, nothing else loaded. Raises as `assemble`."""
-    evaluate = settings.evaluate
-    spec = evaluate.judge or evaluate.second_reward or settings.reward.model
-    named = evaluate.model_copy(update={"judge": spec})
-    return load_judge(settings.model_copy(update={"evaluate": named}), device_of(settings.device), endpoints)
+    return load_judge(settings, device_of(settings.device), endpoints)
 
 
 def pipeline(before: tuple[tuple[LocalPrompter, ...], ...], *last: LocalPrompter) -> Prompter:

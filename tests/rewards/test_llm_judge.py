@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from judges import judge_of, marked, obedient
 from scripted_server import Reply, ScriptedServer, completion, fault
-from test_verdicts import judge_of, marked, obedient
 from tiny import save_model
 
 from alignpro import config

@@ -8,7 +8,7 @@ from alignpro import config
 from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import ModelNotUsable, SettingsError
 from alignpro.rewards import load_reward
-from alignpro.rewards.load_judge import load_second_reward_and_judge
+from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
 
 GOLD = "python:alignpro.lab:gold_utility"
 
@@ -35,6 +35,11 @@ def test_the_second_reward_judges_unless_another_judge_is_named():
     reward, second, judge = chosen("evaluate.second_reward=", f"evaluate.judge={GOLD}")
     assert second is None
     assert judge.name == "alignpro.lab:gold_utility"
+
+
+@pytest.mark.parametrize("overrides", [(), ("evaluate.judge=lab",), ("evaluate.second_reward=",)])
+def test_the_judge_of_a_run_that_is_there_is_the_one_it_had(overrides):
+    assert load_judge(config.load("lab", overrides), "cpu").name == chosen(*overrides)[2].name
 
 
 def test_a_reward_model_can_be_the_second_reward():

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _resume_hint(arguments: list[str]) -> str:
-    if arguments and arguments[0] in {"compare", "paper"}:
+    if arguments and arguments[0] in {"compare", "paper", "judge"}:  # what they have done is kept
         return f"Go on with: {shlex.join(['alignpro', *arguments])}"
     if not arguments or arguments[0] not in {"run", "train", "headroom"}:
         return "start it again"

@@ -19,7 +19,7 @@ from alignpro.types import FloatArray
 
 CHUNK = 250
 """Resamples fitted at once, which bounds the memory."""
-ROUNDS, ENOUGH = 40, 1e-7
+ROUNDS, ENOUGH = 40, 1e-4
 LONGEST_STEP = 2.0
 """Of Newton's method, in either coefficient."""
 PRIOR = 1 / 5**2

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from alignpro.config import FrozenSettings, Sampling, Settings
+from alignpro.config import FrozenSettings, RewardSettings, Sampling, Settings
 from alignpro.endpoints.address import is_endpoint
 from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import AlignProError, SettingsError
@@ -51,11 +51,19 @@ def load_second_reward_and_judge(
 def load_judge(
     settings: Settings, device: str, endpoints: Endpoints, loaded: Mapping[str, Reward] | None = None
 ) -> Judge:
-    """The judge that evaluate.judge names; `loaded` are rewards that are here already, by what names them.
+    """The judge that evaluate.judge names, or else the second reward, or else the reward.
 
-    Raises SettingsError, EndpointUnusable, ModelNotUsable, HubUnreachable, each naming evaluate.judge.
+    `loaded` are rewards that are here already, by what names them. Raises SettingsError, EndpointUnusable,
+    ModelNotUsable, HubUnreachable, each naming the setting.
     """
-    spec, loaded = str(settings.evaluate.judge), loaded or {}
+    spec, second, loaded = settings.evaluate.judge, settings.evaluate.second_reward, loaded or {}
+    if spec is None:
+        reward = (
+            _reward(settings, second, "evaluate.second_reward", device, endpoints)
+            if second
+            else load_reward(settings.reward, endpoints, device, settings.dtype)
+        )
+        return RewardJudge(reward, settings.evaluate.tie_margin)
     if spec in loaded:
         return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
     if is_endpoint(spec):
@@ -97,7 +105,7 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
-    named = settings.reward.model_copy(update={"model": spec})
+    named = RewardSettings(model=spec, batch_size=settings.reward.batch_size, endpoint=settings.reward.endpoint)
     return _told({"reward.model": setting}, lambda: load_reward(named, endpoints, device, settings.dtype))
 
 
