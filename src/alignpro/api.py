@@ -12,6 +12,8 @@ from alignpro.folder import RunFolder
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, device_of, load_frozen, load_prompter
 from alignpro.prompters import NO_REWARD, GibbsPrompter
 from alignpro.rewards import load_reward
+from alignpro.rewards.composite import check_scales
+from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.types import Prompter
 
 
@@ -73,6 +75,7 @@ class SampledPrompter(Rewriter):
         if missing := [name for name in settings.missing() if name != "data.prompts"]:
             raise UsageError(f"{', '.join(missing)} not set; sampling scores answers, so it needs all three")
         device = device_of(settings.device)
+        check_scales(settings.reward)
         reward = load_reward(settings.reward, device, settings.dtype)
         frozen = load_frozen(settings.frozen, device, settings.dtype)
         before = load_before(settings)
@@ -84,5 +87,6 @@ class SampledPrompter(Rewriter):
             candidates=candidates,
             responses=settings.evaluate.gibbs_responses,
             lam=0.0 if best else settings.train.kl.coef,
+            prompt_terms=load_prompt_terms(settings.prompt_terms, last.lm),
         )
         return cls(settings, sampled, before[0][0] if before else last, frozen)

@@ -27,8 +27,9 @@ from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.judge import RewardJudge
+from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.rng import derive
-from alignpro.types import Judge, Prompter, Reward
+from alignpro.types import Judge, Prompter, Reward, RewriteTerms
 
 SHORT = {
     "prompter.model": "--prompter",
@@ -50,6 +51,7 @@ class Pieces:
     frozen: LocalFrozenModel
     reward: Reward
     second_reward: Reward | None
+    prompt_terms: RewriteTerms | None = None
 
     @property
     def judge(self) -> Judge:
@@ -71,6 +73,7 @@ class Pieces:
             rlhf=rlhf,
             reward=self.reward,
             second_reward=self.second_reward,
+            prompt_terms=self.prompt_terms,
         )
 
 
@@ -99,7 +102,8 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     _check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
-    return Pieces(settings, prompts, reference, before, frozen, reward, second)
+    terms = load_prompt_terms(settings.prompt_terms, reference.lm)
+    return Pieces(settings, prompts, reference, before, frozen, reward, second, terms)
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:

@@ -39,7 +39,7 @@ def run(
     begun, out = time.perf_counter(), Path(out)
     opened, count = _open(settings, out, resume)
     with StopRequest("finishing this step and saving") as stop:
-        run = opened(stop)
+        run = stages.with_scales(opened(stop))
         _announce(run, count)
         stages.train_prompter(run)
         if run.settings.rlhf.enabled:
@@ -68,7 +68,7 @@ def headroom(
         settings.check_headroom()
     opened, count = _open(settings, out, resume, settings if resume else None)
     with StopRequest("stopping after these prompts; their samples are kept") as stop:
-        run = opened(stop)
+        run = stages.with_scales(opened(stop))
         _announce(run, count)
         found = stages.headroom(run)
         write_report(out)
@@ -89,7 +89,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
     with StopRequest("stopping after this arm") as stop:
-        summary = stages.evaluate(opened(stop))
+        summary = stages.evaluate(stages.with_scales(opened(stop)))
     write_report(path)
     return summary
 

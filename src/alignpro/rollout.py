@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, Rollout
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms, Rollout
 
 
 def rollout(
@@ -22,15 +23,17 @@ def rollout(
     rewrites: int = 1,
     responses: int = 1,
     seed: int,
+    prompt_terms: RewriteTerms | None = None,
 ) -> Rollout:
     """Sample G rewrites of each of B prompts and K responses to each, and score every response against its x.
 
     Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets
     its own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are
-    counted by reason; nothing is ever scored 0 for failing.
+    counted by reason; nothing is ever scored 0 for failing. `prompt_terms` see x and x' and stand beside the reward,
+    which sees x and y.
     """
     drawn = prompter.rewrite(prompts, rewrites, derive(seed, "rewrite"))
-    return answer(prompts, drawn, frozen, reward, responses=responses, seed=seed)
+    return answer(prompts, drawn, frozen, reward, responses=responses, seed=seed, prompt_terms=prompt_terms)
 
 
 def answer(
@@ -41,6 +44,7 @@ def answer(
     *,
     responses: int = 1,
     seed: int,
+    prompt_terms: RewriteTerms | None = None,
 ) -> Rollout:
     """The second half of `rollout`, from rewrites already drawn; every prompt has the same number of them."""
     wanted: Counter[str] = Counter()
@@ -63,6 +67,7 @@ def answer(
 
     shape = (len(prompts), len(rewrites[0]) if rewrites else 0, responses)
     rewards = np.full(shape, np.nan)
+    parts: dict[str, FloatArray] = {}
     failures: Counter[str] = Counter()
     where: list[tuple[int, int, int]] = []
     for index in np.ndindex(shape):
@@ -78,6 +83,12 @@ def answer(
             rewards[index] = value
             if reason is not None:
                 failures[reason] += 1
+        for name, values in scored.parts.items():
+            parts[name] = np.full(shape, np.nan)
+            parts[name][tuple(np.transpose(where))] = values
+    terms, bonus, unmeasured = _measured(prompts, rewrites, prompt_terms)
+    for (b, g), reason in unmeasured.items():
+        failures[reason] += int(np.isfinite(rewards[b, g]).sum())
     return Rollout(
         prompts=tuple(prompts),
         rewrites=tuple(tuple(row) for row in rewrites),
@@ -85,16 +96,50 @@ def answer(
         rewards=rewards,
         failures=failures,
         frozen_calls=sum(wanted.values()),
+        parts=parts,
+        prompt_terms=terms,
+        bonus=bonus,
     )
+
+
+def objective(made: Rollout | Scores) -> FloatArray:
+    """R(x, x') [B, G], the mean over responses, with the terms on x' added; nan where either is. (8)"""
+    return np.asarray(mean_over_responses(made.rewards) + made.bonus)
+
+
+def _measured(
+    prompts: Sequence[str], rewrites: Sequence[Sequence[Generation]], terms: RewriteTerms | None
+) -> tuple[dict[str, FloatArray], FloatArray | float, dict[tuple[int, int], str]]:
+    """Terms on every rewrite that did not fail [B, G] by name, their weighted sum, and where and why one is missing."""
+    if terms is None:
+        return {}, 0.0, {}
+    shape = (len(prompts), len(rewrites[0]) if rewrites else 0)
+    where = [(b, g) for b, g in np.ndindex(shape) if rewrites[b][g].failure is None]
+    found = terms.score([prompts[b] for b, _ in where], [rewrites[b][g].text for b, g in where])
+    at = tuple(np.array(where, dtype=np.int64).reshape(-1, 2).T)
+
+    def placed(values: FloatArray) -> FloatArray:
+        table = np.full(shape, np.nan)
+        table[at] = values
+        return table
+
+    missing = {index: reason for index, reason in zip(where, found.reasons, strict=True) if reason is not None}
+    return {name: placed(values) for name, values in found.parts.items()}, placed(found.total), missing
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Rewards [B, G, K] of given rewrites, nan where failed; answers asked for each prompt [B]; reasons of failure."""
+    """Rewards [B, G, K] of given rewrites, nan where failed; answers asked for each prompt [B]; reasons of failure.
+
+    `parts` [B, G, K], `prompt_terms` [B, G] and `bonus` [B, G] as in a Rollout.
+    """
 
     rewards: FloatArray
     frozen_calls: npt.NDArray[np.int64]
     failures: Counter[str]
+    parts: Mapping[str, FloatArray]
+    prompt_terms: Mapping[str, FloatArray]
+    bonus: FloatArray | float
 
 
 def score_rewrites(
@@ -105,6 +150,7 @@ def score_rewrites(
     *,
     responses: int,
     seed: int,
+    prompt_terms: RewriteTerms | None = None,
 ) -> Scores:
     """K responses to each different rewrite of a prompt, scored against x; equal rewrites share theirs.
 
@@ -120,9 +166,23 @@ def score_rewrites(
         reward,
         responses=responses,
         seed=seed,
+        prompt_terms=prompt_terms,
     )
-    failed = np.full((1, responses), np.nan)
-    table = np.concatenate([made.rewards[:, 0], failed]) if pairs else failed
-    index = [[place.get((b, g.text), -1) if g.failure is None else -1 for g in row] for b, row in enumerate(rewrites)]
+    index = np.array(
+        [[place.get((b, g.text), -1) if g.failure is None else -1 for g in row] for b, row in enumerate(rewrites)]
+    )
+
+    def looked_up(values: FloatArray, *more: int) -> FloatArray:
+        """[pairs, 1, ...] -> [B, G, ...]; what failed stands last, and that is where -1 points."""
+        failed = np.full((1, *more), np.nan)
+        return np.asarray((np.concatenate([values[:, 0], failed]) if pairs else failed)[index])
+
     failures = made.failures + Counter(g.failure for row in rewrites for g in row if g.failure is not None)
-    return Scores(table[np.array(index)], np.array([responses * len(row) for row in found]), failures)
+    return Scores(
+        looked_up(made.rewards, responses),
+        np.array([responses * len(row) for row in found]),
+        failures,
+        {name: looked_up(values, responses) for name, values in made.parts.items()},
+        {name: looked_up(values) for name, values in made.prompt_terms.items()},
+        looked_up(made.bonus) if isinstance(made.bonus, np.ndarray) else made.bonus,
+    )

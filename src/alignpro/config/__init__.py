@@ -6,8 +6,9 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 """
 
 from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
-from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
+from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, Sampling
 from alignpro.config.recipes import build, dump, keys, load, recipes
+from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
     OFFLINE,
@@ -37,10 +38,14 @@ __all__ = [
     "OfflineSettings",
     "OnlineSettings",
     "PpoSettings",
+    "PromptTerm",
     "PrompterSettings",
     "RewardSettings",
+    "RewardSpec",
+    "RewardTerm",
     "RlhfSettings",
     "Sampling",
+    "Scale",
     "Settings",
     "TrainSettings",
     "UpdateSettings",

@@ -1,4 +1,4 @@
-"""Settings of the flow's pieces: prompter, frozen model, reward, prompts."""
+"""Settings of the flow's pieces: prompter, frozen model, prompts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from alignpro.config.section import Positive, Section, Share
+from alignpro.config.section import Positive, Section
 
 Overflow = Literal["refuse", "cut"]
 Format = Literal["auto", "prompts", "ultrafeedback", "helpsteer", "orca"]
@@ -46,16 +46,6 @@ class FrozenSettings(Section):
     sampling: Sampling = Sampling(max_new_tokens=256)
     overflow: Overflow = "refuse"
     batch_size: Positive = 128
-
-
-class RewardSettings(Section):
-    """What is maximised, of the original prompt and the response."""
-
-    model: str | None = Field(
-        None, description="folder or hub id of a sequence classifier, python:module:function, or lab"
-    )
-    batch_size: Positive = 128
-    max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
 
 class DataSettings(Section):
