@@ -58,7 +58,7 @@ def test_measured_scales_make_mean_0_and_deviation_1_on_what_they_were_measured_
     assert again.mean() == pytest.approx(0)
     assert again.std(ddof=1) == pytest.approx(1)
     flat = CompositeReward((Term("flat", FunctionReward("flat", lambda x, y: [3.0] * len(y)), 1.0, None, None),))
-    with pytest.raises(RewardFailure, match="flat gave 4 scores .* all are equal"):
+    with pytest.raises(RewardFailure, match=r"flat gave 4 scores .* all are equal"):
         flat.measure(XS, YS)
     with pytest.raises(RewardFailure, match="that is too few"):
         flat.measure(XS[:1], YS[:1])
@@ -86,7 +86,7 @@ def test_terms_from_settings(tmp_path, monkeypatch):
     assert result.values.tolist() == [13]
     with pytest.raises(SettingsError, match=r"reward\.terms\.1\.model python:term_rewards:Words: making it .* failed"):
         load_reward(RewardSettings(terms=[square, words | {"arguments": {"prise": 3}}]))
-    with pytest.raises(SettingsError, match="cannot be called so .*too"):
+    with pytest.raises(SettingsError, match=r"cannot be called so .*too"):
         load_reward(RewardSettings(terms=[square | {"arguments": {"too": 2}}]))
     with pytest.raises(SettingsError, match="two terms are called term_rewards:power"):
         load_reward(RewardSettings(terms=[{k: v for k, v in square.items() if k != "name"}] * 2))

@@ -103,7 +103,8 @@ def test_fluency_is_the_models_own_loss(tmp_path):
 def test_a_term_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_prompt_terms.py").write_text(
-        "def same(prompts, rewrites, bonus=1):\n    return [bonus if x == r else None for x, r in zip(prompts, rewrites)]\n"
+        "def same(prompts, rewrites, bonus=1):\n"
+        "    return [bonus if x == r else None for x, r in zip(prompts, rewrites)]\n"
     )
     spec = PromptTerm(term="python:own_prompt_terms:same", arguments={"bonus": 3}, weight=2)
     found = load_prompt_terms([spec], None).score(["a", "b"], ["a", "c"])
