@@ -82,7 +82,8 @@ class RewardTerm(RewardSpec):
     @field_validator("normalise", mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
-        if isinstance(given, str) and given not in ("none", "reference"):
+        scale = isinstance(given, Scale) or (isinstance(given, dict) and "std" in given)
+        if not scale and given not in ("none", "reference"):
             raise ValueError("wanted none, reference, or {mean: M, std: S}; a scale that moves moves the objective")
         return given
 

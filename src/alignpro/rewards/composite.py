@@ -12,8 +12,8 @@ from alignpro.errors import RewardFailure, SettingsError
 from alignpro.types import FloatArray, Reward, RewardResult
 
 _UNSCALED = (
-    "reward.terms: {} is normalised by the reference's answers, whose statistics one run measures and keeps in its"
-    " folder; here there is no such run, so write them: normalise: {{mean: M, std: S}}"
+    "reward.terms: {} is normalised by the reference's answers, whose statistics a run measures and keeps in its"
+    " reward_scales.json; this is no such run, so write them: normalise: {{mean: M, std: S}}"
 )
 AS_IT_IS = Scale(mean=0.0, std=1.0)
 
