@@ -27,6 +27,7 @@ from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.judge import RewardJudge
+from alignpro.rewards.pairwise import check_comparisons
 from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.rng import derive
 from alignpro.types import Judge, Prompter, Reward, RewriteTerms
@@ -94,6 +95,7 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     second = load_function(judge, "evaluate.judge") if judge else None
     device = device_of(settings.device)
     reward = load_reward(settings.reward, device, settings.dtype)
+    check_comparisons(reward, (*prompts.train, *prompts.test))
     frozen = load_frozen(settings.frozen, device, settings.dtype)
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)

@@ -3,7 +3,7 @@ against fixed answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from alignpro.errors import DataError, SettingsError
 from alignpro.folder import read_jsonl
 from alignpro.models.local import display_name
 from alignpro.rewards.classifier import BATCH, batch_logits, labels_of, load_classifier, token_limit
+from alignpro.rewards.composite import CompositeReward
 from alignpro.rewards.heads import Head, head_of, only
 from alignpro.rewards.layout import filled
 from alignpro.rewards.model import NOT_FINITE, TOO_LONG
-from alignpro.types import RewardResult, Verdict
+from alignpro.types import Reward, RewardResult, Verdict
 
 NOTHING_TO_COMPARE = "no comparison answer for this prompt"
 
@@ -122,6 +123,18 @@ def load_pairwise_reward(
         )
     against = comparison_answers(Path(spec.against), f"{setting}.against")
     return PairwiseReward(load_pairwise(spec, device, dtype, setting), against)
+
+
+def check_comparisons(reward: Reward, prompts: Iterable[str]) -> None:
+    """Raise DataError where a pairwise reward, or one in a sum, has nothing to compare a prompt's answers with."""
+    if isinstance(reward, CompositeReward):
+        for term in reward.terms:
+            check_comparisons(term.reward, prompts)
+    if isinstance(reward, PairwiseReward) and (lacking := [x for x in prompts if x not in reward.against]):
+        raise DataError(
+            f"reward.against: {reward.name} has no answers to compare with for {len(lacking)} prompts, the first being"
+            f" {lacking[0][:60]!r}; add rows of these prompts, or leave the prompts out"
+        )
 
 
 def comparison_answers(path: Path, setting: str) -> dict[str, tuple[str, ...]]:
