@@ -14,6 +14,8 @@ from alignpro.models.loading import device_of
 from alignpro.models.local import LocalPrompter, load_prompter
 from alignpro.prompters import NO_REWARD, GibbsPrompter
 from alignpro.rewards import load_reward
+from alignpro.rewards.composite import check_scales
+from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.types import FrozenModel, Prompter
 
 
@@ -77,8 +79,9 @@ class SampledPrompter(Rewriter):
         if missing := [name for name in settings.missing() if name != "data.prompts"]:
             raise UsageError(f"{', '.join(missing)} not set; sampling scores answers, so it needs all three")
         device = device_of(settings.device)
+        check_scales(settings.reward)
         endpoints = Endpoints(settings.budget, settings.frozen.cache)
-        reward = load_reward(settings.reward, endpoints, device_of(settings.device), settings.dtype)
+        reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
         frozen = frozen_of(settings, endpoints)
         endpoints.ready()
         before = load_before(settings)
@@ -90,5 +93,6 @@ class SampledPrompter(Rewriter):
             candidates=candidates,
             responses=settings.evaluate.gibbs_responses,
             lam=0.0 if best else settings.train.kl.coef,
+            prompt_terms=load_prompt_terms(settings.prompt_terms, last.lm),
         )
         return cls(settings, sampled, before[0][0] if before else last, frozen)

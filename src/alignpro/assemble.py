@@ -29,8 +29,10 @@ from alignpro.models.perturb import parse as parse_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
+from alignpro.rewards.pairwise import check_comparisons
+from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.rng import derive
-from alignpro.types import FrozenModel, Judge, Prompter, Reward
+from alignpro.types import FrozenModel, Judge, Prompter, Reward, RewriteTerms
 from alignpro.user_prompts import prompts_of
 
 SHORT = {
@@ -55,6 +57,7 @@ class Pieces:
     second_reward: Reward | None
     judge: Judge
     endpoints: Endpoints
+    prompt_terms: RewriteTerms | None = None
 
     @property
     def local_frozen(self) -> LocalFrozenModel:
@@ -83,6 +86,7 @@ class Pieces:
             rlhf=rlhf,
             reward=self.reward,
             second_reward=self.second_reward,
+            prompt_terms=self.prompt_terms,
         )
 
 
@@ -151,7 +155,8 @@ def _assemble(
     device = device_of(settings.device)
     remote = is_endpoint(str(settings.frozen.model))
     frozen = frozen_of(settings, endpoints) if remote else None
-    reward = load_reward(settings.reward, endpoints, device, settings.dtype)
+    reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
+    check_comparisons(reward, (*prompts.train, *prompts.test))
     second, judge = load_second_reward_and_judge(settings, reward, device, endpoints)
     if kept is not None:
         endpoints.keep(kept)
@@ -169,7 +174,8 @@ def _assemble(
         _check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
-    return Pieces(settings, prompts, reference, before, frozen, reward, second, judge, endpoints)
+    terms = load_prompt_terms(settings.prompt_terms, reference.lm)
+    return Pieces(settings, prompts, reference, before, frozen, reward, second, judge, endpoints, terms)
 
 
 def assemble_judge(settings: Settings, endpoints: Endpoints) -> Judge:

@@ -16,6 +16,7 @@ from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.maths import stats
 from alignpro.progress import Progress
+from alignpro.rewards.composite import check_scales
 
 UNTRAINED = "untrained"
 """The run of each seed that trains nothing: no prompter, the reference, gibbs_N."""
@@ -30,6 +31,7 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
     """
     if missing := settings.missing():
         raise SettingsError(f"{', '.join(missing)} not set; every run of the comparison needs them")
+    check_scales(settings.reward)  # every run would measure statistics of its own, and maximise another objective
     runs = dict(_runs(settings, out))
     out.mkdir(parents=True, exist_ok=True)
     base = out / "compare.yaml"
@@ -77,6 +79,7 @@ def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
         reward = [one["mean_reward"] for one in found]
         kl = [one["kl_to_reference"] or 0.0 for one in found]
         last = [(files.read_jsonl(folder.metrics) or [{}])[-1] for folder in folders]
+        bonus = [one.get("prompt_bonus") or 0.0 for one in found]
         trained = run != UNTRAINED
         rows.append(
             {
@@ -85,7 +88,7 @@ def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
                 "calls_per_prompt": candidates * settings.evaluate.gibbs_responses,
                 "reward": _over_seeds(reward),
                 "kl": _over_seeds(kl),
-                "objective": _over_seeds([r - lam * k for r, k in zip(reward, kl, strict=True)]),
+                "objective": _over_seeds([r + b - lam * k for r, b, k in zip(reward, bonus, kl, strict=True)]),
                 "seconds": _mean([row["seconds"] for row in last]) if trained else None,
             }
         )

@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "headroom.json"
 
     @property
+    def reward_scales(self) -> Path:
+        """Statistics that a composite reward's terms are normalised by, taken once."""
+        return self.path / "reward_scales.json"
+
+    @property
     def rlhf(self) -> Path:
         """The oracle's own metrics, checkpoints and model."""
         return self.path / "rlhf"

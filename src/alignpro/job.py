@@ -48,7 +48,8 @@ def run(
     """
     begun, out = time.perf_counter(), Path(out)
     opened, count = _open(settings, out, resume)
-    with StopRequest("finishing this step and saving") as stop, opened(stop) as run:
+    with StopRequest("finishing this step and saving") as stop, opened(stop) as opened_run:
+        run = stages.with_scales(opened_run)
         _announce(run, count)
         stages.train_prompter(run)
         if run.settings.rlhf.enabled:
@@ -78,7 +79,8 @@ def headroom(
     if settings is not None:
         settings.check_headroom()
     opened, count = _open(settings, out, resume, settings if resume else None)
-    with StopRequest("stopping after these prompts; their samples are kept") as stop, opened(stop) as run:
+    with StopRequest("stopping after these prompts; their samples are kept") as stop, opened(stop) as opened_run:
+        run = stages.with_scales(opened_run)
         _announce(run, count)
         found = stages.headroom(run)
         write_report(out)
@@ -100,7 +102,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
     with StopRequest("stopping after this arm") as stop, opened(stop) as run:
-        summary = stages.evaluate(run)
+        summary = stages.evaluate(stages.with_scales(run))
     _say_endpoints(run)
     write_report(path)
     return summary

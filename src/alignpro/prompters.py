@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from alignpro.maths import gibbs
-from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
-from alignpro.rollout import rollout
-from alignpro.types import Drawn, EagerPrompter, FloatArray, FrozenModel, Generation, Prompter, Reward
+from alignpro.rollout import objective, rollout
+from alignpro.types import Drawn, EagerPrompter, FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms
 
 NO_REWARD = "no candidate has a reward"
 """The failure of a rewrite that sampling could not choose."""
@@ -71,7 +70,8 @@ class GibbsPrompter:
 
     Sampling-importance-resampling of (10): converges to rho* as `candidates` grows (B7); lam 0 keeps the best. Every
     rewrite asked for gets candidates of its own. `frozen_calls` counts what scoring cost; `kl_bounds` collects, a draw
-    each, log N + sum w log w over different candidates, whose mean bounds the KL to the reference from above.
+    each, log N + sum w log w over different candidates, whose mean bounds the KL to the reference from above. Terms on
+    x' count in R, as they do in what training maximises.
     """
 
     reference: Prompter
@@ -80,6 +80,7 @@ class GibbsPrompter:
     candidates: int
     responses: int
     lam: float
+    prompt_terms: RewriteTerms | None = None
     frozen_calls: int = 0
     kl_bounds: list[float] = field(default_factory=list)
 
@@ -96,9 +97,10 @@ class GibbsPrompter:
             rewrites=n * self.candidates,
             responses=self.responses,
             seed=derive(seed, "candidates"),
+            prompt_terms=self.prompt_terms,
         )
         self.frozen_calls += made.frozen_calls
-        scores = mean_over_responses(made.rewards).reshape(len(prompts), n, self.candidates)
+        scores = objective(made).reshape(len(prompts), n, self.candidates)
         luck = np.random.default_rng(derive(seed, "choice")).random((len(prompts), n))
         chosen: list[list[Generation]] = []
         for b, row in enumerate(made.rewrites):

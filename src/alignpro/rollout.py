@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
 from alignpro.types import (
     Drawn,
@@ -20,12 +21,23 @@ from alignpro.types import (
     Prompter,
     RemoteModel,
     Reward,
+    RewriteTerms,
     Rollout,
     ThreadedReward,
 )
 
+Answers = Sequence[tuple[tuple[Generation, ...], ...]]
 SCORED_TOGETHER = 64
 """Answers of a remote model that are scored in one call, while others are under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Rewards [B, G, K], the parts of a composite reward in that shape by name, and reasons of failure."""
+
+    rewards: FloatArray
+    parts: Mapping[str, FloatArray]
+    failures: Counter[str]
 
 
 def rollout(
@@ -37,12 +49,14 @@ def rollout(
     rewrites: int = 1,
     responses: int = 1,
     seed: int,
+    prompt_terms: RewriteTerms | None = None,
 ) -> Rollout:
     """Sample G rewrites of each of B prompts and K responses to each, and score every response against its x.
 
     Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets
     its own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are
-    counted by reason; nothing is ever scored 0 for failing. A remote model is asked while rewrites are still drawn.
+    counted by reason; nothing is ever scored 0 for failing. `prompt_terms` see x and x' and stand beside the reward,
+    which sees x and y. A remote model is asked while rewrites are still drawn.
     """
     luck = derive(seed, "rewrite")
     if isinstance(frozen, RemoteModel):
@@ -52,8 +66,9 @@ def rollout(
                 return prompter.rewrite_each(prompts, rewrites, luck, drawn)
             return prompter.rewrite(prompts, rewrites, luck)
 
-        return _overlapped(prompts, draw, rewrites, frozen, reward, responses, seed)
-    return answer(prompts, prompter.rewrite(prompts, rewrites, luck), frozen, reward, responses=responses, seed=seed)
+        return _overlapped(prompts, draw, rewrites, frozen, reward, responses, seed, prompt_terms)
+    drawn = prompter.rewrite(prompts, rewrites, luck)
+    return answer(prompts, drawn, frozen, reward, responses=responses, seed=seed, prompt_terms=prompt_terms)
 
 
 def answer(
@@ -64,16 +79,16 @@ def answer(
     *,
     responses: int = 1,
     seed: int,
+    prompt_terms: RewriteTerms | None = None,
 ) -> Rollout:
     """The second half of `rollout`, from rewrites already drawn; every prompt has the same number of them."""
     if isinstance(frozen, RemoteModel):
         width = len(rewrites[0]) if rewrites else 0
-        return _overlapped(prompts, lambda drawn: rewrites, width, frozen, reward, responses, seed)
+        return _overlapped(prompts, lambda drawn: rewrites, width, frozen, reward, responses, seed, prompt_terms)
     wanted = _wanted(rewrites, responses)
     given = frozen.respond(list(wanted), list(wanted.values()), derive(seed, "respond"))
     answers = _share_out(rewrites, wanted, given, responses)
-    rewards, failures = _scored(prompts, answers, reward)
-    return _whole(prompts, rewrites, answers, rewards, failures, wanted.total())
+    return _whole(prompts, rewrites, answers, _scored(prompts, answers, reward), wanted.total(), prompt_terms)
 
 
 def _overlapped(
@@ -84,6 +99,7 @@ def _overlapped(
     reward: Reward,
     responses: int,
     seed: int,
+    prompt_terms: RewriteTerms | None,
 ) -> Rollout:
     """A prompt's rewrites are sent as soon as all of them are drawn, and scored while later answers are under way.
 
@@ -112,7 +128,7 @@ def _overlapped(
                 if b not in asked:
                     ask(b, row)
             answers: list[tuple[tuple[Generation, ...], ...]] = []
-            scores: list[Future[tuple[FloatArray, Counter[str]]]] = []
+            scores: list[Future[_Scored]] = []
             for start in range(0, len(prompts), chunk):
                 for b in range(start, min(start + chunk, len(prompts))):
                     wanted, given = asked[b]
@@ -127,9 +143,8 @@ def _overlapped(
         except BaseException:
             scorers.shutdown(wait=False, cancel_futures=True)
             raise
-    rewards = np.concatenate([values for values, _ in parts]) if parts else np.zeros((0, width, responses))
-    failures = sum((reasons for _, reasons in parts), Counter[str]())
-    return _whole(prompts, rewrites, tuple(answers), rewards, failures, sum(w.total() for w, _ in asked.values()))
+    scored = _joined(parts, (len(prompts), width, responses))
+    return _whole(prompts, rewrites, answers, scored, sum(w.total() for w, _ in asked.values()), prompt_terms)
 
 
 def _wanted(rewrites: Sequence[Sequence[Generation]], responses: int) -> Counter[str]:
@@ -162,12 +177,11 @@ def _share_out(
     )
 
 
-def _scored(
-    prompts: Sequence[str], answers: Sequence[Sequence[Sequence[Generation]]], reward: Reward
-) -> tuple[FloatArray, Counter[str]]:
-    """Rewards [B, G, K], nan where anything failed, and the reasons."""
+def _scored(prompts: Sequence[str], answers: Answers, reward: Reward) -> _Scored:
+    """Rewards and a composite reward's parts, nan where anything failed, and the reasons."""
     width = len(answers[0]) if answers else 0
     rewards = np.full((len(prompts), width, len(answers[0][0]) if width else 0), np.nan)
+    parts: dict[str, FloatArray] = {}
     failures: Counter[str] = Counter()
     where: list[tuple[int, int, int]] = []
     for b, g, k in np.ndindex(rewards.shape):
@@ -182,27 +196,87 @@ def _scored(
             rewards[index] = value
             if reason is not None:
                 failures[reason] += 1
-    return rewards, failures
+        for name, values in scored.parts.items():
+            parts[name] = np.full(rewards.shape, np.nan)
+            parts[name][tuple(np.transpose(where))] = values
+    return _Scored(rewards, parts, failures)
+
+
+def _joined(scores: Sequence[_Scored], shape: tuple[int, ...]) -> _Scored:
+    """The scores of all prompts [B, G, K] from those of some at a time."""
+    if not scores:
+        return _Scored(np.full(shape, np.nan), {}, Counter())
+    names = dict.fromkeys(name for score in scores for name in score.parts)
+    return _Scored(
+        np.concatenate([score.rewards for score in scores]),
+        {name: np.concatenate([s.parts.get(name, np.full(s.rewards.shape, np.nan)) for s in scores]) for name in names},
+        sum((score.failures for score in scores), Counter[str]()),
+    )
 
 
 def _whole(
     prompts: Sequence[str],
     rewrites: Sequence[Sequence[Generation]],
-    answers: tuple[tuple[tuple[Generation, ...], ...], ...],
-    rewards: FloatArray,
-    failures: Counter[str],
+    answers: Answers,
+    scored: _Scored,
     frozen_calls: int,
+    prompt_terms: RewriteTerms | None,
 ) -> Rollout:
-    return Rollout(tuple(prompts), tuple(tuple(row) for row in rewrites), answers, rewards, failures, frozen_calls)
+    terms, bonus, unmeasured = _measured(prompts, rewrites, prompt_terms)
+    failures = scored.failures
+    for (b, g), reason in unmeasured.items():
+        failures[reason] += int(np.isfinite(scored.rewards[b, g]).sum())
+    return Rollout(
+        prompts=tuple(prompts),
+        rewrites=tuple(tuple(row) for row in rewrites),
+        responses=tuple(answers),
+        rewards=scored.rewards,
+        failures=failures,
+        frozen_calls=frozen_calls,
+        parts=scored.parts,
+        prompt_terms=terms,
+        bonus=bonus,
+    )
+
+
+def objective(made: Rollout | Scores) -> FloatArray:
+    """R(x, x') [B, G], the mean over responses, with the terms on x' added; nan where either is. (8)"""
+    return np.asarray(mean_over_responses(made.rewards) + made.bonus)
+
+
+def _measured(
+    prompts: Sequence[str], rewrites: Sequence[Sequence[Generation]], terms: RewriteTerms | None
+) -> tuple[dict[str, FloatArray], FloatArray | float, dict[tuple[int, int], str]]:
+    """Terms on every rewrite that did not fail [B, G] by name, their weighted sum, and where and why one is missing."""
+    if terms is None:
+        return {}, 0.0, {}
+    shape = (len(prompts), len(rewrites[0]) if rewrites else 0)
+    where = [(b, g) for b, g in np.ndindex(shape) if rewrites[b][g].failure is None]
+    found = terms.score([prompts[b] for b, _ in where], [rewrites[b][g].text for b, g in where])
+    at = tuple(np.array(where, dtype=np.int64).reshape(-1, 2).T)
+
+    def placed(values: FloatArray) -> FloatArray:
+        table = np.full(shape, np.nan)
+        table[at] = values
+        return table
+
+    missing = {index: reason for index, reason in zip(where, found.reasons, strict=True) if reason is not None}
+    return {name: placed(values) for name, values in found.parts.items()}, placed(found.total), missing
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Rewards [B, G, K] of given rewrites, nan where failed; answers asked for each prompt [B]; reasons of failure."""
+    """Rewards [B, G, K] of given rewrites, nan where failed; answers asked for each prompt [B]; reasons of failure.
+
+    `parts` [B, G, K], `prompt_terms` [B, G] and `bonus` [B, G] as in a Rollout.
+    """
 
     rewards: FloatArray
     frozen_calls: npt.NDArray[np.int64]
     failures: Counter[str]
+    parts: Mapping[str, FloatArray]
+    prompt_terms: Mapping[str, FloatArray]
+    bonus: FloatArray | float
 
 
 def score_rewrites(
@@ -213,6 +287,7 @@ def score_rewrites(
     *,
     responses: int,
     seed: int,
+    prompt_terms: RewriteTerms | None = None,
 ) -> Scores:
     """K responses to each different rewrite of a prompt, scored against x; equal rewrites share theirs.
 
@@ -228,9 +303,23 @@ def score_rewrites(
         reward,
         responses=responses,
         seed=seed,
+        prompt_terms=prompt_terms,
     )
-    failed = np.full((1, responses), np.nan)
-    table = np.concatenate([made.rewards[:, 0], failed]) if pairs else failed
-    index = [[place.get((b, g.text), -1) if g.failure is None else -1 for g in row] for b, row in enumerate(rewrites)]
+    index = np.array(
+        [[place.get((b, g.text), -1) if g.failure is None else -1 for g in row] for b, row in enumerate(rewrites)]
+    )
+
+    def looked_up(values: FloatArray, *more: int) -> FloatArray:
+        """[pairs, 1, ...] -> [B, G, ...]; what failed stands last, and that is where -1 points."""
+        failed = np.full((1, *more), np.nan)
+        return np.asarray((np.concatenate([values[:, 0], failed]) if pairs else failed)[index])
+
     failures = made.failures + Counter(g.failure for row in rewrites for g in row if g.failure is not None)
-    return Scores(table[np.array(index)], np.array([responses * len(row) for row in found]), failures)
+    return Scores(
+        looked_up(made.rewards, responses),
+        np.array([responses * len(row) for row in found]),
+        failures,
+        {name: looked_up(values, responses) for name, values in made.parts.items()},
+        {name: looked_up(values) for name, values in made.prompt_terms.items()},
+        looked_up(made.bonus) if isinstance(made.bonus, np.ndarray) else made.bonus,
+    )

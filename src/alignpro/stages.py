@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alignpro import folder as files
 from alignpro.assemble import Pieces, load_other_frozen, load_trained, trainable
-from alignpro.config import OFFLINE, Settings, TrainSettings
+from alignpro.config import OFFLINE, Scale, Settings, TrainSettings
 from alignpro.errors import RunFailure
 from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
 from alignpro.evaluate.judged_arms import comparisons, judge_arms
@@ -27,15 +29,17 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.lora import is_adapted, save_adapter
 from alignpro.progress import Progress
+from alignpro.rewards.composite import CompositeReward
 from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rng import derive
+from alignpro.rollout import rollout
 from alignpro.train import offline
 from alignpro.train import prompter as prompter_training
 from alignpro.train import rlhf as rlhf_training
 from alignpro.train.collected import Collect, check_failures
 from alignpro.train.loop import prompts_of_step, train
 from alignpro.train.methods import learner
-from alignpro.types import Judge
+from alignpro.types import Judge, RewardResult
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,51 @@ class Run:
     @property
     def settings(self) -> Settings:
         return self.pieces.settings
+
+
+@dataclass(frozen=True)
+class _Unscored:
+    """No reward yet: answers are wanted before the reward's scales are known."""
+
+    name: str = "unscored"
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+        return RewardResult(np.full(len(prompts), np.nan), ("not scored yet",) * len(prompts))
+
+
+def with_scales(run: Run) -> Run:
+    """The run with every term of its reward normalised by fixed statistics: those in its folder, or measured now.
+
+    They are of the reference prompter's answers to training prompts, taken once, so that what is maximised stays the
+    same through training, evaluation and resuming. Raises RewardFailure where a term has no spread.
+    """
+    reward, settings = run.pieces.reward, run.settings
+    if not isinstance(reward, CompositeReward) or not reward.unscaled:
+        return run
+    path = run.folder.reward_scales
+    found = files.read_json(path)
+    if found is None:
+        prompts = run.pieces.prompts.train[: settings.reward.normalise_prompts]
+        with run.progress.task("measuring the reward's terms", 1) as advance:
+            made = rollout(
+                prompts,
+                run.pieces.pipeline(run.pieces.reference),
+                run.pieces.frozen,
+                _Unscored(),
+                seed=derive(settings.seed, "scales"),
+            )
+            texts = [(x, row[0][0]) for x, row in zip(prompts, made.responses, strict=True)]
+            usable = [(x, y.text) for x, y in texts if y.failure is None]
+            scales = reward.measure([x for x, _ in usable], [y for _, y in usable])
+            advance(1, "")
+        found = {
+            "prompts": len(prompts),
+            "frozen_calls": made.frozen_calls,
+            "terms": {name: scale.model_dump() for name, scale in scales.items()},
+        }
+        files.write_json(path, found)
+    fixed = reward.scaled({name: Scale(**scale) for name, scale in found["terms"].items()})
+    return replace(run, pieces=replace(run.pieces, reward=fixed))
 
 
 def train_prompter(run: Run) -> None:
@@ -68,6 +117,7 @@ def train_prompter(run: Run) -> None:
             files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
 
         collect, spent = _experience(run, policy, reference)
+        spent += int((files.read_json(run.folder.reward_scales) or {}).get("frozen_calls", 0))
         _train(
             run,
             "training the prompter",
@@ -107,7 +157,10 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
     """Where training's samples come from, and the answers asked of the frozen model beforehand."""
     settings, pieces = run.settings, run.pieces
     if settings.train.method not in OFFLINE:
-        return prompter_training.collector(pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train), 0
+        collect = prompter_training.collector(
+            pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms
+        )
+        return collect, 0
     seed, per_step = derive(settings.seed, "train"), settings.train.prompts_per_step
     steps = [prompts_of_step(pieces.prompts.train, s + 1, per_step, seed) for s in range(settings.train.steps)]
     prompts = list(dict.fromkeys(prompt for step in steps for prompt in step))
@@ -123,6 +176,7 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
             max_failed=settings.reward.max_failed,
             stop=run.stop,
             advance=advance,
+            prompt_terms=pieces.prompt_terms,
         )
     return offline.replay(gathered), offline.calls(gathered)
 
@@ -302,6 +356,10 @@ def headroom(run: Run) -> dict[str, Any]:
         derive(seed, "bootstrap"),
     )
     found = estimator.report(pieces.reward.name)
+    if settings.prompt_terms:
+        left_out = ", ".join(term.called for term in settings.prompt_terms)
+        found["left_out"] = [term.called for term in settings.prompt_terms]
+        found["advice"]["text"] += f" This is of the reward alone; the terms on the rewrite ({left_out}) are left out."
     if kinds := settings.headroom.noise:
         with run.progress.task("adding noise", len(kinds) + 1) as advance:
 

@@ -27,6 +27,12 @@ def arms(summary: Tree) -> None:
         rows.append(cells)
     title = f"{summary['prompts']} test prompts, {summary['responses_per_prompt']} answers each"
     table(title, [*columns, "win rate over no_prompter"], rows)
+    for key, told in (("reward_terms", "terms of the reward, raw"), ("prompt_terms", "terms on the rewrite, raw")):
+        found = {name: arm[key] for name, arm in summary["arms"].items() if key in arm}
+        if found:
+            names = list(next(iter(found.values())))
+            lines = [[arm, *(_figure(parts[name]) for name in names)] for arm, parts in found.items()]
+            table(told, ["arm", *names], lines)
 
 
 def win_rates(summary: Tree, judge: str) -> None:
@@ -140,6 +146,10 @@ def figure(value: float | None, interval: Sequence[float | None]) -> str:
 def nan(value: float | None) -> float:
     """Three digits of a number, nan for None, and never -0."""
     return float("nan") if value is None else round(value, 3) + 0  # + 0 takes the sign off -0.0
+
+
+def _figure(part: Tree) -> str:
+    return figure(part["mean"], part["ci95"])
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

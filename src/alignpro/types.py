@@ -6,7 +6,7 @@ Dimension letters, used everywhere: B prompts, G rewrites a prompt, K responses 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -51,7 +51,9 @@ class Rollout:
     """x -> x' -> y -> r for B prompts, G rewrites each, K responses each; made by `alignpro.rollout.rollout` alone.
 
     `rewards` [B, G, K] holds nan where the rewrite, the response or the reward failed; `failures` counts the reasons.
-    `frozen_calls` is the number of responses asked of the frozen model.
+    `frozen_calls` is the number of responses asked of the frozen model. `parts` [B, G, K] by name are the raw scores of
+    a composite reward's terms; `prompt_terms` [B, G] by name those of terms on the rewrite, and `bonus` [B, G] their
+    weighted sum, 0 without any and nan where one failed.
     """
 
     prompts: tuple[str, ...]
@@ -60,6 +62,9 @@ class Rollout:
     rewards: FloatArray
     failures: Counter[str]
     frozen_calls: int
+    parts: Mapping[str, FloatArray] = field(default_factory=dict)
+    prompt_terms: Mapping[str, FloatArray] = field(default_factory=dict)
+    bonus: FloatArray | float = 0.0
 
     @property
     def failed(self) -> int:
@@ -151,10 +156,14 @@ class ThreadedReward(Reward, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RewardResult:
-    """`values` [N] with nan where scoring failed; `reasons` [N] says why there and is None elsewhere."""
+    """`values` [N] with nan where scoring failed; `reasons` [N] says why there and is None elsewhere.
+
+    `parts` [N] by name are the raw scores of which a composite reward is made.
+    """
 
     values: FloatArray
     reasons: tuple[str | None, ...]
+    parts: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.reasons),):
@@ -177,6 +186,24 @@ class Judgement:
         """The same with a and b exchanged."""
         verdict: Verdict | None = {"a": "b", "b": "a"}.get(self.verdict or "", self.verdict)  # type: ignore[assignment]
         return Judgement(verdict, (self.scores[1], self.scores[0]), self.reason, self.failure)
+
+
+@runtime_checkable
+class RewriteTerms(Protocol):
+    """Terms on the rewrite: of x and x', never of an answer."""
+
+    def score(self, prompts: Sequence[str], rewrites: Sequence[str]) -> PromptResult:
+        """Every term of each pair (x, x')."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PromptResult:
+    """`parts` [N] by name, nan where a term failed; `total` [N], their weighted sum; `reasons` as in RewardResult."""
+
+    parts: Mapping[str, FloatArray]
+    total: FloatArray
+    reasons: tuple[str | None, ...]
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ GOLD = "python:alignpro.lab:gold_utility"
 
 def chosen(*overrides):
     settings = config.load("lab", overrides)
-    reward = load_reward(settings.reward, Endpoints())
+    reward = load_reward(settings.reward)
     return reward, *load_second_reward_and_judge(settings, reward, "cpu", Endpoints())
 
 

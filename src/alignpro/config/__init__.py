@@ -20,10 +20,10 @@ from alignpro.config.pieces import (
     DataSettings,
     FrozenSettings,
     PrompterSettings,
-    RewardSettings,
     Sampling,
 )
 from alignpro.config.recipes import build, dump, keys, load, recipes
+from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
     OFFLINE,
@@ -62,10 +62,14 @@ __all__ = [
     "OnlineSettings",
     "PpoSettings",
     "PriceSettings",
+    "PromptTerm",
     "PrompterSettings",
     "RewardSettings",
+    "RewardSpec",
+    "RewardTerm",
     "RlhfSettings",
     "Sampling",
+    "Scale",
     "Settings",
     "TrainSettings",
     "UpdateSettings",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
 from alignpro.config.pieces import Sampling
+from alignpro.config.rewards import Label
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import Method
 
@@ -72,6 +73,12 @@ class JudgeSettings(Section):
     max_new_tokens: Positive = Field(256, description="tokens for the reason and the verdict")
     batch_size: Positive = Field(16, description="questions at a time, of a judge that runs here")
     endpoint: EndpointSettings = EndpointSettings()
+    template: str | None = Field(
+        None, description="of a pairwise model, the text it was trained on, with {prompt}, {first} and {second}"
+    )
+    head: Label | list[float] | dict[str, float] | None = Field(
+        None, description="of a pairwise model of several labels, as reward.head"
+    )
 
 
 class HeadroomSettings(Section):

@@ -1,4 +1,4 @@
-"""Settings of the flow's pieces: prompter, frozen model, reward, prompts."""
+"""Settings of the flow's pieces: prompter, frozen model, prompts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
-from alignpro.config.section import Positive, Section, Share
+from alignpro.config.section import Positive, Section
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
@@ -64,20 +64,6 @@ class FrozenSettings(Section):
         None,
         description="file of an endpoint's answers, which runs may share; null: answers.sqlite in the run's folder",
     )
-
-
-class RewardSettings(Section):
-    """What is maximised, of the original prompt and the response."""
-
-    model: str | None = Field(
-        None,
-        description="folder or hub id of a sequence classifier, python:module:function, lab, or an endpoint whose model"
-        " scores from 1 to 10",
-    )
-    batch_size: Positive = 128
-    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
-    endpoint: EndpointSettings = EndpointSettings()
-    max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
 
 class DataSettings(Section):

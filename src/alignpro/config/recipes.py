@@ -154,10 +154,22 @@ def _section_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+def _beside(where: tuple[str | int, ...]) -> Iterable[str]:
+    """The settings that stand where a wrong one was given, also within a list."""
+    section: Any = Settings
+    for part in where[:-1]:
+        if isinstance(part, str) and part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            inner = (a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel))
+            section = next(inner, section)
+    prefix = "".join(f"{part}." for part in where[:-1])
+    return (prefix + name for name in section.model_fields)
+
+
 def _explain(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = [*keys(), *_sections(Settings)]
+        known = [*keys(), *_sections(Settings), *_beside(fault["loc"])]
         near = difflib.get_close_matches(where, known, n=1, cutoff=0.5) or [
             name for name in known if name.rsplit(".", 1)[-1] == where.rsplit(".", 1)[-1]
         ]

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import BudgetSettings
 from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings, JudgeSettings
-from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings, RewardSettings
+from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings
+from alignpro.config.rewards import PromptTerm, RewardSettings
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import OFFLINE, RlhfSettings, TrainSettings
 from alignpro.errors import SettingsError
@@ -26,6 +27,9 @@ class Settings(Section):
     prompter: PrompterSettings = PrompterSettings()
     frozen: FrozenSettings = FrozenSettings()
     reward: RewardSettings = RewardSettings()
+    prompt_terms: list[PromptTerm] = Field(
+        [], description="terms on the rewrite itself, added to the objective beside the reward"
+    )
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     rlhf: RlhfSettings = RlhfSettings()
@@ -46,6 +50,9 @@ class Settings(Section):
             )
         if self.rlhf.enabled and self.rlhf.method in OFFLINE:
             raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
+        called = [term.called for term in self.prompt_terms]
+        if len(set(called)) < len(called):
+            raise ValueError(f"two prompt_terms have one name among {', '.join(called)}; give each a name")
         if self.headroom.after_training:
             self.check_headroom()
         sampling = self.prompter.sampling
@@ -68,7 +75,7 @@ class Settings(Section):
         needed = {
             "prompter.model": self.prompter.model,
             "frozen.model": self.frozen.model,
-            "reward.model": self.reward.model,
+            "reward.model": self.reward.model or self.reward.terms,
             "data.prompts": self.data.prompts,
         }
         return [name for name, value in needed.items() if not value]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from alignpro.models.logprobs import score
 from alignpro.prompters import GibbsPrompter, IdentityPrompter
 from alignpro.rng import derive
 from alignpro.rollout import rollout
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Models:
     rlhf: LocalFrozenModel | None
     reward: Reward
     second_reward: Reward | None
+    prompt_terms: RewriteTerms | None = None
 
 
 def answering_by(models: Models, sampling: Sampling) -> Models:
@@ -52,7 +53,11 @@ def answering_by(models: Models, sampling: Sampling) -> Models:
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """One arm on B prompts, K samples each: `rewards`, `second_rewards` [B, K] (nan where failed), texts [B][K]."""
+    """One arm on B prompts, K samples each: `rewards`, `second_rewards` [B, K] (nan where failed), texts [B][K].
+
+    `parts` and `prompt_terms` [B, K] by name are raw scores of a composite reward's terms and of terms on x', and
+    `bonus` [B, K] is the weighted sum of the latter.
+    """
 
     name: str
     prompts: tuple[str, ...]
@@ -63,6 +68,9 @@ class ArmResult:
     kl: float | None
     frozen_calls: int
     failures: Counter[str]
+    parts: Mapping[str, FloatArray] = field(default_factory=dict)
+    prompt_terms: Mapping[str, FloatArray] = field(default_factory=dict)
+    bonus: FloatArray | None = None
 
 
 def run_arm(
@@ -73,7 +81,15 @@ def run_arm(
     Arms draw from streams of their own, so leaving one out changes no other.
     """
     prompter, frozen = _arm(name, models, settings)
-    made = rollout(prompts, prompter, frozen, models.reward, rewrites=samples, seed=derive(seed, "arm", name))
+    made = rollout(
+        prompts,
+        prompter,
+        frozen,
+        models.reward,
+        rewrites=samples,
+        seed=derive(seed, "arm", name),
+        prompt_terms=models.prompt_terms,
+    )
     responses = tuple(tuple(answers[0] for answers in row) for row in made.responses)
     rewards = made.rewards[:, :, 0]
     second = None
@@ -89,6 +105,9 @@ def run_arm(
         kl=_kl(name, prompter, models, made.rewrites, responses),
         frozen_calls=made.frozen_calls + (prompter.frozen_calls if isinstance(prompter, GibbsPrompter) else 0),
         failures=made.failures,
+        parts={part: values[:, :, 0] for part, values in made.parts.items()},
+        prompt_terms=made.prompt_terms,
+        bonus=made.bonus if isinstance(made.bonus, np.ndarray) else None,
     )
 
 
@@ -118,9 +137,16 @@ def sample_rows(arm: ArmResult, stage: str, step: int) -> list[dict[str, Any]]:
                     "second_reward": None if arm.second_rewards is None else _rounded(arm.second_rewards[b, k]),
                     "finish": response.finish,
                     "failure": response.failure,
+                    **_terms("reward_terms", arm.parts, b, k),
+                    **_terms("prompt_terms", arm.prompt_terms, b, k),
                 }
             )
     return rows
+
+
+def _terms(key: str, parts: Mapping[str, FloatArray], b: int, k: int) -> dict[str, Any]:
+    """One sample's raw scores by term; nothing where there are no terms."""
+    return {key: {name: _rounded(values[b, k]) for name, values in parts.items()}} if parts else {}
 
 
 def _arm(name: str, models: Models, settings: Settings) -> tuple[Prompter, FrozenModel]:
@@ -144,6 +170,7 @@ def _arm(name: str, models: Models, settings: Settings) -> tuple[Prompter, Froze
                 candidates=int(name.removeprefix("gibbs_")),
                 responses=evaluate.gibbs_responses,
                 lam=settings.train.kl.coef,
+                prompt_terms=models.prompt_terms,
             ),
             models.frozen,
         )

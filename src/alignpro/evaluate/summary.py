@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignpro.evaluate.arms import ArmResult
@@ -18,7 +18,7 @@ def summarise(
     arms: Sequence[ArmResult], reward: str, second_reward: str | None, draws: int, seed: int
 ) -> dict[str, Any]:
     """The contract of design.md but for its win rates, with `differences` (paired, over prompts) and each arm's
-    `second_reward` besides.
+    `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
 
     Every interval is a 95% percentile bootstrap over prompts.
     """
@@ -66,6 +66,11 @@ def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> di
     }
     if arm.failures:
         figures["failures"] = dict(arm.failures)
+    if arm.parts:
+        figures["reward_terms"] = _terms(arm.parts, draws, seed)
+    if arm.prompt_terms and arm.bonus is not None:
+        figures["prompt_terms"] = _terms(arm.prompt_terms, draws, seed)
+        figures["prompt_bonus"] = stats.mean(arm.bonus)
     figures["second_reward"] = None
     if second_reward is not None and arm.second_rewards is not None:
         figures["second_reward"] = {
@@ -74,6 +79,17 @@ def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> di
             "variance": stats.variance(arm.second_rewards).total,
         }
     return figures
+
+
+def _terms(parts: Mapping[str, FloatArray], draws: int, seed: int) -> dict[str, Any]:
+    """Mean raw score of each term, with its interval."""
+    return {
+        name: {
+            "mean": stats.mean(values),
+            "ci95": list(stats.mean_interval(stats.prompt_means(values), draws, derive(seed, "mean"))),
+        }
+        for name, values in parts.items()
+    }
 
 
 def _difference(

@@ -95,6 +95,29 @@ def arms(evaluation: Evaluation, looks: Looks) -> str:
     return section("arms", "What was compared", text, table(heads, rows) + grid(cards))
 
 
+def terms(evaluation: Evaluation, looks: Looks) -> str:
+    """What the reward is made of, and what stands beside it: each arm's mean of every term."""
+    ordered = _in_order(evaluation, looks)
+    kinds = [
+        ("Terms of the reward", "of the original prompt and the answer", [arm.reward_terms for arm in ordered]),
+        ("Terms on the rewrite", "of the original prompt and the rewrite", [arm.prompt_terms for arm in ordered]),
+    ]
+    html = ""
+    for title, seen, found in kinds:
+        names = list(dict.fromkeys(name for one in found for name in one))
+        rows = [
+            [chip(looks[arm.name]), *(spoken(one.get(name, Estimate(math.nan))) for name in names)]
+            for arm, one in zip(ordered, found, strict=True)
+        ]
+        if names:
+            html += f'<h3>{title}</h3><p class="note">Raw means, {seen}, before any normalising, clipping and weight.'
+            html += f" Brackets are 95% intervals.</p>{table(['Arm', *names], rows)}"
+    text = (
+        "Training maximises the weighted sum of both kinds, less the KL at its price. Mean rewards hold only the first."
+    )
+    return section("terms", "Terms", text, html) if html else ""
+
+
 def differences(evaluation: Evaluation, looks: Looks) -> str:
     """Paired differences between arms, one figure for each reward."""
     cards = []

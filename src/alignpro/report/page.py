@@ -17,6 +17,7 @@ from alignpro.report.verdict import BASELINE, verdict
 
 _NAVIGATION = {
     "arms": "Arms",
+    "terms": "Terms",
     "differences": "Differences",
     "headroom": "Headroom",
     "spread": "Spread",
@@ -54,7 +55,8 @@ def _page(run: Run) -> str:
     shown = examples(run.samples, {arm: look[arm] for arm in look if arm in answered}, reward, second)
     parts = []
     if evaluation:
-        parts += [comparison_sections.arms(evaluation, look), comparison_sections.differences(evaluation, look)]
+        parts += [comparison_sections.arms(evaluation, look), comparison_sections.terms(evaluation, look)]
+        parts.append(comparison_sections.differences(evaluation, look))
     parts += [headroom_sections.headroom(run), comparison_sections.spread(run, look)]
     if evaluation:
         parts.append(comparison_sections.win_rates(evaluation, look))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,8 @@ class Arm:
     kl: float
     frozen_calls: float
     failed: float
+    reward_terms: Mapping[str, Estimate] = field(default_factory=dict)
+    prompt_terms: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,14 @@ def _arm(name: str, record: Record) -> Arm:
         kl=number(record.get("kl_to_reference")),
         frozen_calls=number(record.get("frozen_calls")),
         failed=number(record.get("failed")),
+        reward_terms=_terms(record.get("reward_terms")),
+        prompt_terms=_terms(record.get("prompt_terms")),
     )
+
+
+def _terms(found: object) -> dict[str, Estimate]:
+    """Mean of each term by name; none where the file has none."""
+    return {text(name): estimate(term, "mean") for name, term in found.items()} if isinstance(found, dict) else {}
 
 
 def _win_rate(record: Record) -> WinRate:

@@ -37,6 +37,11 @@ DIAGNOSTICS = {
     "seconds": "Seconds of training so far.",
 }
 
+TERMS = {
+    "reward.": "A term of the reward: mean raw score of the step.",
+    "prompt_term.": "A term on the rewrite: mean raw value of the step.",
+}
+
 
 def training(run: Run, looks: Looks) -> str:
     """Training curves of the prompter, and of the RLHF oracle where it was trained."""
@@ -63,6 +68,12 @@ def _curve_cards(columns: Curves, name: str, token: str, points: curves.Points, 
 
     main = [drawn(column, *told) for column, told in MAIN.items() if column in columns]
     more = [drawn(column, column, meaning) for column, meaning in DIAGNOSTICS.items() if column in columns]
+    more += [
+        drawn(column, column.removeprefix(prefix), meaning)
+        for prefix, meaning in TERMS.items()
+        for column in columns
+        if column.startswith(prefix)
+    ]
     return grid(main, "thirds") + fold("Further diagnostics", grid(more, "thirds"))
 
 

@@ -1,25 +1,51 @@
-"""Rewards of (x, y), and the judges built on them."""
+"""Rewards of (x, y), the judges built on them, and terms on x' alone."""
 
 from __future__ import annotations
 
-from alignpro.config import RewardSettings
+from alignpro.config import RewardSettings, RewardSpec
 from alignpro.endpoints.address import is_endpoint
 from alignpro.endpoints.opened import Endpoints
+from alignpro.rewards.composite import CompositeReward, Term, scale_of
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.scorer import GREEDY, ModelScorer
 from alignpro.types import Reward
 
 
-def load_reward(settings: RewardSettings, endpoints: Endpoints, device: str = "cpu", dtype: str = "auto") -> Reward:
-    """The reward named in the settings: a Python function, a model behind URLs that scores, or a sequence classifier.
+def load_reward(
+    settings: RewardSpec,
+    device: str = "cpu",
+    dtype: str = "auto",
+    setting: str = "reward",
+    endpoints: Endpoints | None = None,
+) -> Reward:
+    """The reward named in the settings: a Python function, a model behind URLs that scores, a sequence classifier, or a
+    sum of terms.
 
-    Raises SettingsError, ModelNotUsable, HubUnreachable, and as `Endpoints.load`.
+    `setting` is what error messages call it; `endpoints` share one account and budget. Raises SettingsError,
+    ModelNotUsable, HubUnreachable, DataError, and as `Endpoints.load`.
     """
+    if isinstance(settings, RewardSettings) and settings.terms:
+        return _composite(settings, device, dtype, setting, endpoints)
     name = str(settings.model)
     if is_endpoint(name):
-        return ModelScorer(endpoints.load(name, GREEDY, settings.endpoint))
+        return ModelScorer((endpoints or Endpoints()).load(name, GREEDY, settings.endpoint))
     if name.startswith("python:"):
-        return load_function(name, "reward.model")
+        return load_function(name, f"{setting}.model", settings.arguments)
+    if settings.kind == "pairwise":
+        from alignpro.rewards.pairwise import load_pairwise_reward
+
+        return load_pairwise_reward(settings, device, dtype, setting)
     from alignpro.rewards.model import load_reward_model
 
-    return load_reward_model(name, settings.batch_size, device, dtype, settings.device_map)
+    return load_reward_model(settings, device, dtype, setting)
+
+
+def _composite(
+    settings: RewardSettings, device: str, dtype: str, setting: str, endpoints: Endpoints | None
+) -> CompositeReward:
+    terms = []
+    for number, spec in enumerate(settings.terms):
+        batch = spec.model_copy(update={"batch_size": spec.batch_size or settings.batch_size})
+        reward = load_reward(batch, device, dtype, f"{setting}.terms.{number}", endpoints)
+        terms.append(Term(spec.name or reward.name, reward, spec.weight, spec.clip, scale_of(spec)))
+    return CompositeReward(tuple(terms))

@@ -1,14 +1,16 @@
-"""Rewards as Python functions, named `python:module:function`."""
+"""Rewards as Python functions, classes or instances, named `python:module:name`."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -64,8 +66,11 @@ def _number(score: Any) -> tuple[float, str | None]:
     return (value, None) if math.isfinite(value) else (math.nan, f"reward gave {value}")
 
 
-def load_function(spec: str, setting: str) -> FunctionReward:
-    """The reward named `python:module:function`; the working folder is searched too. Raises SettingsError."""
+def load_function(spec: str, setting: str, arguments: Mapping[str, Any] | None = None) -> FunctionReward:
+    """The reward named `python:module:name`; the working folder is searched too. Raises SettingsError.
+
+    `arguments` are keyword arguments: of each call of a function, of the making of a class.
+    """
     _, _, rest = spec.partition(":")
     module_name, colon, name = rest.partition(":")
     if not colon or not module_name or not name:
@@ -83,4 +88,24 @@ def load_function(spec: str, setting: str) -> FunctionReward:
     if not callable(function):
         known = ", ".join(n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_"))
         raise SettingsError(f"{setting} {spec}: {module_name} has no function {name!r}; it has {known or 'none'}")
-    return FunctionReward(f"{module_name}:{name}", function)
+    return FunctionReward(f"{module_name}:{name}", _with_arguments(function, spec, setting, arguments or {}))
+
+
+def _with_arguments(function: Any, spec: str, setting: str, arguments: Mapping[str, Any]) -> ScoreFunction:
+    if isinstance(function, type):
+        try:
+            made: Any = function(**arguments)
+        except Exception as error:
+            raise SettingsError(
+                f"{setting} {spec}: making it from arguments {dict(arguments)} failed ({type(error).__name__}: {error})"
+            ) from error
+        if not callable(made):
+            raise SettingsError(f"{setting} {spec}: the class has no __call__ that takes (prompts, responses)")
+        return cast(ScoreFunction, made)
+    try:
+        inspect.signature(function).bind([], [], **arguments)
+    except TypeError as error:
+        raise SettingsError(f"{setting} {spec}: it cannot be called so ({error})") from error
+    except ValueError:
+        pass  # what is written in C need not tell its signature
+    return cast(ScoreFunction, partial(function, **arguments) if arguments else function)

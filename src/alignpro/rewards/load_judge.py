@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from alignpro.config import FrozenSettings, RewardSettings, Sampling, Settings
+from alignpro.config import FrozenSettings, RewardSpec, Sampling, Settings
 from alignpro.endpoints.address import is_endpoint
 from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import AlignProError, SettingsError
@@ -17,10 +17,13 @@ from alignpro.rewards.functions import FunctionReward
 from alignpro.rewards.judge import RewardJudge
 from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rewards.model import RewardModel
+from alignpro.rewards.pairwise import PairwiseModel, load_pairwise
 from alignpro.types import Judge, Reward
 
 LOCAL = "lm:"
 """Before the folder or hub id of a causal LM that judges on this machine."""
+PAIRWISE = "pairwise:"
+"""Before the folder or hub id of a classifier of (x, y1, y2)."""
 T = TypeVar("T")
 
 
@@ -61,13 +64,15 @@ def load_judge(
         reward = (
             _reward(settings, second, "evaluate.second_reward", device, endpoints)
             if second
-            else load_reward(settings.reward, endpoints, device, settings.dtype)
+            else load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
         )
         return RewardJudge(reward, settings.evaluate.tie_margin)
     if spec in loaded:
         return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
     if is_endpoint(spec):
         return _behind_url(settings, spec, endpoints)
+    if spec.startswith(PAIRWISE):
+        return _pairwise(settings, spec, device)
     if spec.startswith(LOCAL):
         return _local(settings, spec, device)
     found = _reward(settings, spec, "evaluate.judge", device, endpoints)
@@ -80,6 +85,19 @@ def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge
     greedy = Sampling(max_new_tokens=judge.max_new_tokens).model_copy(update={"temperature": 0.0})
     model = _told({}, lambda: endpoints.load(spec, greedy, judge.endpoint))
     return LlmJudge(model.name, model, judge.criteria, settings.evaluate.tie_margin)
+
+
+def _pairwise(settings: Settings, spec: str, device: str) -> PairwiseModel:
+    judge = settings.judge
+    try:
+        named = RewardSpec(model=spec.removeprefix(PAIRWISE), kind="pairwise", template=judge.template, head=judge.head)
+    except ValueError:
+        raise SettingsError(
+            f"evaluate.judge {spec}: judge.template is {judge.template!r}; give the text that the model was trained on,"
+            " with {prompt}, {first} and {second}"
+        ) from None
+    names = {"judge.model": "evaluate.judge"}
+    return _told(names, lambda: load_pairwise(named, device, settings.dtype, "judge", settings.evaluate.tie_margin))
 
 
 def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
@@ -105,8 +123,8 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
-    named = RewardSettings(model=spec, batch_size=settings.reward.batch_size, endpoint=settings.reward.endpoint)
-    return _told({"reward.model": setting}, lambda: load_reward(named, endpoints, device, settings.dtype))
+    named = RewardSpec(model=spec, batch_size=settings.reward.batch_size, endpoint=settings.reward.endpoint)
+    return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype, endpoints=endpoints))
 
 
 def _told(names: Mapping[str, str], load: Callable[[], T]) -> T:

@@ -1,81 +1,77 @@
-"""Reward models as Hugging Face sequence classifiers."""
+"""Reward models: a sequence classifier's score of x and y."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
-from alignpro.config import DeviceMap
-from alignpro.errors import ModelNotUsable
-from alignpro.models.loading import display_name, load_pretrained
-from alignpro.models.padding import pad
-from alignpro.types import FloatArray, RewardResult
+from alignpro.config import RewardSpec
+from alignpro.models.loading import display_name
+from alignpro.rewards.classifier import BATCH, batch_logits, labels_of, load_classifier, token_limit
+from alignpro.rewards.heads import Head, head_of, only
+from alignpro.rewards.layout import Row, check_chat_template, conversation, fitted, pair
+from alignpro.types import RewardResult
+
+__all__ = ["TOO_LONG", "RewardModel", "conversation", "load_reward_model"]
+
+TOO_LONG = "longer than the reward model's context"
+NOT_FINITE = "reward model gave no finite score"
 
 
 @dataclass(frozen=True)
 class RewardModel:
-    """r(x, y) as the single score of a sequence classifier over the conversation of x and y."""
+    """r(x, y) as the score that `head` makes of a sequence classifier's logits over x and y."""
 
     name: str
     model: Any
     tokenizer: Any
-    batch_size: int = 128
+    batch_size: int = BATCH
+    head: Head = only
+    template: str | None = None
+    overflow: Literal["mask", "cut"] = "mask"
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
-        """One score a pair. Equal pairs are scored once; batches hold pairs of like length."""
+        """One score a pair. Equal pairs are scored once; a pair that does not fit is masked, or cut as settings say."""
         index: dict[tuple[str, str], int] = {}
-        where = [index.setdefault(pair, len(index)) for pair in zip(prompts, responses, strict=True)]
-        rows = [conversation(self.tokenizer, x, y) for x, y in index]
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        where = [index.setdefault(both, len(index)) for both in zip(prompts, responses, strict=True)]
+        rows = [self._row(x, y) for x, y in index]
+        short = [i for i, row in enumerate(rows) if row is not None]
         values = np.full(len(rows), np.nan)
-        reasons: list[str | None] = [None] * len(rows)
-        order = sorted((i for i, row in enumerate(rows) if len(row) <= limit), key=lambda i: len(rows[i]))
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
-            values[chunk] = self._scores([rows[i] for i in chunk])
-        for i, row in enumerate(rows):
-            if len(row) > limit:
-                reasons[i] = "longer than the reward model's context"
-            elif not np.isfinite(values[i]):
-                values[i], reasons[i] = np.nan, "reward model gave no finite score"
+        values[short] = self.head(batch_logits(self.model, [row for row in rows if row is not None], self.batch_size))
+        reasons = [TOO_LONG if row is None else None for row in rows]
+        for i in short:
+            if not np.isfinite(values[i]):
+                values[i], reasons[i] = np.nan, NOT_FINITE
         return RewardResult(values[where], tuple(reasons[i] for i in where))
 
-    @torch.inference_mode()
-    def _scores(self, rows: Sequence[list[int]]) -> FloatArray:
-        pad_id = self.model.config.get_text_config().pad_token_id
-        ids, mask = pad(rows, pad_id, "right", self.model.device)
-        logits = self.model(input_ids=ids, attention_mask=mask.long()).logits
-        return np.asarray(logits[:, 0].double().cpu().numpy(), dtype=np.float64)
-
-
-def conversation(tokenizer: Any, prompt: str, response: str) -> list[int]:
-    """Ids of x and y as the reward model reads them: its chat template, or both texts as a pair without one."""
-    if getattr(tokenizer, "chat_template", None):
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-        return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"])
-    return list(tokenizer(prompt, response)["input_ids"])
+    def _row(self, prompt: str, response: str) -> Row | None:
+        limit = token_limit(self.model)
+        row = pair(self.tokenizer, prompt, response, self.template)
+        if len(row) <= limit:
+            return row
+        if self.overflow == "mask":
+            return None
+        return fitted(lambda text: pair(self.tokenizer, prompt, text, self.template), response, self.tokenizer, limit)
 
 
 def load_reward_model(
-    name: str, batch_size: int, device: str = "cpu", dtype: str = "auto", device_map: DeviceMap = None
+    spec: RewardSpec, device: str = "cpu", dtype: str = "auto", setting: str = "reward"
 ) -> RewardModel:
-    """A sequence classifier with one score. Raises ModelNotUsable, HubUnreachable."""
-    from transformers import AutoModelForSequenceClassification
-
-    model, tokenizer = load_pretrained(AutoModelForSequenceClassification, name, "reward", device, dtype, device_map)
-    if model.config.num_labels != 1:
-        raise ModelNotUsable(
-            f"reward.model {name}: it has {model.config.num_labels} labels, and a reward is one score; give a model"
-            " with num_labels=1, or wrap it in a python:module:function"
-        )
-    config = model.config.get_text_config()
-    if config.pad_token_id is None:  # the classifier finds the last token by it
-        config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    if config.pad_token_id is None:
-        raise ModelNotUsable(f"reward.model {name}: neither a pad nor an end-of-text token is set in its tokenizer")
-    model.requires_grad_(False)
-    return RewardModel(display_name(name, "reward"), model, tokenizer, batch_size)
+    """The classifier that `spec` names. Raises ModelNotUsable, HubUnreachable, SettingsError for its head."""
+    model, tokenizer = load_classifier(spec, device, dtype)
+    name = str(spec.model)
+    if spec.template is None:
+        check_chat_template(tokenizer, f"{setting}.model {name}")
+    labels = labels_of(model, [pair(tokenizer, "a", "b", spec.template)])
+    return RewardModel(
+        display_name(name, "reward"),
+        model,
+        tokenizer,
+        spec.batch_size or BATCH,
+        head_of(spec.head, labels, f"{setting}.head"),
+        spec.template,
+        spec.overflow,
+    )

@@ -94,7 +94,7 @@ def train(
         batch_prompts = prompts_of_step(prompts, step, settings.prompts_per_step, seed)
         try:
             collected = collect(batch_prompts, derive(seed, "step", step))
-            check_failures(collected.rewards, collected.failures, max_failed, f"step {step}")
+            check_failures(collected.worth, collected.failures, max_failed, f"step {step}")
         except Exception:
             save()
             raise
@@ -113,7 +113,7 @@ def train(
         done.frozen_calls += collected.frozen_calls
         done.failures += collected.failures
         done.seconds += time.perf_counter() - begun
-        row = {"step": step, **metrics, "failed": int(np.isnan(collected.rewards).sum())}
+        row = {"step": step, **metrics, "failed": int(np.isnan(collected.worth).sum())}
         row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
         files.append_jsonl(folder / "metrics.jsonl", [row])
         done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
@@ -173,9 +173,10 @@ def _learn(
     step: int,
     seed: int,
 ) -> dict[str, float]:
-    rows = np.flatnonzero(np.isfinite(collected.rewards))
+    worth = collected.worth
+    rows = np.flatnonzero(np.isfinite(worth))
     actions = [collected.actions[i] for i in rows]
-    rewards = collected.rewards[rows]
+    rewards, worth = collected.rewards[rows], worth[rows]
     queries, tokens = [a.query for a in actions], [a.tokens for a in actions]
     temperature, device = policy.sampling.temperature, policy.model.device
     ref = [a.logprobs for a in actions]
@@ -186,7 +187,7 @@ def _learn(
         batch,
         _padded([a.logprobs for a in actions], batch.action_mask),
         _padded(ref, batch.action_mask),
-        torch.as_tensor(rewards, dtype=torch.float32, device=device),
+        torch.as_tensor(worth, dtype=torch.float32, device=device),
         torch.as_tensor(collected.groups[rows], device=device),
         torch.as_tensor(np.ones(len(rows)) if collected.counts is None else collected.counts[rows], device=device),
     )
@@ -197,12 +198,13 @@ def _learn(
     sampled = {
         "reward": float(rewards.mean()),
         "reward_std": float(rewards.std()),
-        "objective": float(rewards.mean()) - kl.value * mean_kl,
+        "objective": float(worth.mean()) - kl.value * mean_kl,
         "kl": mean_kl,
         "kl_coef": kl.value,
     }
     return {
         **sampled,
+        **collected.columns,
         **learner.update(experience, kl_coef=kl.value, temperature=temperature, seed=seed),
         "action_tokens": float(np.mean([len(t) for t in tokens])),
         "cut_off": float(np.mean([a.finish == "length" for a in actions])),

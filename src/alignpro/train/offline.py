@@ -19,15 +19,14 @@ from torch import Tensor
 from alignpro import folder as files
 from alignpro.config import OfflineSettings, TrainSettings
 from alignpro.interrupt import StopRequest
-from alignpro.maths.stats import mean_over_responses
 from alignpro.models.logprobs import forward
 from alignpro.progress import Advance
 from alignpro.rng import derive
-from alignpro.rollout import score_rewrites
+from alignpro.rollout import objective, score_rewrites
 from alignpro.train import dpo, exo, weighted_likelihood
 from alignpro.train.collected import Collect, Collected, check_failures
 from alignpro.train.update import Experience, adam, step
-from alignpro.types import FrozenModel, Generation, Prompter, Reward
+from alignpro.types import FrozenModel, Generation, Prompter, Reward, RewriteTerms
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
 """(logprobs, ref_logprobs, rewards, counts [B, G], lam) -> loss [B]."""
@@ -42,7 +41,7 @@ LOSSES: dict[str, Loss] = {
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """What one prompt's sampling gave: the different rewrites among G of the reference, how often each was drawn, and
-    R(x, x') of each, nan where it failed."""
+    R(x, x') of each with the terms on x' added, nan where it failed."""
 
     rewrites: tuple[Generation, ...]
     counts: tuple[int, ...]
@@ -62,6 +61,7 @@ def gather(
     max_failed: float,
     stop: StopRequest,
     advance: Advance,
+    prompt_terms: RewriteTerms | None = None,
 ) -> dict[str, Gathered]:
     """Sample G rewrites of every prompt, and K responses to each different one, a step's worth of prompts at a time.
 
@@ -78,8 +78,10 @@ def gather(
         chunk = left[start : start + settings.prompts_per_step]
         drawn = derive(seed, "gather", chunk[0])
         rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
-        made = score_rewrites(chunk, rewrites, frozen, reward, responses=settings.responses, seed=drawn)
-        values = mean_over_responses(made.rewards)
+        made = score_rewrites(
+            chunk, rewrites, frozen, reward, responses=settings.responses, seed=drawn, prompt_terms=prompt_terms
+        )
+        values = objective(made)
         failures += made.failures
         for prompt, row, mine, asked in zip(chunk, rewrites, values.tolist(), made.frozen_calls.tolist(), strict=True):
             found[prompt] = _merged(row, mine, asked)

@@ -10,7 +10,7 @@ from alignpro.config import TrainSettings
 from alignpro.models.local import LocalFrozenModel
 from alignpro.prompters import IdentityPrompter
 from alignpro.rollout import rollout
-from alignpro.train.collected import Collect, Collected
+from alignpro.train.collected import Collect, Collected, columns
 from alignpro.types import Reward
 
 
@@ -26,6 +26,7 @@ def collector(policy: LocalFrozenModel, reward: Reward, settings: TrainSettings)
             rewards=made.rewards.ravel(),
             failures=made.failures,
             frozen_calls=made.frozen_calls,
+            columns=columns(made.parts, {}),
         )
 
     return collect

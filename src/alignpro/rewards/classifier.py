@@ -1,0 +1,154 @@
+"""Sequence classifiers of Hugging Face: loading one with every fault told, and logits of rows of unlike length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from alignpro.config import RewardSpec
+from alignpro.errors import ModelNotUsable
+from alignpro.models.loading import resolve
+from alignpro.models.padding import pad
+from alignpro.rewards.layout import Row
+from alignpro.types import FloatArray
+
+BATCH = 128
+"""Rows at a time where the settings say nothing."""
+
+
+def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray:
+    """Logits [N, L] of N rows, computed in batches of like length and padded on the right.
+
+    Neither the batch nor its order changes a row's logits by more than rounding.
+    """
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    parts = [
+        _logits(model, [rows[i] for i in order[start : start + batch_size]])
+        for start in range(0, len(order), batch_size)
+    ]
+    if not parts:
+        return np.zeros((0, model.config.num_labels))
+    found = np.empty((len(rows), parts[0].shape[1]))
+    found[order] = np.concatenate(parts)
+    return found
+
+
+def labels_of(model: Any, rows: Sequence[Row]) -> list[str]:
+    """Names of the labels, of which there are as many as logits of a first row."""
+    count = batch_logits(model, rows[:1], 1).shape[1]
+    named = model.config.id2label
+    return [str(named.get(i, i)) if len(named) == count else str(i) for i in range(count)]
+
+
+def token_limit(model: Any) -> int:
+    """Tokens that fit; a table of positions that keeps some for padding, as RoBERTa's does, has fewer than its rows."""
+    config = model.config.get_text_config()
+    limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    embeddings = getattr(getattr(model, "base_model", None), "embeddings", None)
+    positions = getattr(embeddings, "position_embeddings", None)
+    kept = getattr(positions, "padding_idx", None)
+    return limit if kept is None else limit - int(kept) - 1
+
+
+@torch.inference_mode()
+def _logits(model: Any, rows: Sequence[Row]) -> FloatArray:
+    config = model.config.get_text_config()
+    told = config.pad_token_id
+    if told is None:  # decoders find the last token by it: take an id that none of these rows has
+        used = {token for row in rows for token in row.ids}
+        config.pad_token_id = next(i for i in range(len(used) + 1) if i not in used)
+    try:
+        ids, mask = pad([row.ids for row in rows], config.pad_token_id, "right", model.device)
+        given = {"input_ids": ids, "attention_mask": mask.long()}
+        if all(row.segments is not None for row in rows):
+            given["token_type_ids"] = pad([row.segments for row in rows], 0, "right", model.device)[0]
+        logits = model(**given).logits
+    finally:
+        config.pad_token_id = told
+    return np.asarray(logits.double().reshape(len(rows), -1).cpu().numpy(), dtype=np.float64)
+
+
+def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any]:
+    """The classifier of `spec` in evaluation mode, and its tokenizer. Raises ModelNotUsable, HubUnreachable.
+
+    Its score head computes in float32 whatever the rest of the model does.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()  # its bars would break into ours
+    name = str(spec.model)
+    source = resolve(name, "reward")
+    trust = spec.trust_remote_code
+    if not trust:
+        _refuse_custom_code(source, name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()  # what is missing is told below, in one line
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            dtype=_dtype(dtype, device),
+            trust_remote_code=trust,
+            output_loading_info=True,
+            **({"device_map": spec.device_map} if spec.device_map else {}),
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({_first_line(error)})") from error
+    finally:
+        hf_logging.set_verbosity(level)
+    if missing := sorted(info["missing_keys"]):
+        raise ModelNotUsable(
+            f"reward.model {name}: its weights lack {', '.join(missing[:3])}, which a classifier scores with, so that"
+            " scores would be random; give a model that was trained as a sequence classifier"
+        )
+    if not spec.device_map:
+        model = model.to(device)
+    model.eval().requires_grad_(False)
+    model.config.get_text_config().use_cache = False
+    _score_in_float32(model)
+    return model, tokenizer
+
+
+def _refuse_custom_code(source: str, name: str) -> None:
+    """A model whose class comes as code beside its weights loads as something else, or not at all, without it."""
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+
+    try:
+        found, _ = PretrainedConfig.get_config_dict(source)
+    except OSError as error:
+        raise ModelNotUsable(f"reward.model {name}: no config could be loaded ({_first_line(error)})") from error
+    own = found.get("auto_map") or {}
+    if "AutoModelForSequenceClassification" in own or (own and found.get("model_type") not in CONFIG_MAPPING):
+        raise ModelNotUsable(
+            f"reward.model {name}: it comes with Python code of its own, which would run on this machine; read that"
+            " code, and set reward.trust_remote_code=true if you trust it"
+        )
+
+
+def _score_in_float32(model: Any) -> None:
+    """bfloat16 keeps three digits, too few to tell good answers apart."""
+    for part in ("score", "classifier"):
+        head = getattr(model, part, None)
+        if isinstance(head, nn.Module) and any(p.dtype in (torch.bfloat16, torch.float16) for p in head.parameters()):
+            head.float().register_forward_pre_hook(
+                lambda _, given: tuple(x.float() if torch.is_tensor(x) else x for x in given)
+            )
+
+
+def _dtype(name: str, device: str) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]

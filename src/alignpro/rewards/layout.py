@@ -1,0 +1,94 @@
+"""How a classifier reads texts: its chat template, a template from the settings, or both texts as a pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alignpro.errors import ModelNotUsable
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Token ids [T] of one input, and the segment of each (0 or 1) where the tokenizer tells two texts apart."""
+
+    ids: list[int]
+    segments: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def conversation(tokenizer: Any, prompt: str, response: str) -> list[int]:
+    """Ids of x and y as the reward model reads them, without a template of the settings."""
+    return pair(tokenizer, prompt, response).ids
+
+
+def pair(tokenizer: Any, prompt: str, response: str, template: str | None = None) -> Row:
+    """x and y as one input.
+
+    By `template` where there is one; else as a user's and an assistant's turn of the chat template, which ends as it
+    ends; else as two texts, the way encoders are trained. A beginning-of-text token stands at the start alone.
+    """
+    if template is not None:
+        return filled(tokenizer, template, prompt=prompt, response=response)
+    if getattr(tokenizer, "chat_template", None):
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        made = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)
+        return Row(_one_start(tokenizer, list(made["input_ids"])))
+    made = tokenizer(prompt, response, return_special_tokens_mask=True)
+    added = made["special_tokens_mask"]
+    start = tokenizer.bos_token_id
+    if start is None or start in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        kept = list(range(len(added)))
+    else:  # tokenizers of decoders begin the second text as they begin the first
+        kept = [i for i, token in enumerate(made["input_ids"]) if i == 0 or not (added[i] and token == start)]
+    segments = made.get("token_type_ids")
+    ids = [made["input_ids"][i] for i in kept]
+    return Row(_one_start(tokenizer, ids), [segments[i] for i in kept] if segments and len(ids) == len(kept) else None)
+
+
+def filled(tokenizer: Any, template: str, **texts: str) -> Row:
+    """A template with every {name} replaced by its text, in one pass, so that nothing in a text is expanded."""
+    names = "|".join(texts)
+    text = re.sub(rf"\{{({names})\}}", lambda found: texts[found[1]], template)
+    return Row(_one_start(tokenizer, list(tokenizer(text)["input_ids"])))
+
+
+def fitted(row: Callable[[str], Row], text: str, tokenizer: Any, limit: int) -> Row | None:
+    """`row(text)` with the end of the text cut off so far that it has at most `limit` tokens; None where no text is
+    left."""
+    made = row(text)
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    while len(made) > limit and tokens:
+        tokens = tokens[: max(0, len(tokens) - max(1, len(made) - limit))]
+        made = row(tokenizer.decode(tokens))
+    return made if tokens and len(made) <= limit else None
+
+
+def check_chat_template(tokenizer: Any, name: str) -> None:
+    """Raise ModelNotUsable where the chat template refuses a user's and an assistant's turn, or leaves one out."""
+    if not getattr(tokenizer, "chat_template", None):
+        return
+    marks = {"user": "the-question", "assistant": "the-answer"}
+    turns = [{"role": role, "content": mark} for role, mark in marks.items()]
+    hint = "give reward.template, a text with {prompt} and {response}, in its place"
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except Exception as error:  # a template may raise whatever it likes
+        raise ModelNotUsable(
+            f"{name}: its chat template refuses a user's and an assistant's turn ({' '.join(str(error).split())[:80]});"
+            f" {hint}"
+        ) from error
+    if lost := [role for role, mark in marks.items() if mark not in text]:
+        raise ModelNotUsable(f"{name}: its chat template leaves out the {' and the '.join(lost)} turn; {hint}")
+
+
+def _one_start(tokenizer: Any, ids: Sequence[int]) -> list[int]:
+    """Without a beginning-of-text token that both template and tokenizer put there."""
+    first = 0
+    while first + 1 < len(ids) and ids[first] == ids[first + 1] == tokenizer.bos_token_id:
+        first += 1
+    return list(ids[first:])

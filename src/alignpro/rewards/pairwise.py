@@ -1,0 +1,151 @@
+"""Pairwise reward models: a classifier of (x, y1, y2) tells which answer is better. A judge first; a reward only
+against fixed answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignpro.config import RewardSpec
+from alignpro.errors import DataError, SettingsError
+from alignpro.folder import read_jsonl
+from alignpro.models.loading import display_name
+from alignpro.rewards.classifier import BATCH, batch_logits, labels_of, load_classifier, token_limit
+from alignpro.rewards.composite import CompositeReward
+from alignpro.rewards.heads import Head, head_of, only
+from alignpro.rewards.judge import judged
+from alignpro.rewards.layout import filled
+from alignpro.rewards.model import NOT_FINITE, TOO_LONG
+from alignpro.types import Judgement, Reward, RewardResult
+
+NOTHING_TO_COMPARE = "no comparison answer for this prompt"
+
+
+@dataclass(frozen=True)
+class PairwiseModel:
+    """Prefers the answer that `head` gives log-odds above `tie_margin`; closer is a tie, no score no verdict."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+    template: str
+    head: Head = only
+    batch_size: int = BATCH
+    tie_margin: float = 0.0
+    symmetric = False
+
+    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
+        """A judgement of each (prompt, a, b), as presented: which stands first can matter to the model. Its scores are
+        half the log-odds and their negative."""
+        odds = self.log_odds(prompts, a, b)
+        halves = ((odds / 2, -odds / 2) for odds in odds.values.tolist())
+        return [judged(pair, self.tie_margin, failure=why) for pair, why in zip(halves, odds.reasons, strict=True)]
+
+    def log_odds(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> RewardResult:
+        """log p(first is better) - log p(second is) [N], as presented; equal triples are scored once."""
+        index: dict[tuple[str, str, str], int] = {}
+        where = [index.setdefault(triple, len(index)) for triple in zip(prompts, first, second, strict=True)]
+        rows = [filled(self.tokenizer, self.template, prompt=x, first=a, second=b) for x, a, b in index]
+        limit = token_limit(self.model)
+        short = [i for i, row in enumerate(rows) if len(row) <= limit]
+        values = np.full(len(rows), np.nan)
+        values[short] = self.head(batch_logits(self.model, [rows[i] for i in short], self.batch_size))
+        reasons = [None if len(row) <= limit else TOO_LONG for row in rows]
+        for i in short:
+            if not np.isfinite(values[i]):
+                values[i], reasons[i] = np.nan, NOT_FINITE
+        return RewardResult(values[where], tuple(reasons[i] for i in where))
+
+
+@dataclass(frozen=True)
+class PairwiseReward:
+    """r(x, y): the mean over a prompt's comparison answers c of half the log-odds of (y, c) less those of (c, y).
+
+    Both orders, so that a preference for a place cancels; the same answers all along, so that the objective stays. A
+    prompt without such answers has no reward, and neither has an answer that could not be compared with all of them.
+    """
+
+    judge: PairwiseModel
+    against: Mapping[str, tuple[str, ...]]
+
+    @property
+    def name(self) -> str:
+        return self.judge.name
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+        """One reward a pair."""
+        pairs = list(zip(prompts, responses, strict=True))
+        owners = [i for i, x in enumerate(prompts) for _ in self.against.get(x, ())]
+        cs = [c for x in prompts for c in self.against.get(x, ())]
+        xs, ys = [pairs[i][0] for i in owners], [pairs[i][1] for i in owners]
+        forward, backward = self.judge.log_odds(xs, ys, cs), self.judge.log_odds(xs, cs, ys)
+        total, count = np.zeros(len(prompts)), np.zeros(len(prompts))
+        reasons: list[str | None] = [None if self.against.get(x) else NOTHING_TO_COMPARE for x in prompts]
+        for i, one, other, why, also in zip(
+            owners, forward.values, backward.values, forward.reasons, backward.reasons, strict=True
+        ):
+            total[i] += (one - other) / 2
+            count[i] += 1
+            reasons[i] = reasons[i] or why or also
+        with np.errstate(invalid="ignore"):
+            return RewardResult(total / count, tuple(reasons))
+
+
+def load_pairwise(
+    spec: RewardSpec, device: str = "cpu", dtype: str = "auto", setting: str = "reward", tie_margin: float = 0.0
+) -> PairwiseModel:
+    """The pairwise model that `spec` names, a judge. Raises ModelNotUsable, HubUnreachable, SettingsError.
+
+    A single label is the log-odds that the first answer is better; of several, `head` makes them.
+    """
+    model, tokenizer = load_classifier(spec, device, dtype)
+    template, name = str(spec.template), str(spec.model)
+    labels = labels_of(model, [filled(tokenizer, template, prompt="a", first="b", second="c")])
+    head = head_of(spec.head, labels, f"{setting}.head")
+    return PairwiseModel(
+        display_name(name, "reward"), model, tokenizer, template, head, spec.batch_size or BATCH, tie_margin
+    )
+
+
+def load_pairwise_reward(
+    spec: RewardSpec, device: str = "cpu", dtype: str = "auto", setting: str = "reward"
+) -> PairwiseReward:
+    """The reward that `spec.against` makes of a pairwise model. Raises SettingsError without, DataError."""
+    if spec.against is None:
+        raise SettingsError(
+            f"{setting}.model {spec.model} is pairwise: it compares two answers and scores none by itself. Use it as a"
+            f" judge, or give {setting}.against, a jsonl file of prompt and response to compare every answer with"
+        )
+    against = comparison_answers(Path(spec.against), f"{setting}.against")
+    return PairwiseReward(load_pairwise(spec, device, dtype, setting), against)
+
+
+def check_comparisons(reward: Reward, prompts: Iterable[str]) -> None:
+    """Raise DataError where a pairwise reward, or one in a sum, has nothing to compare a prompt's answers with."""
+    if isinstance(reward, CompositeReward):
+        for term in reward.terms:
+            check_comparisons(term.reward, prompts)
+    if isinstance(reward, PairwiseReward) and (lacking := [x for x in prompts if x not in reward.against]):
+        raise DataError(
+            f"reward.against: {reward.name} has no answers to compare with for {len(lacking)} prompts, the first being"
+            f" {lacking[0][:60]!r}; add rows of these prompts, or leave the prompts out"
+        )
+
+
+def comparison_answers(path: Path, setting: str) -> dict[str, tuple[str, ...]]:
+    """Each prompt's different answers in a jsonl file, a row for each. Raises DataError."""
+    if not path.is_file():
+        raise DataError(f"{setting} {path}: no such file; give a jsonl file of prompt and response")
+    found: dict[str, dict[str, None]] = {}
+    for number, row in enumerate(read_jsonl(path), 1):
+        if not isinstance(row, dict) or not all(isinstance(row.get(k), str) for k in ("prompt", "response")):
+            held = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            raise DataError(f"{setting} {path}: row {number} holds {held}; wanted texts named prompt and response")
+        found.setdefault(row["prompt"], {})[row["response"]] = None
+    if not found:
+        raise DataError(f"{setting} {path}: no row could be read; give a jsonl file of prompt and response")
+    return {prompt: tuple(answers) for prompt, answers in found.items()}

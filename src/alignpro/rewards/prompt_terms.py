@@ -1,0 +1,133 @@
+"""Terms on the rewrite itself: they see x and x', never an answer, and stand beside the reward, not in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignpro.config import PromptTerm
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.logprobs import score
+from alignpro.rewards.functions import load_function
+from alignpro.types import FloatArray, PromptResult
+
+Measure = Callable[[Sequence[str], Sequence[str]], tuple[FloatArray, tuple[str | None, ...]]]
+"""(prompts, rewrites) -> values [N], nan where there is none, and why."""
+
+PATTERNS = {
+    "numbers": re.compile(r"\d+(?:[.,:/-]\d+)*"),
+    "quotes": re.compile(r"\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|`[^`\n]+`"),
+    "placeholders": re.compile(r"\{\{?[^{}\n]*\}?\}|\$\{?\w+\}?|<[\w -]+>|\[[A-Z][A-Z0-9_ -]*\]|%\(?\w*\)?[sdf]\b"),
+    # words of four letters and more; in scripts that put no space between words, every sign
+    "words": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]{4,}"),
+}
+
+
+@dataclass(frozen=True)
+class PromptTerms:
+    """Named terms with weights; their weighted sum joins R(x, x') in the objective."""
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    measures: tuple[Measure, ...]
+
+    def score(self, prompts: Sequence[str], rewrites: Sequence[str]) -> PromptResult:
+        """Each term's values and the weighted sum [N]; equal pairs are measured once."""
+        index: dict[tuple[str, str], int] = {}
+        where = [index.setdefault(both, len(index)) for both in zip(prompts, rewrites, strict=True)]
+        xs, texts = [x for x, _ in index], [text for _, text in index]
+        parts: dict[str, FloatArray] = {}
+        total = np.zeros(len(index))
+        reasons: list[str | None] = [None] * len(index)
+        for name, weight, measure in zip(self.names, self.weights, self.measures, strict=True):
+            values, why = measure(xs, texts)
+            parts[name] = values[where]
+            total = total + weight * values
+            for i, reason in enumerate(why):
+                if reason is not None and reasons[i] is None:
+                    reasons[i] = f"prompt term {name}: {reason.removeprefix('reward ')}"
+        return PromptResult(parts, total[where], tuple(reasons[i] for i in where))
+
+
+def load_prompt_terms(specs: Sequence[PromptTerm], reference: LanguageModel) -> PromptTerms | None:
+    """The terms of the settings; None where there are none. Raises SettingsError for a function that is not there."""
+    if not specs:
+        return None
+    measures = tuple(_measure(spec, reference, f"prompt_terms.{number}.term") for number, spec in enumerate(specs))
+    return PromptTerms(tuple(spec.called for spec in specs), tuple(spec.weight for spec in specs), measures)
+
+
+def excess(count: Callable[[str], int], limit: int) -> Measure:
+    """Less 1 for every word or token of x' past the limit; 0 within it."""
+    return lambda prompts, rewrites: _certain([-float(max(0, count(text) - limit)) for text in rewrites])
+
+
+def kept(kinds: Sequence[str]) -> Measure:
+    """Share of x's different numbers, quoted texts, placeholders and longer words that stand in x'; 1 without any.
+
+    A number must stand there as a number, so that 12 is not kept by 120; case does not matter.
+    """
+    return lambda prompts, rewrites: _certain(
+        [_kept(x, text, kinds) for x, text in zip(prompts, rewrites, strict=True)]
+    )
+
+
+def _kept(prompt: str, rewrite: str, kinds: Sequence[str]) -> float:
+    wanted, found = 0, 0
+    for kind in kinds:
+        here, there = ({match.casefold() for match in PATTERNS[kind].findall(text)} for text in (prompt, rewrite))
+        if kind == "quotes":  # the text within counts, whatever marks the rewrite puts around it
+            inner = {text[1:-1] for text in here}
+            wanted, found = wanted + len(inner), found + sum(text in rewrite.casefold() for text in inner)
+        else:
+            wanted, found = wanted + len(here), found + len(here & there)
+    return found / wanted if wanted else 1.0
+
+
+def fluency(lm: LanguageModel) -> Measure:
+    """Mean log-probability a token of x' under the reference prompter's model, in nats, with nothing before it but a
+    beginning (or, without one, an end) of text."""
+
+    def measure(prompts: Sequence[str], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
+        start = lm.tokenizer.bos_token_id
+        start = start if start is not None else next(iter(lm.eos_ids), lm.pad_id)
+        texts = list(dict.fromkeys(rewrites))
+        rows = [np.array(_tokens(lm, text)[: lm.context - 1], dtype=np.int64) for text in texts]
+        scored = score(lm.model, [[start]] * len(rows), rows, lm.pad_id, 1.0, lm.batch_size)
+        mean = {
+            text: float(row.mean(dtype=np.float64)) if len(row) else np.nan
+            for text, row in zip(texts, scored, strict=True)
+        }
+        values = np.array([mean[text] for text in rewrites], dtype=np.float64)
+        return values, tuple(None if np.isfinite(value) else "no tokens" for value in values)
+
+    return measure
+
+
+def _tokens(lm: LanguageModel, text: str) -> list[int]:
+    return list(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _measure(spec: PromptTerm, reference: LanguageModel, setting: str) -> Measure:
+    if spec.term == "length":
+        if spec.unit == "words":
+            return excess(lambda text: len(text.split()), spec.limit)
+        return excess(lambda text: len(_tokens(reference, text)), spec.limit)
+    if spec.term == "kept":
+        return kept(spec.keep)
+    if spec.term == "fluency":
+        return fluency(reference)
+    function = load_function(spec.term, setting, spec.arguments)
+
+    def measure(prompts: Sequence[str], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
+        scored = function.score(prompts, rewrites)
+        return scored.values, scored.reasons
+
+    return measure
+
+
+def _certain(values: Sequence[float]) -> tuple[FloatArray, tuple[str | None, ...]]:
+    return np.array(values, dtype=np.float64), (None,) * len(values)
