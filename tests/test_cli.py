@@ -49,7 +49,7 @@ def test_a_finished_run_can_be_evaluated_again_with_other_settings(workshop, tra
     assert len(rows) == 2 * evaluation["prompts"] * 3
     code, output = call(workshop, "evaluate", str(out), "--train.steps=3")
     assert code == 2
-    assert "evaluate.* settings alone" in output
+    assert "evaluate.*, judge.* settings alone" in output
 
 
 def test_the_report_is_written_again_from_the_folder_alone(workshop, trained, tmp_path):
