@@ -54,8 +54,10 @@ def judge(
     from alignpro.job import judge_again
 
     summary = judge_again(Path(name), overrides)
-    tables.win_rates(summary, summary["win_rates"][-1]["judge"])
-    if cost := summary["cost"].get("judge"):
+    judged_by = summary["win_rates"][-1]["judge"]
+    tables.win_rates(summary, judged_by)
+    if "criteria" in summary["judges"][judged_by]:  # a language model, not a reward
+        cost = summary["cost"]["judge"]
         say(
             f"replies of the judge kept in this folder: {cost['answers']:,}, {cost['input_tokens']:,} tokens in,"
             f" {cost['output_tokens']:,} out"
