@@ -30,6 +30,7 @@ from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.lora import is_adapted, save_adapter
 from alignpro.progress import Progress
 from alignpro.rewards.composite import CompositeReward
+from alignpro.rewards.judge import RewardJudge
 from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rng import derive
 from alignpro.rollout import rollout
@@ -98,7 +99,10 @@ def with_scales(run: Run) -> Run:
         }
         files.write_json(path, found)
     fixed = reward.scaled({name: Scale(**scale) for name, scale in found["terms"].items()})
-    return replace(run, pieces=replace(run.pieces, reward=fixed))
+    judge = run.pieces.judge
+    if isinstance(judge, RewardJudge) and judge.reward is reward:
+        judge = replace(judge, reward=fixed)
+    return replace(run, pieces=replace(run.pieces, reward=fixed, judge=judge))
 
 
 def train_prompter(run: Run) -> None:

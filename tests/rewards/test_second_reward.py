@@ -39,7 +39,7 @@ def test_the_second_reward_judges_unless_another_judge_is_named():
 
 @pytest.mark.parametrize("overrides", [(), ("evaluate.judge=lab",), ("evaluate.second_reward=",)])
 def test_the_judge_of_a_run_that_is_there_is_the_one_it_had(overrides):
-    assert load_judge(config.load("lab", overrides), "cpu").name == chosen(*overrides)[2].name
+    assert load_judge(config.load("lab", overrides), "cpu", Endpoints()).name == chosen(*overrides)[2].name
 
 
 def test_a_reward_model_can_be_the_second_reward():
