@@ -9,6 +9,7 @@ import alignpro
 SOURCE = Path(alignpro.__file__).parent
 ROOMS = (
     ("errors", "types", "rng"),
+    ("processes",),
     ("config", "threads", "progress", "interrupt", "recipes"),
     ("folder",),
     ("maths",),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignpro import config
+from alignpro import config, processes
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, RunFolderTaken, UsageError
 
@@ -81,6 +81,10 @@ def claim(path: Path, settings: Settings) -> RunFolder:
 
     Raises RunFolderTaken where the folder holds anything, and UsageError where it cannot be written.
     """
+    return processes.by_first(lambda: _claim(path, settings))
+
+
+def _claim(path: Path, settings: Settings) -> RunFolder:
     folder = RunFolder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -124,6 +128,10 @@ def next_free(parent: Path, stem: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or leave what was there. Raises RunFailure where it cannot be written."""
+    processes.by_first(lambda: _write_text(path, text))
+
+
+def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -154,6 +162,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add a line for each row. Raises RunFailure where they cannot be written."""
+    processes.by_first(lambda: _append_jsonl(path, rows))
+
+
+def _append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
@@ -178,9 +190,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def keep_rows(path: Path, keep: Any) -> None:
     """Rewrite a JSONL file with the rows for which `keep(row)` holds, e.g. those before the step resumed from."""
-    rows = read_jsonl(path)
-    if rows:
-        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if keep(row)))
+
+    def rewrite() -> None:
+        if rows := read_jsonl(path):
+            write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if keep(row)))
+
+    processes.by_first(rewrite)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from alignpro import config, stages, threads
+from alignpro import config, processes, stages, threads
 from alignpro import folder as files
 from alignpro.assemble import Pieces, assemble
 from alignpro.config import Settings
@@ -49,7 +49,7 @@ def run(
         summary = stages.evaluate(run)
         if run.settings.headroom.after_training:
             stages.headroom(run)
-        write_report(out)
+        processes.by_first(lambda: write_report(out))
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)}")
     return summary
 
@@ -71,7 +71,7 @@ def headroom(
         run = opened(stop)
         _announce(run, count)
         found = stages.headroom(run)
-        write_report(out)
+        processes.by_first(lambda: write_report(out))
     run.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers of the frozen model"
     )
@@ -90,7 +90,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     opened, _ = _open(settings, path, True, settings)
     with StopRequest("stopping after this arm") as stop:
         summary = stages.evaluate(opened(stop))
-    write_report(path)
+    processes.by_first(lambda: write_report(path))
     return summary
 
 
@@ -98,6 +98,7 @@ def _open(
     settings: Settings | None, out: Path, resume: bool, instead: Settings | None = None
 ) -> tuple[Callable[[StopRequest], Run], int]:
     """Everything checked and loaded, the folder claimed; `instead` are settings to use in place of a run's own."""
+    processes.begin()
     progress = Progress()
     if resume:
         folder, settings = files.reopen(out, None if instead else settings)
@@ -118,8 +119,13 @@ def _announce(run: Run, count: int) -> None:
     run.progress.say(
         f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
         f" {pieces.pipeline(pieces.reference).name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
-        f" {count} threads; writing to {run.folder.path}"
+        f" {_shared(count)}; writing to {run.folder.path}"
     )
+
+
+def _shared(threads: int) -> str:
+    """Processes and the threads of each."""
+    return f"{processes.count()} processes of {threads} threads" if processes.count() > 1 else f"{threads} threads"
 
 
 def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
@@ -144,6 +150,7 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "processor": platform.processor() or platform.machine(),
         "cpu_count": threads.usable_cores(),
         "threads": thread_count,
+        "processes": processes.count(),
         "device": str(pieces.frozen.lm.model.device),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alignpro import folder as files
+from alignpro import processes
 from alignpro.assemble import Pieces, copy_of, load_other_frozen, load_trained
 from alignpro.config import OFFLINE, Settings, TrainSettings
 from alignpro.errors import RunFailure
@@ -245,6 +246,10 @@ def headroom(run: Run) -> dict[str, Any]:
 def _save_model(model: Any, tokenizer: Any, target: Path) -> None:
     """Plain Hugging Face layout; config.json comes last, by the rename, so that its presence means the model is
     whole."""
+    processes.by_first(lambda: _write_model(model, tokenizer, target))
+
+
+def _write_model(model: Any, tokenizer: Any, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     try:
         model.save_pretrained(partial)

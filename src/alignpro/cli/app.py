@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import typer
 
+from alignpro import processes
 from alignpro.cli import about, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
-from alignpro.errors import AlignProError, Interrupted
+from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
 
 app = typer.Typer(
     help="Align a frozen language model by training a small prompter in front of it.",
@@ -33,6 +35,8 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     studies.compare,
 )
 TAKES_NONE: tuple[Callable[..., None], ...] = (runs.report, studies.theory, about.recipes, about.doctor)
+SHARED = ("run", "train", "evaluate", "headroom")
+"""Commands whose work several processes can share."""
 for command in TAKES_SETTINGS:
     app.command(context_settings=OVERRIDES)(command)
 for command in TAKES_NONE:
@@ -46,7 +50,8 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app(args=arguments, standalone_mode=True)
+        with _together(arguments):
+            app(args=arguments, standalone_mode=True)
     except KeyboardInterrupt:
         _fail(f"stopped at once; {_resume_hint(arguments)}", 1)
     except Interrupted as error:
@@ -54,11 +59,26 @@ def main() -> None:
     except AlignProError as error:
         if debug:
             traceback.print_exc()
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, isinstance(error, ProcessLost))
     except Exception as error:
         if debug:
             traceback.print_exc()
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+@contextlib.contextmanager
+def _together(arguments: list[str]) -> Iterator[None]:
+    """Join the processes that were launched together; the first alone prints, the others in the end only why they
+    fail."""
+    if processes.launched() > 1 and (not arguments or arguments[0] not in SHARED):
+        raise UsageError(f"several processes can share {', '.join(SHARED)}; start any other command without a launcher")
+    processes.begin()
+    if processes.is_first():
+        yield
+    else:
+        nowhere = Path(os.devnull).open("w")  # not closed: what logs at the very end may still write to it
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
 
 
 def _resume_hint(arguments: list[str]) -> str:
@@ -74,6 +94,10 @@ def _resume_hint(arguments: list[str]) -> str:
     return f"Go on with: alignpro {arguments[0]} {resume}{shlex.quote(out[-1])}"
 
 
-def _fail(text: str, code: int) -> None:
-    print(f"alignpro: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201
+def _fail(text: str, code: int, lost: bool = False) -> None:
+    processes.tell(
+        f"alignpro: {' '.join(text.split())}",
+        lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+        lost,
+    )
     sys.exit(code)

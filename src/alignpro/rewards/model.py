@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from alignpro import processes
 from alignpro.errors import ModelNotUsable
 from alignpro.models.local import display_name, load_pretrained
 from alignpro.models.padding import pad
@@ -25,7 +26,7 @@ class RewardModel:
     batch_size: int = 128
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
-        """One score a pair. Equal pairs are scored once; batches hold pairs of like length."""
+        """One score a pair. Equal pairs are scored once; batches hold pairs of like length; processes share them."""
         index: dict[tuple[str, str], int] = {}
         where = [index.setdefault(pair, len(index)) for pair in zip(prompts, responses, strict=True)]
         rows = [conversation(self.tokenizer, x, y) for x, y in index]
@@ -33,9 +34,12 @@ class RewardModel:
         values = np.full(len(rows), np.nan)
         reasons: list[str | None] = [None] * len(rows)
         order = sorted((i for i, row in enumerate(rows) if len(row) <= limit), key=lambda i: len(rows[i]))
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
-            values[chunk] = self._scores([rows[i] for i in chunk])
+
+        def compute(mine: Sequence[int]) -> list[float]:
+            chunks = (mine[start : start + self.batch_size] for start in range(0, len(mine), self.batch_size))
+            return [score for chunk in chunks for score in self._scores([rows[i] for i in chunk]).tolist()]
+
+        values[order] = processes.spread(order, compute)
         for i, row in enumerate(rows):
             if len(row) > limit:
                 reasons[i] = "longer than the reward model's context"

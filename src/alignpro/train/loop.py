@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from alignpro import folder as files
+from alignpro import processes
 from alignpro.config import TrainSettings
 from alignpro.errors import CheckpointError, Interrupted
 from alignpro.interrupt import StopRequest
@@ -79,11 +80,13 @@ def train(
     def save() -> None:
         nonlocal saved
         if saved != done.step:
-            checkpoint.save(
-                folder / "checkpoints",
-                done.step,
-                _state(policy, learner, average, done),
-                settings.keep_checkpoints,
+            processes.by_first(
+                lambda: checkpoint.save(
+                    folder / "checkpoints",
+                    done.step,
+                    _state(policy, learner, average, done),
+                    settings.keep_checkpoints,
+                )
             )
             saved = done.step
 
@@ -119,9 +122,10 @@ def train(
         advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
         if monitor and monitor_every and (step % monitor_every == 0 or step == settings.steps):
             monitor(step)
-        if step % settings.save_every == 0 or step == settings.steps or stop.asked:
+        stopping = stop.agreed()
+        if step % settings.save_every == 0 or step == settings.steps or stopping:
             save()
-        if stop.asked:
+        if stopping:
             raise Interrupted(f"stopped after step {step} of {settings.steps}")
     average.take()
     return done
