@@ -12,6 +12,7 @@ ROOMS = (
     ("processes",),
     ("config", "threads", "progress", "interrupt", "recipes"),
     ("folder",),
+    ("tracking",),
     ("maths",),
     ("data",),
     ("models",),

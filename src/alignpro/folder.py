@@ -110,7 +110,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
     folder = RunFolder(path)
     saved = folder.settings()
     if settings is not None and settings != saved:
-        old, new = (_flat(s.model_dump(mode="json")) for s in (saved, settings))
+        old, new = (config.flat(s.model_dump(mode="json")) for s in (saved, settings))
         differing = [f"{key} was {old[key]!r}, now {new[key]!r}" for key in old if old[key] != new.get(key)]
         raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
     return folder, saved
@@ -206,10 +206,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

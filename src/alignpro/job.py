@@ -26,6 +26,8 @@ from alignpro.models.local import fingerprint
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.stages import Run
+from alignpro.tracking import check as check_trackers
+from alignpro.tracking import figures_of, tracking
 
 
 def run(
@@ -41,12 +43,14 @@ def run(
     with StopRequest("finishing this step and saving") as stop:
         run = opened(stop)
         _announce(run, count)
-        stages.train_prompter(run)
-        if run.settings.rlhf.enabled:
-            stages.train_rlhf(run)
-        if only_train:
-            return {}
-        summary = stages.evaluate(run)
+        with tracking(run.settings, out, run.progress.say) as track:
+            stages.train_prompter(run, track.log)
+            if run.settings.rlhf.enabled:
+                stages.train_rlhf(run, track.log)
+            if only_train:
+                return {}
+            summary = stages.evaluate(run)
+            track.summary = figures_of(summary)
         if run.settings.headroom.after_training:
             stages.headroom(run)
         processes.by_first(lambda: write_report(out))
@@ -106,6 +110,7 @@ def _open(
     else:
         assert settings is not None
         folder = RunFolder(out)
+    check_trackers(settings.track)
     count = threads.use(_threads(settings, folder, resume))
     pieces = assemble(settings, progress.say)
     if not resume:

@@ -12,11 +12,11 @@ Each is a meeting: all processes must come to the same one, in the same order, f
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -30,6 +30,7 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 PATIENCE = datetime.timedelta(days=7)
 """How long a process waits for the others, who may be waiting for a slow endpoint; one that died is noticed at once."""
+TOLD = "alignpro/told"
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -197,16 +198,22 @@ def tell(text: str, show: Callable[[str], None], lost: bool = False) -> None:
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False
         )
         if lost:
-            with contextlib.suppress(RuntimeError):
-                store.wait(["alignpro/told"], datetime.timedelta(seconds=3))
+            _wait_for(store, 3)
         if store.add("alignpro/end", 1) == 1:
             show(text)
-            store.set("alignpro/told", "yes")
+            store.set(TOLD, "yes")
         else:
-            store.wait(["alignpro/told"], datetime.timedelta(seconds=10))
+            _wait_for(store, 10)
     except RuntimeError:  # the store is gone with the process that held it
         if is_first() or not lost:
             show(text)
+
+
+def _wait_for(store: Any, seconds: float) -> None:
+    """Until another process has told why the run ends."""
+    until = time.monotonic() + seconds
+    while not store.check([TOLD]) and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +263,7 @@ def _meet(work: Callable[[Any, Any], Result]) -> Result:
     try:
         return work(dist, _group.talk)
     except RuntimeError as error:
-        first = str(error).strip().split("\n", 1)[0][:120]
         raise ProcessLost(
-            f"another process of this run has ended ({first}); see what it or the launcher said"
-        ) from None
+            "another process of this run has ended; what was saved is in the run's folder, and --resume goes on from"
+            " there"
+        ) from error

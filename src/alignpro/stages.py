@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from alignpro.train.collected import Collect, check_failures
 from alignpro.train.loop import prompts_of_step, train
 from alignpro.train.methods import learner
 
+Track = Callable[..., None]
+"""(a step's row, prefix of its names, steps before it)."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -43,8 +47,8 @@ class Run:
         return self.pieces.settings
 
 
-def train_prompter(run: Run) -> None:
-    """Train the prompter on (9) and write it as a plain Hugging Face model to prompter/."""
+def train_prompter(run: Run, track: Track) -> None:
+    """Train the prompter on (9) and write it as a plain Hugging Face model to prompter/; `track` gets every step."""
     settings, pieces = run.settings, run.pieces
     if run.folder.trained:
         return
@@ -69,6 +73,7 @@ def train_prompter(run: Run) -> None:
         monitor=monitor,
         monitor_every=settings.evaluate.every,
         spent=spent,
+        track=track,
     )
     if fingerprint(pieces.frozen.lm.model) != before:
         raise RunFailure(
@@ -101,8 +106,9 @@ def _experience(run: Run, policy: LocalPrompter) -> tuple[Collect, int]:
     return offline.replay(gathered), offline.calls(gathered)
 
 
-def train_rlhf(run: Run) -> None:
-    """Train the oracle by the same PPO on (2) and write it to rlhf/model/."""
+def train_rlhf(run: Run, track: Track) -> None:
+    """Train the oracle by the same PPO on (2) and write it to rlhf/model/; trackers see its steps after the
+    prompter's, since they take none twice."""
     settings, pieces = run.settings, run.pieces
     target = run.folder.rlhf / "model"
     if (target / "config.json").is_file():
@@ -118,6 +124,7 @@ def train_rlhf(run: Run) -> None:
         settings.rlhf,
         folder=run.folder.rlhf,
         seed=derive(settings.seed, "rlhf"),
+        track=lambda row: track(row, "rlhf/", settings.train.steps),
     )
     _save_model(policy.lm.model, policy.lm.tokenizer, target)
 

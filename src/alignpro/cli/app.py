@@ -70,14 +70,17 @@ def main() -> None:
 def _together(arguments: list[str]) -> Iterator[None]:
     """Join the processes that were launched together; the first alone prints, the others in the end only why they
     fail."""
-    if processes.launched() > 1 and (not arguments or arguments[0] not in SHARED):
-        raise UsageError(f"several processes can share {', '.join(SHARED)}; start any other command without a launcher")
     processes.begin()
+    if processes.count() > 1 and (not arguments or arguments[0] not in SHARED):
+        raise UsageError(f"several processes can share {', '.join(SHARED)}; start any other command without a launcher")
     if processes.is_first():
         yield
     else:
-        nowhere = Path(os.devnull).open("w")  # not closed: what logs at the very end may still write to it
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        with (
+            Path(os.devnull).open("w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
             yield
 
 

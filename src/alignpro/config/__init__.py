@@ -7,7 +7,7 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 
 from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
 from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
-from alignpro.config.recipes import build, dump, keys, load, recipes
+from alignpro.config.recipes import build, dump, flat, keys, load, recipes
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
     OFFLINE,
@@ -46,6 +46,7 @@ __all__ = [
     "UpdateSettings",
     "build",
     "dump",
+    "flat",
     "keys",
     "load",
     "recipes",

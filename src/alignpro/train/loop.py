@@ -58,6 +58,7 @@ def train(
     stop: StopRequest,
     advance: Advance,
     say: Callable[[str], None],
+    track: Callable[[dict[str, Any]], None] | None = None,
     monitor: Monitor | None = None,
     monitor_every: int = 0,
     spent: int = 0,
@@ -118,6 +119,8 @@ def train(
         row = {"step": step, **metrics, "failed": int(np.isnan(collected.rewards).sum())}
         row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
         files.append_jsonl(folder / "metrics.jsonl", [row])
+        if track:
+            track(row)
         done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
         advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
         if monitor and monitor_every and (step % monitor_every == 0 or step == settings.steps):
