@@ -26,7 +26,7 @@ ROOMS = (
     ("assemble",),
     ("report",),
     ("stages",),
-    ("job", "api", "doctor"),
+    ("job", "api", "doctor", "adapters"),
     ("compare", "tables"),
     ("cli",),
     ("__init__", "__main__"),
