@@ -73,15 +73,17 @@ def _together(arguments: list[str]) -> Iterator[None]:
     processes.begin()
     if processes.count() > 1 and (not arguments or arguments[0] not in SHARED):
         raise UsageError(f"several processes can share {', '.join(SHARED)}; start any other command without a launcher")
-    if processes.is_first():
-        yield
-    else:
-        with (
-            Path(os.devnull).open("w") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
+    with contextlib.ExitStack() as quiet:
+        if not processes.is_first():
+            nowhere = quiet.enter_context(Path(os.devnull).open("w"))
+            quiet.enter_context(contextlib.redirect_stdout(nowhere))
+            quiet.enter_context(contextlib.redirect_stderr(nowhere))
+        try:
             yield
+        except SystemExit as ended:
+            if not ended.code:
+                processes.end()
+            raise
 
 
 def _resume_hint(arguments: list[str]) -> str:
