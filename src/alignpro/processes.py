@@ -122,7 +122,8 @@ def spread(rows: Sequence[Row], work: Callable[[Sequence[Row]], Sequence[Result]
     """`work(rows)`, a result a row, each process doing its share. An error in one process is raised in all."""
     if count() == 1:
         return list(work(rows))
-    mine = _attempt(lambda: list(work(rows[share(len(rows))])))
+    own = rows[share(len(rows))]
+    mine = _attempt(lambda: list(work(own)) if own else [])
     found = _gather(mine)
     _raise_first(mine, found)
     return [result for part in found for result in part.value or ()]
@@ -188,8 +189,11 @@ def tell(text: str, show: Callable[[str], None], lost: bool = False) -> None:
 
     `lost` says that another process's end is the reason, which that one knows better.
     """
-    if _group is None:
-        show(text)
+    if _group is None:  # one process, or several that never met
+        if launched() < 2 or os.environ.get("RANK", "0") == "0":
+            show(text)
+        else:
+            time.sleep(2)
         return
     import torch.distributed as dist
 
