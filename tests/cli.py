@@ -35,13 +35,22 @@ ESTIMATE = (
     "rlhf.kl.coef=2",
 )
 REWARDS = """
-import math, os, time
+import math, os, signal, time
 
 def length(prompts, responses):
     return [len(r) / 10 for r in responses]
 
 def slow(prompts, responses):
     time.sleep(0.1)
+    return length(prompts, responses)
+
+calls = 0
+
+def stops_second_process(prompts, responses):
+    global calls
+    calls += 1
+    if calls == 3 and os.environ.get("RANK") == "1":
+        signal.raise_signal(signal.SIGINT)
     return length(prompts, responses)
 
 def sometimes(bad):

@@ -9,8 +9,10 @@ import alignpro
 SOURCE = Path(alignpro.__file__).parent
 ROOMS = (
     ("errors", "types", "rng"),
+    ("processes",),
     ("config", "threads", "progress", "interrupt", "recipes"),
     ("folder",),
+    ("tracking",),
     ("maths",),
     ("data",),
     ("models",),
@@ -25,7 +27,7 @@ ROOMS = (
     ("assemble", "plan"),
     ("report",),
     ("stages",),
-    ("job", "api", "doctor", "apart", "export"),
+    ("job", "api", "doctor", "apart", "export", "adapters"),
     ("compare", "tables"),
     ("paper",),
     ("cli",),

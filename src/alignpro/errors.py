@@ -16,6 +16,7 @@
         ├── EndpointDown                   every URL of an endpoint has failed for longer than the patience
         ├── BudgetSpent                    the next request could cost more than is left
         ├── CacheUnusable                  the file of answers is locked, damaged, or not one
+        ├── ProcessLost                    another of several processes that share the run has ended
         └── Interrupted                    stopped by the user; everything so far is saved
 
 Messages say what arrived, what was wanted, and what to do next.
@@ -100,6 +101,10 @@ class CacheUnusable(RunFailure):
     """The file of answers cannot be read or written."""
 
     goes_on = True
+
+
+class ProcessLost(RunFailure):
+    """Another of the processes that share the run has ended; what was saved before is kept."""
 
 
 class Interrupted(RunFailure):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignpro import config
+from alignpro import config, processes
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, RunFolderTaken, UsageError
 
@@ -105,6 +105,10 @@ def claim(path: Path, settings: Settings) -> RunFolder:
 
     Raises RunFolderTaken where the folder holds anything, and UsageError where it cannot be written.
     """
+    return processes.by_first(lambda: _claim(path, settings))
+
+
+def _claim(path: Path, settings: Settings) -> RunFolder:
     folder = RunFolder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -131,7 +135,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
     folder = RunFolder(path)
     saved = folder.settings()
     if settings is not None and settings != saved:
-        old, new = (_flat(s.model_dump(mode="json")) for s in (saved, settings))
+        old, new = (config.flat(s.model_dump(mode="json")) for s in (saved, settings))
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not MAY_CHANGE.match(key)]
         differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
         if differing:
@@ -153,6 +157,10 @@ def next_free(parent: Path, stem: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or leave what was there. Raises RunFailure where it cannot be written."""
+    processes.by_first(lambda: _write_text(path, text))
+
+
+def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -183,6 +191,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add a line for each row. Raises RunFailure where they cannot be written."""
+    processes.by_first(lambda: _append_jsonl(path, rows))
+
+
+def _append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
@@ -207,9 +219,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def keep_rows(path: Path, keep: Any) -> None:
     """Rewrite a JSONL file with the rows for which `keep(row)` holds, e.g. those before the step resumed from."""
-    rows = read_jsonl(path)
-    if rows:
-        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if keep(row)))
+
+    def rewrite() -> None:
+        if rows := read_jsonl(path):
+            write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if keep(row)))
+
+    processes.by_first(rewrite)
 
 
 def _plain(value: Any) -> Any:
@@ -220,10 +235,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

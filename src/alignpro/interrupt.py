@@ -7,6 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from alignpro import processes
 from alignpro.errors import Interrupted
 
 
@@ -30,15 +31,22 @@ class StopRequest:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
+    def agreed(self) -> bool:
+        """Whether any of the processes that share the run was asked to stop."""
+        self.asked = processes.any_of(self.asked)
+        return self.asked
+
     def check(self) -> None:
         """Raise Interrupted if a stop was asked for."""
-        if self.asked:
+        if self.agreed():
             raise Interrupted("stopped as asked")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        if not processes.is_first():
+            return
         import sys
 
         print(f"\n{self._what_happens}; once more to stop at once", file=sys.stderr, flush=True)  # noqa: T201

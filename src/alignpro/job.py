@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import transformers
 
-from alignpro import config, stages, threads
+from alignpro import config, processes, stages, threads
 from alignpro import folder as files
 from alignpro.assemble import Pieces, assemble, assemble_judge
 from alignpro.config import Settings
@@ -33,6 +33,8 @@ from alignpro.report import write_report
 from alignpro.rewards.llm_judge import LlmJudge
 from alignpro.rng import derive
 from alignpro.stages import Run
+from alignpro.tracking import check as check_trackers
+from alignpro.tracking import figures_of, tracking
 
 JUDGING = ("judge.", "evaluate.judge=", "evaluate.tie_margin=", "evaluate.bootstrap=")
 """Settings that judging again may change."""
@@ -51,16 +53,18 @@ def run(
     with StopRequest("finishing this step and saving") as stop, opened(stop) as opened_run:
         run = stages.with_scales(opened_run)
         _announce(run, count)
-        stages.train_prompter(run)
-        if run.settings.rlhf.enabled:
-            stages.train_rlhf(run)
-        if only_train:
-            _say_endpoints(run)
-            return {}
-        summary = stages.evaluate(run)
+        with tracking(run.settings, out, run.progress.say) as track:
+            stages.train_prompter(run, track.log)
+            if run.settings.rlhf.enabled:
+                stages.train_rlhf(run, track.log)
+            if only_train:
+                _say_endpoints(run)
+                return {}
+            summary = stages.evaluate(run)
+            track.summary = figures_of(summary)
         if run.settings.headroom.after_training:
             stages.headroom(run)
-        write_report(out)
+        processes.by_first(lambda: write_report(out))
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)}")
     _say_endpoints(run)
     return summary
@@ -83,7 +87,7 @@ def headroom(
         run = stages.with_scales(opened_run)
         _announce(run, count)
         found = stages.headroom(run)
-        write_report(out)
+        processes.by_first(lambda: write_report(out))
     run.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers of the frozen model"
     )
@@ -104,7 +108,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     with StopRequest("stopping after this arm") as stop, opened(stop) as run:
         summary = stages.evaluate(stages.with_scales(run))
     _say_endpoints(run)
-    write_report(path)
+    processes.by_first(lambda: write_report(path))
     return summary
 
 
@@ -189,6 +193,7 @@ def _open(
     settings: Settings | None, out: Path, resume: bool, instead: Settings | None = None
 ) -> tuple[Callable[[StopRequest], AbstractContextManager[Run]], int]:
     """Everything checked and loaded, the folder claimed; `instead` are settings to use in place of a run's own."""
+    processes.begin()
     progress = Progress()
     if resume:
         folder, settings = files.reopen(out, None if instead else settings)
@@ -196,6 +201,7 @@ def _open(
     else:
         assert settings is not None
         folder = RunFolder(out)
+    check_trackers(settings.track)
     count = threads.use(_threads(settings, folder, resume))
     pieces = assemble(settings, progress.say, folder.path if resume else None)
     try:
@@ -226,8 +232,13 @@ def _announce(run: Run, count: int) -> None:
     run.progress.say(
         f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
         f" {pieces.pipeline(pieces.reference).name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
-        f" {count} threads; writing to {run.folder.path}"
+        f" {_shared(count)}; writing to {run.folder.path}"
     )
+
+
+def _shared(threads: int) -> str:
+    """Processes and the threads of each."""
+    return f"{processes.count()} processes of {threads} threads" if processes.count() > 1 else f"{threads} threads"
 
 
 def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
@@ -255,6 +266,7 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "processor": platform.processor() or platform.machine(),
         "cpu_count": threads.usable_cores(),
         "threads": thread_count,
+        "processes": processes.count(),
         "device": str(pieces.reference.lm.model.device),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,

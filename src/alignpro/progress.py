@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from alignpro import processes
+
 Advance = Callable[[int, str], None]
 """Called with (done so far, what to show beside it)."""
 
@@ -18,10 +20,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Reports long work to standard error."""
+    """Reports long work to standard error; of several processes the first speaks."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, quiet=not processes.is_first())
 
     def say(self, text: str) -> None:
         """One line, whole words, no markup."""
@@ -53,7 +55,7 @@ class Progress:
             nonlocal shown, start
             now = time.monotonic()
             start = max(0, done - 1) if start is None else start
-            if done < total and now - shown < SECONDS_BETWEEN_LINES:
+            if self.console.quiet or (done < total and now - shown < SECONDS_BETWEEN_LINES):
                 return
             shown = now
             left = (now - begun) / max(1, done - start) * (total - done)

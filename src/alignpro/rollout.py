@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alignpro import processes
 from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
 from alignpro.types import (
@@ -56,10 +57,11 @@ def rollout(
     Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets
     its own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are
     counted by reason; nothing is ever scored 0 for failing. `prompt_terms` see x and x' and stand beside the reward,
-    which sees x and y. A remote model is asked while rewrites are still drawn.
+    which sees x and y. A remote model is asked while rewrites are still drawn; of
+    several processes the first asks it, when all have drawn theirs.
     """
     luck = derive(seed, "rewrite")
-    if isinstance(frozen, RemoteModel):
+    if isinstance(frozen, RemoteModel) and processes.count() == 1:
 
         def draw(drawn: Drawn) -> list[list[Generation]]:
             if isinstance(prompter, EagerPrompter):
@@ -84,7 +86,8 @@ def answer(
     """The second half of `rollout`, from rewrites already drawn; every prompt has the same number of them."""
     if isinstance(frozen, RemoteModel):
         width = len(rewrites[0]) if rewrites else 0
-        return _overlapped(prompts, lambda drawn: rewrites, width, frozen, reward, responses, seed, prompt_terms)
+        drawn = (prompts, lambda drawn: rewrites, width, frozen, reward, responses, seed, prompt_terms)
+        return processes.by_first(lambda: _overlapped(*drawn))
     wanted = _wanted(rewrites, responses)
     given = frozen.respond(list(wanted), list(wanted.values()), derive(seed, "respond"))
     answers = _share_out(rewrites, wanted, given, responses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from alignpro import folder as files
+from alignpro import processes
 from alignpro.assemble import Pieces, load_other_frozen, load_trained, trainable
 from alignpro.config import OFFLINE, Scale, Settings, TrainSettings
 from alignpro.errors import RunFailure
@@ -41,6 +42,9 @@ from alignpro.train.collected import Collect, check_failures
 from alignpro.train.loop import prompts_of_step, train
 from alignpro.train.methods import learner
 from alignpro.types import Judge, RewardResult
+
+Track = Callable[..., None]
+"""(a step's row, prefix of its names, steps before it)."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,8 @@ def with_scales(run: Run) -> Run:
     return replace(run, pieces=replace(run.pieces, reward=fixed, judge=judge))
 
 
-def train_prompter(run: Run) -> None:
-    """Train the prompter on (9) and write it as a plain Hugging Face model to prompter/."""
+def train_prompter(run: Run, track: Track) -> None:
+    """Train the prompter on (9) and write it as a plain Hugging Face model to prompter/; `track` gets every step."""
     settings, pieces = run.settings, run.pieces
     if run.folder.trained:
         return
@@ -134,9 +138,10 @@ def train_prompter(run: Run) -> None:
             monitor=monitor,
             monitor_every=settings.evaluate.every,
             spent=spent,
+            track=track,
         )
-        _write_model(policy_lm, run.folder.prompter)
-    _publish(run.folder.prompter)
+        processes.by_first(lambda: _write_model(policy_lm, run.folder.prompter))
+    processes.by_first(lambda: _publish(run.folder.prompter))
 
 
 @contextmanager
@@ -185,8 +190,9 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
     return offline.replay(gathered), offline.calls(gathered)
 
 
-def train_rlhf(run: Run) -> None:
-    """Train the oracle by the same PPO on (2) and write it to rlhf/model/."""
+def train_rlhf(run: Run, track: Track) -> None:
+    """Train the oracle by the same PPO on (2) and write it to rlhf/model/; trackers see its steps after the
+    prompter's, since they take none twice."""
     settings, pieces = run.settings, run.pieces
     target = run.folder.rlhf / "model"
     if files.holds_model(target):
@@ -204,9 +210,10 @@ def train_rlhf(run: Run) -> None:
             settings.rlhf,
             folder=run.folder.rlhf,
             seed=derive(settings.seed, "rlhf"),
+            track=lambda row: track(row, "rlhf/", settings.train.steps),
         )
-        _write_model(policy, target)
-    _publish(target)
+        processes.by_first(lambda: _write_model(policy, target))
+    processes.by_first(lambda: _publish(target))
 
 
 def _train(
@@ -293,9 +300,12 @@ def judge(
         used |= limits.model_dump(mode="json")
     seed = derive(settings.seed, "evaluate")
     with progress.task(f"judging by {by.name}", comparisons(arms, limits)) as advance:
-        rows, win_rates = judge_arms(
-            arms, by, limits, settings.evaluate.bootstrap, derive(seed, "bootstrap"), advance, stop.check
-        )
+
+        def judged() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+            luck = derive(seed, "bootstrap")
+            return judge_arms(arms, by, limits, settings.evaluate.bootstrap, luck, advance, stop.check)
+
+        rows, win_rates = processes.by_first(judged) if limits else judged()  # one file of verdicts, one asker
     if unparsed := sum(row["unparsed"] for row in win_rates):
         reasons = Counter(failure for row in rows for failure in {order.get("failure") for order in row["orders"]})
         del reasons[None]

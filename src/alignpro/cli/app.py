@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import typer
 
+from alignpro import processes
 from alignpro.cli import about, exporting, judging, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
-from alignpro.errors import AlignProError, Interrupted
+from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
 
 app = typer.Typer(
     help="Align a frozen language model by training a small prompter in front of it.",
@@ -42,6 +44,8 @@ TAKES_NONE: tuple[Callable[..., None], ...] = (
     about.recipes,
     about.doctor,
 )
+SHARED = ("run", "train", "evaluate", "headroom")
+"""Commands whose work several processes can share."""
 for command in TAKES_SETTINGS:
     app.command(context_settings=OVERRIDES)(command)
 for command in TAKES_NONE:
@@ -55,7 +59,8 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app(args=arguments, standalone_mode=True)
+        with _together(arguments):
+            app(args=arguments, standalone_mode=True)
     except KeyboardInterrupt:
         _fail(f"stopped at once; {_resume_hint(arguments)}", 1)
     except Interrupted as error:
@@ -64,11 +69,31 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         hint = f". {_resume_hint(arguments)}" if error.goes_on and _begun(arguments) else ""
-        _fail(f"{error}{hint}", error.exit_code)
+        _fail(f"{error}{hint}", error.exit_code, isinstance(error, ProcessLost))
     except Exception as error:
         if debug:
             traceback.print_exc()
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+@contextlib.contextmanager
+def _together(arguments: list[str]) -> Iterator[None]:
+    """Join the processes that were launched together; the first alone prints, the others in the end only why they
+    fail."""
+    processes.begin()
+    if processes.count() > 1 and (not arguments or arguments[0] not in SHARED):
+        raise UsageError(f"several processes can share {', '.join(SHARED)}; start any other command without a launcher")
+    with contextlib.ExitStack() as quiet:
+        if not processes.is_first():
+            nowhere = quiet.enter_context(Path(os.devnull).open("w"))
+            quiet.enter_context(contextlib.redirect_stdout(nowhere))
+            quiet.enter_context(contextlib.redirect_stderr(nowhere))
+        try:
+            yield
+        except SystemExit as ended:
+            if not ended.code:
+                processes.end()
+            raise
 
 
 def _resume_hint(arguments: list[str]) -> str:
@@ -95,6 +120,10 @@ def _begun(arguments: list[str]) -> bool:
     return any((Path(a) / "config.yaml").is_file() for a in (*arguments[1:], *_out(arguments)))
 
 
-def _fail(text: str, code: int) -> None:
-    print(f"alignpro: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201
+def _fail(text: str, code: int, lost: bool = False) -> None:
+    processes.tell(
+        f"alignpro: {' '.join(text.split())}",
+        lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+        lost,
+    )
     sys.exit(code)

@@ -83,9 +83,10 @@ def recipe_of(name: str | None, overrides: list[str]) -> str:
 def folder_of(out: Path | None, recipe: str) -> Path:
     if out is not None:
         return out
+    from alignpro import processes
     from alignpro.folder import next_free
 
-    folder = next_free(Path("runs"), Path(recipe).stem)
+    folder = processes.by_first(lambda: next_free(Path("runs"), Path(recipe).stem))
     sys.argv.append(f"--out={folder}")  # so that the hint to resume names the folder that was chosen
     return folder
 

@@ -22,7 +22,7 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.recipes import build, dump, keys, load, recipes
+from alignpro.config.recipes import build, dump, flat, keys, load, recipes
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
@@ -75,6 +75,7 @@ __all__ = [
     "UpdateSettings",
     "build",
     "dump",
+    "flat",
     "keys",
     "load",
     "recipes",

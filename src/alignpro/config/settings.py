@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from alignpro.config.endpoints import BudgetSettings
 from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings, JudgeSettings
@@ -38,6 +38,15 @@ class Settings(Section):
     headroom: HeadroomSettings = HeadroomSettings()
     compare: CompareSettings = CompareSettings()
     budget: BudgetSettings = BudgetSettings()
+    track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(
+        [], description="trackers that get what metrics.jsonl gets, and the evaluation"
+    )
+    track_project: str = Field("alignpro", description="project or experiment under which they keep the run")
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

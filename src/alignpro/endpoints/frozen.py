@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from alignpro import processes
 from alignpro.config import Sampling
 from alignpro.endpoints.accounting import Account
 from alignpro.endpoints.address import OPENAI_KEY, OPENAI_URL, Endpoint, parse_endpoint
@@ -92,8 +93,11 @@ class EndpointModel:
         """`counts[i]` responses to `prompts[i]`.
 
         Raises EndpointUnusable, EndpointDown, BudgetSpent or CacheUnusable, each after everything under way has been
-        answered and saved; the same call again asks only for the rest.
+        answered and saved; the same call again asks only for the rest. Of several processes the first asks for all.
         """
+        return processes.by_first(lambda: self._ask_for(prompts, counts, seed))
+
+    def _ask_for(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         self._begin(self._forgive())
         return self._run(self._rows(prompts, counts, seed, Call()))
 
@@ -117,7 +121,7 @@ class EndpointModel:
         Raises EndpointUnusable, EndpointDown, BudgetSpent.
         """
         try:
-            self._run(self._requests.check())
+            processes.by_first(lambda: self._run(self._requests.check()))
         except Exception as error:
             error.__context__ = None  # the SDK's errors hold the request, and that the key
             raise

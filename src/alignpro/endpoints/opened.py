@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from alignpro import processes
 from alignpro.config import BudgetSettings, EndpointSettings, Sampling
 from alignpro.endpoints.accounting import Account, Budget, Price
 from alignpro.endpoints.cache import AnswerCache
@@ -77,7 +78,8 @@ class Endpoints:
 
     def close(self) -> None:
         """End the connections; write what is known of the cost."""
-        self.account.write()
+        if processes.is_first():
+            self.account.write()
         for model in self.models:
             model.close()
         if self._cache is not None:

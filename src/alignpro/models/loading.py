@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import torch
 from safetensors import SafetensorError
 
+from alignpro import processes
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
 
@@ -140,7 +141,13 @@ def display_name(name: str, role: Role) -> str:
 
 
 def device_of(wanted: str) -> str:
-    """`auto` resolved to the best device there is. Raises SettingsError for one that is not there."""
+    """`auto` resolved to the best device there is, and among several processes an accelerator to the process's own.
+
+    Raises SettingsError for one that is not there.
+    """
+    own = processes.own_device()
+    if own is not None and wanted in ("auto", own.partition(":")[0]):
+        return own
     if wanted == "auto":
         if torch.cuda.is_available():
             return "cuda"

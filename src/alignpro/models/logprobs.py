@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from alignpro import processes
 from alignpro.models.padding import pad, positions
 
 
@@ -94,14 +95,21 @@ def score(
     temperature: float = 1.0,
     batch_size: int = 128,
 ) -> list[npt.NDArray[np.float32]]:
-    """Log-probabilities of each action's tokens, one array [T_i] a row; computed in batches of like length."""
+    """Log-probabilities of each action's tokens, one array [T_i] a row; computed in batches of like length, which
+    several processes share."""
     device = next(model.parameters()).device
     order = sorted(range(len(queries)), key=lambda i: len(queries[i]) + len(actions[i]))
+
+    def compute(mine: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+        found: list[npt.NDArray[np.float32]] = []
+        for start in range(0, len(mine), batch_size):
+            rows = mine[start : start + batch_size]
+            batch = collate([queries[i] for i in rows], [actions[i] for i in rows], pad_id, device)
+            logprobs = forward(model, batch, temperature)[0].cpu().numpy()
+            found += [logprobs[row, : len(actions[i])] for row, i in enumerate(rows)]
+        return found
+
     result: list[npt.NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(queries)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = collate([queries[i] for i in rows], [actions[i] for i in rows], pad_id, device)
-        logprobs = forward(model, batch, temperature)[0].cpu().numpy()
-        for row, i in enumerate(rows):
-            result[i] = logprobs[row, : len(actions[i])]
+    for i, row in zip(order, processes.spread(order, compute), strict=True):
+        result[i] = row
     return result

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from alignpro import processes
 from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
 from alignpro.types import Generation
@@ -44,28 +45,34 @@ def sample(
     `logprobs` are log-softmax(logits / temperature) over the whole vocabulary at each sampled token, the closing
     end-of-text token included; with top_p or top_k they are those before truncation. `finish` is "length" where
     `max_new_tokens` came before an end-of-text token. `ended` is called with the number of each row, counted through
-    all `counts`, as soon as it has ended; it changes no draw.
+    all `counts`, as soon as it has ended; it changes no draw. Several processes share
+    the rows.
     """
     total, steps = sum(counts), sampling.max_new_tokens
     noise = torch.rand(total, steps, generator=torch.Generator().manual_seed(seed))
     flat = np.repeat(np.arange(len(queries)), counts).tolist()
-    done: list[Generation] = [Generation("")] * total
     order = sorted(range(total), key=lambda row: (len(queries[flat[row]]), flat[row], row))
-    for start in range(0, total, batch_size):
-        rows = order[start : start + batch_size]
-        unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
-        batch = _run(
-            model,
-            [queries[i] for i in unique],
-            torch.as_tensor(inverse),
-            noise[rows],
-            sampling,
-            sorted(eos_ids),
-            pad_id,
-            functools.partial(_tell, ended, rows) if ended is not None else None,
-        )
-        for row, generation in zip(rows, batch, strict=True):
-            done[row] = generation
+
+    def draw(mine: Sequence[int]) -> list[Generation]:
+        found: list[Generation] = []
+        for start in range(0, len(mine), batch_size):
+            rows = list(mine[start : start + batch_size])
+            unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
+            found += _run(
+                model,
+                [queries[i] for i in unique],
+                torch.as_tensor(inverse),
+                noise[rows],
+                sampling,
+                sorted(eos_ids),
+                pad_id,
+                functools.partial(_tell, ended, rows) if ended is not None else None,
+            )
+        return found
+
+    done: list[Generation] = [Generation("")] * total
+    for row, generation in zip(order, processes.spread(order, draw), strict=True):
+        done[row] = generation
     ends = np.cumsum(counts)
     return [done[end - count : end] for end, count in zip(ends, counts, strict=True)]
 

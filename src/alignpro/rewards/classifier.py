@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from alignpro import processes
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import resolve
@@ -22,19 +23,21 @@ BATCH = 128
 
 
 def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray:
-    """Logits [N, L] of N rows, computed in batches of like length and padded on the right.
+    """Logits [N, L] of N rows, computed in batches of like length and padded on the right; processes share the rows.
 
     Neither the batch nor its order changes a row's logits by more than rounding.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    parts = [
-        _logits(model, [rows[i] for i in order[start : start + batch_size]])
-        for start in range(0, len(order), batch_size)
-    ]
-    if not parts:
+
+    def compute(mine: Sequence[int]) -> list[FloatArray]:
+        chunks = (mine[start : start + batch_size] for start in range(0, len(mine), batch_size))
+        return [logits for chunk in chunks for logits in _logits(model, [rows[i] for i in chunk])]
+
+    if not rows:
         return np.zeros((0, model.config.num_labels))
-    found = np.empty((len(rows), parts[0].shape[1]))
-    found[order] = np.concatenate(parts)
+    parts = processes.spread(order, compute)
+    found = np.empty((len(rows), len(parts[0])))
+    found[order] = parts
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from alignpro import processes
 from alignpro.errors import SettingsError
 from alignpro.types import RewardResult
 
@@ -26,25 +27,25 @@ class FunctionReward:
 
     A pair whose score is None, not a finite number, or missing is masked with a reason. Where the function raises, or
     gives the wrong number of scores, it is asked again pair by pair, so that one bad pair does not cost the others.
+    Several processes each ask it for their share of the pairs.
     """
 
     name: str
     function: ScoreFunction
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+        read = processes.spread(list(zip(prompts, responses, strict=True)), self._read)
+        values = np.array([value for value, _ in read], dtype=np.float64)
+        return RewardResult(values, tuple(reason for _, reason in read))
+
+    def _read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, str | None]]:
         try:
-            scores: Any = self.function(list(prompts), list(responses))
-            whole = len(scores) == len(prompts)
+            scores: Any = self.function([x for x, _ in pairs], [y for _, y in pairs])
+            whole = len(scores) == len(pairs)
         except Exception:
             # Counted below: each pair is tried by itself and keeps its own reason.
             whole = False
-        read = (
-            [_number(s) for s in scores]
-            if whole
-            else [self._one(x, y) for x, y in zip(prompts, responses, strict=True)]
-        )
-        values = np.array([value for value, _ in read], dtype=np.float64)
-        return RewardResult(values, tuple(reason for _, reason in read))
+        return [_number(s) for s in scores] if whole else [self._one(x, y) for x, y in pairs]
 
     def _one(self, prompt: str, response: str) -> tuple[float, str | None]:
         try:

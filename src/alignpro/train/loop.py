@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from alignpro import folder as files
+from alignpro import processes
 from alignpro.config import TrainSettings
 from alignpro.errors import CheckpointError, Interrupted
 from alignpro.interrupt import StopRequest
@@ -58,6 +59,7 @@ def train(
     stop: StopRequest,
     advance: Advance,
     say: Callable[[str], None],
+    track: Callable[[dict[str, Any]], None] | None = None,
     monitor: Monitor | None = None,
     monitor_every: int = 0,
     spent: int = 0,
@@ -80,11 +82,13 @@ def train(
     def save() -> None:
         nonlocal saved
         if saved != done.step:
-            checkpoint.save(
-                folder / "checkpoints",
-                done.step,
-                _state(policy, learner, average, done),
-                settings.keep_checkpoints,
+            processes.by_first(
+                lambda: checkpoint.save(
+                    folder / "checkpoints",
+                    done.step,
+                    _state(policy, learner, average, done),
+                    settings.keep_checkpoints,
+                )
             )
             saved = done.step
 
@@ -116,13 +120,16 @@ def train(
         row = {"step": step, **metrics, "failed": int(np.isnan(collected.worth).sum())}
         row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
         files.append_jsonl(folder / "metrics.jsonl", [row])
+        if track:
+            track(row)
         done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
         advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
         if monitor and monitor_every and (step % monitor_every == 0 or step == settings.steps):
             monitor(step)
-        if step % settings.save_every == 0 or step == settings.steps or stop.asked:
+        stopping = stop.agreed()
+        if step % settings.save_every == 0 or step == settings.steps or stopping:
             save()
-        if stop.asked:
+        if stopping:
             raise Interrupted(f"stopped after step {step} of {settings.steps}")
     average.take()
     return done

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from alignpro import folder as files
+from alignpro import processes
 from alignpro.config import OfflineSettings, TrainSettings
 from alignpro.interrupt import StopRequest
 from alignpro.models.logprobs import forward
@@ -123,7 +124,8 @@ class OfflineLearner:
         self.optimizer = adam(policy, settings.learning_rate)
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
-        """One step on all rewrites of the step's prompts; `reward` and `kl` are the policy's, by importance weights."""
+        """One step on all rewrites of the step's prompts, which several processes share; `reward` and `kl` are the
+        policy's, by importance weights."""
         group, place = _places(experience.groups)
         prompts, width = int(group.max()) + 1, int(place.max()) + 1
         blank = experience.rewards.new_zeros(prompts, width)
@@ -133,9 +135,10 @@ class OfflineLearner:
         )
         self.optimizer.zero_grad(set_to_none=True)
         total, reward, kl = 0.0, 0.0, 0.0
-        for part in torch.arange(prompts, device=group.device).split(
-            -(-prompts // self.settings.gradient_accumulation)
-        ):
+        shared = torch.arange(prompts, device=group.device)[processes.share(prompts)]
+        for part in shared.split(max(1, -(-len(shared) // self.settings.gradient_accumulation))):
+            if not len(part):
+                continue
             rows = torch.isin(group, part).nonzero().squeeze(1)
             logprobs, _ = forward(self.policy, experience.actions.rows(rows), temperature)
             mine = blank[part].index_put((group[rows] - part[0], place[rows]), logprobs.sum(1))
@@ -144,8 +147,9 @@ class OfflineLearner:
             total += float(loss.detach())
             r, k = _policy_figures(mine.detach() - reference[part], rewards[part], counts[part])
             reward, kl = reward + r / prompts, kl + k / prompts
+        figures = processes.total_figures({"loss": total, "reward": reward, "kl": kl})
         norm = step(self.optimizer, self.settings.max_grad_norm)
-        return {"loss": total, **norm, "reward": reward, "kl": kl, "objective": reward - kl_coef * kl, "updates": 1.0}
+        return figures | norm | {"objective": figures["reward"] - kl_coef * figures["kl"], "updates": 1.0}
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}

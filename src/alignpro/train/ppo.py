@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alignpro import processes
 from alignpro.config import PpoSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths import losses
@@ -83,14 +84,16 @@ class Ppo:
 
     @torch.no_grad()
     def _values(self, batch: Actions) -> Tensor:
-        """Values [N, T] before the update, in batches of like length; 0 on padding."""
+        """Values [N, T] before the update, in batches of like length, which processes share; 0 on padding."""
         values = torch.zeros_like(batch.action, dtype=torch.float32)
         order = (batch.query_mask.sum(1) + batch.action_mask.sum(1)).argsort()
-        for rows in order.split(max(self.settings.minibatch_size, 64)):
+        for rows in order[processes.share(len(order))].split(max(self.settings.minibatch_size, 64)):
+            if not len(rows):
+                continue
             part = batch.rows(rows)
             found = self.value_head(hidden_states(self.policy, part))
             values[rows, : part.action.shape[1]] = found.masked_fill(~part.action_mask, 0.0)
-        return values
+        return processes.total(values)
 
 
 def _masked_variance(values: Tensor, mask: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from alignpro import processes
 from alignpro.config import OnlineSettings
 from alignpro.maths import losses
 from alignpro.maths.kl import k3
@@ -82,6 +83,7 @@ def sweep(
 ) -> dict[str, float]:
     """`epochs` passes over N rows (mask [N, T]) in shuffled minibatches; losses are a token of their minibatch.
 
+    Several processes share every minibatch by rows and sum their gradients, which therefore are those of one process.
     Stops early when a minibatch's mean approximate KL to the sampling policy passes 1.5 times `target_kl`.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -92,11 +94,15 @@ def sweep(
             optimizer.zero_grad(set_to_none=True)
             tokens = mask[rows].sum()
             figures: dict[str, float] = {}
-            for piece in rows.split(-(-len(rows) // settings.gradient_accumulation)):
+            mine = rows[processes.share(len(rows))]
+            for piece in mine.split(max(1, -(-len(mine) // settings.gradient_accumulation))):
+                if not len(piece):
+                    continue
                 loss, parts = piece_loss(piece)
                 (loss / tokens).backward()
                 for name, value in parts.items():
                     figures[name] = figures.get(name, 0.0) + float(value / tokens)
+            figures = processes.total_figures(figures)
             if settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl:
                 stopped = True  # before the step that would carry the policy further
                 break
@@ -110,10 +116,11 @@ def sweep(
 
 
 def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[str, float]:
-    """One step of the optimiser, its gradient clipped; the norm before clipping."""
+    """One step of the optimiser on the gradients of all processes, summed and clipped; the norm before clipping."""
     figures = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    processes.total_gradients(parameters)
     if max_grad_norm is not None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         figures["grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
     optimizer.step()
     return figures

@@ -1,0 +1,68 @@
+"""What stands between a rewrite and its reward, for a trainer that samples x' itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alignpro.assemble import frozen_of
+from alignpro.config import Settings, load
+from alignpro.endpoints.opened import Endpoints
+from alignpro.errors import SettingsError
+from alignpro.maths.stats import mean_over_responses
+from alignpro.models.loading import device_of
+from alignpro.models.prompting import META_PROMPT, fill, parse_rewrite
+from alignpro.rewards import load_reward
+from alignpro.rollout import answer
+from alignpro.types import FloatArray, FrozenModel, Generation, Reward
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The frozen model, the reward, and the meta-prompt in which the prompter is shown x."""
+
+    frozen: FrozenModel
+    reward: Reward
+    template: str = META_PROMPT
+    responses: int = 1
+
+    def framed(self, prompt: str) -> str:
+        """What the prompter reads: the user prompt x in the meta-prompt, as one user turn."""
+        return fill(self.template, prompt)
+
+    def rewards(self, originals: Sequence[str], completions: Sequence[str], seed: int) -> FloatArray:
+        """R(x, x') of what the prompter wrote for each original prompt x, nan where anything failed. [N]
+
+        The rewrite x' is read out of the completion as everywhere here, the frozen model answers x', and the reward
+        scores the answer against x.
+        """
+        texts = [parse_rewrite(raw) for raw in completions]
+        rewrites = [[Generation(text) if text else Generation("", failure="empty rewrite")] for text in texts]
+        made = answer(originals, rewrites, self.frozen, self.reward, responses=self.responses, seed=seed)
+        return np.asarray(mean_over_responses(made.rewards)[:, 0])
+
+
+def environment(settings: Settings | str | Path) -> Environment:
+    """The environment of some settings, or of a recipe or YAML file that holds them.
+
+    Raises SettingsError where the frozen model or the reward is not named, and as their loading does.
+    """
+    if not isinstance(settings, Settings):
+        settings = load(settings)
+    missing = [name for name in settings.missing() if name in ("frozen.model", "reward.model")]
+    if missing:
+        raise SettingsError(f"{', '.join(missing)} not set; an adapter needs the frozen model and the reward")
+    device = device_of(settings.device)
+    endpoints = Endpoints(settings.budget, settings.frozen.cache)
+    frozen = frozen_of(settings, endpoints)
+    reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
+    endpoints.ready()
+    return Environment(
+        frozen,
+        reward,
+        settings.prompter.template or META_PROMPT,
+        settings.train.responses,
+    )

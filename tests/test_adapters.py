@@ -1,0 +1,111 @@
+"""Adapters are called as TRL and verl call them; the reward sees the user's prompt, and x' goes to the frozen model."""
+
+import importlib.util
+import inspect
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from alignpro.adapters import trl, verl
+from alignpro.adapters.environment import Environment, environment
+from alignpro.errors import DataError, RewardFailure, SettingsError
+from alignpro.models.prompting import META_PROMPT
+from alignpro.types import Generation, RewardResult
+
+ORIGINALS = ["owls", "owls", "rain", "rain"]
+WRITTEN = ["<rewrite>tell of owls</rewrite>", "<rewrite>owls at night</rewrite>", "<rewrite></rewrite>", "rain today"]
+
+
+class Echo:
+    """A frozen model that answers with the prompt it got, and a reward that notes what it scored."""
+
+    name = "echo"
+
+    def __init__(self):
+        self.asked, self.scored = [], []
+
+    def respond(self, prompts, counts, seed):
+        self.asked += prompts
+        return [
+            [Generation(f"answer to {prompt}") for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)
+        ]
+
+    def score(self, prompts, responses):
+        self.scored += zip(prompts, responses, strict=True)
+        return RewardResult(np.array([float(len(r)) for r in responses]), (None,) * len(responses))
+
+
+@pytest.fixture
+def echo():
+    return Echo()
+
+
+def test_trl_gets_a_reward_for_each_completion_and_none_for_a_failed_one(echo):
+    world = Environment(echo, echo)
+    rows = trl.rows(world, ORIGINALS)
+    assert [row["original"] for row in rows] == ORIGINALS
+    assert all("owls" in row["prompt"][0]["content"] for row in rows[:2])
+    found = trl.reward_function(world)(
+        prompts=[row["prompt"] for row in rows],
+        completions=[[{"role": "assistant", "content": text}] for text in WRITTEN],
+        completion_ids=[[1]] * 4,
+        original=ORIGINALS,
+        trainer_state=SimpleNamespace(global_step=0),
+        log_extra=None,
+        log_metric=None,
+    )
+    assert echo.asked == ["tell of owls", "owls at night", "rain today"]
+    assert echo.scored == [(x, f"answer to {y}") for x, y in zip(("owls", "owls", "rain"), echo.asked, strict=True)]
+    assert found == [len("answer to tell of owls"), len("answer to owls at night"), None, len("answer to rain today")]
+    assert trl.reward_function(world).__name__  # TRL names its metrics by it
+
+
+def test_trl_data_without_the_users_prompt_is_refused(echo):
+    with pytest.raises(DataError, match="no column 'original'"):
+        trl.reward_function(Environment(echo, echo))(prompts=["framed"], completions=["x'"])
+
+
+def test_verl_calls_it_by_its_own_names(echo, monkeypatch):
+    monkeypatch.setattr(verl, "_environment", lambda: Environment(echo, echo))
+    named = {
+        "data_source": "prompts",
+        "solution_str": WRITTEN[0],
+        "ground_truth": None,
+        "extra_info": {"original": "owls"},
+    }
+    assert verl.compute_score(**named) == len("answer to tell of owls")
+    assert echo.scored == [("owls", "answer to tell of owls")]
+    assert list(inspect.signature(verl.compute_score).parameters)[:4] == list(named)
+    batch = {"data_sources": ["prompts"] * 4, "solution_strs": WRITTEN, "ground_truths": [None] * 4}
+    found = verl.compute_scores(**batch, extra_infos=[{"original": x} for x in ORIGINALS])
+    assert found[2] == found[3] == len("answer to rain today")  # a failed one gets what its siblings have
+    with pytest.raises(RewardFailure, match="no completion for 'rain'"):
+        verl.compute_score("prompts", WRITTEN[2], None, {"original": "rain"})
+    with pytest.raises(DataError, match="extra_info holds index"):
+        verl.compute_score("prompts", WRITTEN[0], None, {"index": 3})
+
+
+def test_verl_loads_the_file_by_its_path_and_reads_the_settings_named(workshop, monkeypatch, tmp_path):
+    monkeypatch.chdir(workshop)
+    monkeypatch.syspath_prepend(workshop)
+    found = importlib.util.spec_from_file_location("custom_module", verl.__file__)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    monkeypatch.delenv("ALIGNPRO_SETTINGS", raising=False)
+    with pytest.raises(SettingsError, match="set ALIGNPRO_SETTINGS"):
+        module.compute_score("prompts", "owls", None, {"original": "owls"})
+    (tmp_path / "world.yaml").write_text(
+        f"frozen: {{model: {workshop / 'frozen'}, sampling: {{max_new_tokens: 6}}}}\n"
+        "reward: {model: 'python:rewards:length'}\n"
+    )
+    monkeypatch.setenv("ALIGNPRO_SETTINGS", str(tmp_path / "world.yaml"))
+    score = module.compute_score("prompts", "<rewrite>owls</rewrite>", None, {"original": "owls"})
+    assert score == module.compute_score("prompts", "<rewrite>owls</rewrite>", None, {"original": "owls"})
+
+
+def test_an_environment_needs_a_frozen_model_and_a_reward(tmp_path):
+    (tmp_path / "none.yaml").write_text("prompter: {model: lab}\n")
+    with pytest.raises(SettingsError, match=r"frozen\.model, reward\.model not set"):
+        environment(tmp_path / "none.yaml")
+    assert Environment(None, None).template == META_PROMPT
