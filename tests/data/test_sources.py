@@ -95,6 +95,20 @@ def test_parquet_is_read_where_pyarrow_is_there(tmp_path):
         prompts(tmp_path / "b.parquet")
 
 
+def test_the_datasets_library_reads_what_a_folder_of_that_name_holds(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="a data set by its hub name needs datasets")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = [hs(i, points, f"answer {points}") for points in (3, 1, 4) for i in range(20)]
+    for name in ("helpsteer", "ultrafeedback"):
+        (tmp_path / SOURCES[name].hub).mkdir(parents=True)
+    write(tmp_path / SOURCES["helpsteer"].hub / "train.jsonl", rows)
+    assert preferences("helpsteer") == preferences(write(tmp_path / "a.jsonl", rows))
+    write(tmp_path / SOURCES["ultrafeedback"].hub / "train.jsonl", [uf(i) for i in range(20)])
+    with pytest.raises(DataError, match="split train_prefs of HuggingFaceH4/ultrafeedback_binarized cannot be read"):
+        prompts("ultrafeedback")
+
+
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")

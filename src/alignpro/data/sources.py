@@ -151,6 +151,11 @@ def _hub_rows(name: str) -> Iterator[Any]:
             f"data.prompts {name}: {source.hub} could not be had from the hub ({first}); check the network, or give a"
             " file of it"
         ) from error
+    except ValueError as error:  # another version of it, without the split
+        first = str(error).split("\n", 1)[0]
+        raise DataError(
+            f"data.prompts {name}: split {source.split} of {source.hub} cannot be read ({first}); give a file of it"
+        ) from error
     yield from found
 
 
