@@ -25,7 +25,7 @@ ROOMS = (
     ("report",),
     ("stages",),
     ("job", "api", "doctor"),
-    ("compare", "tables"),
+    ("compare", "tables", "learning"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -95,8 +95,8 @@ def assemble(settings: Settings, say: Callable[[str], None]) -> Pieces:
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
     everyone = (*prompts.train, *prompts.test)
-    _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
-    _check_lengths(frozen.lm, everyone, "frozen", say)
+    check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
+    check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     return Pieces(settings, prompts, reference, before, frozen, reward, second)
@@ -161,7 +161,7 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     return load_frozen(other, device_of(settings.device), settings.dtype)
 
 
-def _check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
+def check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
     long = lm.too_long(prompts)
     if not long:
         return

@@ -105,7 +105,7 @@ def _open(
     else:
         assert settings is not None
         folder = RunFolder(out)
-    count = threads.use(_threads(settings, folder, resume))
+    count = threads.use(threads_of(settings, folder, resume))
     pieces = assemble(settings, progress.say)
     if not resume:
         folder = files.claim(out, settings)
@@ -133,6 +133,14 @@ def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, 
 
 def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[str, Any]:
     """What the run ran on and with."""
+    return machine(settings, thread_count) | {
+        "device": str(pieces.frozen.lm.model.device),
+        "frozen_weights": fingerprint(pieces.frozen.lm.model),
+    }
+
+
+def machine(settings: Settings, thread_count: int) -> dict[str, Any]:
+    """Versions, hardware, commit, command and time of a job."""
     from alignpro import __version__
 
     return {
@@ -144,7 +152,6 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "processor": platform.processor() or platform.machine(),
         "cpu_count": threads.usable_cores(),
         "threads": thread_count,
-        "device": str(pieces.frozen.lm.model.device),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,
         "commit": _commit(),
@@ -152,7 +159,6 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
         else None,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "frozen_weights": fingerprint(pieces.frozen.lm.model),
     }
 
 
@@ -168,7 +174,7 @@ def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
     return f"{sum(parts.values()):,} answers of the frozen model, {told}"
 
 
-def _threads(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
+def threads_of(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
     """Those of the settings; a resumed run keeps those it began with, since sums depend on them in the last digit."""
     if settings.threads is None and resume:
         began_with = (files.read_json(folder.path / "environment.json") or {}).get("threads")

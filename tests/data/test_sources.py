@@ -141,7 +141,7 @@ def test_preferences_of_ones_own_are_split_as_the_same_prompts_alone_are(tmp_pat
     chats = [{k: [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[k]}]
               for k in ("chosen", "rejected")} | {"prompt": row["prompt"]} for row in rows[1:]]  # fmt: skip
     assert {p.chosen for p in preferences(write(tmp_path / "b.jsonl", chats)).train} <= {r["chosen"] for r in rows}
-    with pytest.raises(DataError, match="found prompt, better; wanted: .*preferences: prompt, chosen, rejected"):
+    with pytest.raises(DataError, match=r"found prompt, better; wanted: .*preferences: prompt, chosen, rejected"):
         preferences(write(tmp_path / "c.jsonl", [{"prompt": "x", "better": "y"}]))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from alignpro.cli import about, rewriting, runs, studies
+from alignpro.cli import about, learning, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.errors import AlignProError, Interrupted
@@ -31,6 +31,10 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     runs.headroom,
     rewriting.rewrite,
     studies.compare,
+    learning.reward,
+    learning.sft,
+    learning.pairs,
+    learning.rlhf,
 )
 TAKES_NONE: tuple[Callable[..., None], ...] = (runs.report, studies.theory, about.recipes, about.doctor)
 for command in TAKES_SETTINGS:
@@ -62,7 +66,9 @@ def main() -> None:
 
 
 def _resume_hint(arguments: list[str]) -> str:
-    if not arguments or arguments[0] not in {"run", "train", "headroom"}:
+    if arguments and arguments[0] == "pairs":
+        return f"Go on with: {shlex.join(['alignpro', *arguments])}"
+    if not arguments or arguments[0] not in {"run", "train", "headroom", "reward", "sft", "rlhf"}:
         return "start it again"
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
     out += [b for a, b in itertools.pairwise(arguments) if a == "--out"]

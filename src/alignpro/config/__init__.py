@@ -6,6 +6,7 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 """
 
 from alignpro.config.evaluation import ARMS, CompareSettings, EvaluateSettings, HeadroomSettings
+from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.pieces import DATA_SETS, DataSettings, FrozenSettings, PrompterSettings, RewardSettings, Sampling
 from alignpro.config.recipes import build, dump, keys, load, recipes
 from alignpro.config.settings import Settings
@@ -29,6 +30,7 @@ __all__ = [
     "CompareSettings",
     "DataSettings",
     "EvaluateSettings",
+    "FitSettings",
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
@@ -36,12 +38,15 @@ __all__ = [
     "Method",
     "OfflineSettings",
     "OnlineSettings",
+    "PairsSettings",
     "PpoSettings",
     "PrompterSettings",
+    "RewardLearningSettings",
     "RewardSettings",
     "RlhfSettings",
     "Sampling",
     "Settings",
+    "SftSettings",
     "TrainSettings",
     "UpdateSettings",
     "build",

@@ -66,8 +66,11 @@ class DataSettings(Section):
         description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
         " helpsteer or orca from the hub; or lab",
     )
-    format: Format = Field("auto", description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto: told"
-        " from the first row")
+    format: Format = Field(
+        "auto",
+        description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto:"
+        " told from the first row",
+    )
     column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
     limit: Positive | None = Field(None, description="use at most so many prompts")

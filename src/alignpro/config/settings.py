@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings
+from alignpro.config.learning import PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings, RewardSettings
 from alignpro.config.section import Positive, Section
 from alignpro.config.training import OFFLINE, RlhfSettings, TrainSettings
@@ -31,6 +32,9 @@ class Settings(Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     headroom: HeadroomSettings = HeadroomSettings()
     compare: CompareSettings = CompareSettings()
+    reward_learning: RewardLearningSettings = RewardLearningSettings()
+    sft: SftSettings = SftSettings()
+    pairs: PairsSettings = PairsSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -1,6 +1,6 @@
-"""Preferences of one's own: a prompt, the answer that was preferred, the one that was not; a system message if there is one.
+"""Preferences of one's own: a prompt, the answer preferred, the one that was not; a system message where there is one.
 
-Prompt and answers are texts or chat messages. Scores beside them make it the schema of UltraFeedback, which has margins.
+Prompt and answers are texts or chat messages. With scores beside them it is the schema of UltraFeedback, with margins.
 """
 
 from __future__ import annotations
