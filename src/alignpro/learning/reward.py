@@ -98,7 +98,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
     model, tokenizer = load_base(str(own.base), settings.seed, device, weights_dtype(settings))
     dropped = preferences.dropped
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-    train, long = comparisons(tokenizer, preferences.train, own.margin, limit)
+    train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
     test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
     dropped[TOO_LONG] += long + len(preferences.test) - len(test)
     dropped = +dropped
@@ -108,17 +108,17 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
             f"data.prompts {settings.data.prompts}: no pair is left to {'train on' if not train else 'test on'};"
             f" {dropped[TOO_LONG]} are longer than the base's context of {limit}"
         )
-    prompts = [len({pair.prompt for pair in side}) for side in (preferences.train, test)]
-    return Work(train, test, dropped, (prompts[0], prompts[1]), model, tokenizer, device)
+    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), model, tokenizer, device)
 
 
 def comparisons(
     tokenizer: Any, pairs: Iterable[Preference], margin: float, limit: int
-) -> tuple[list[Comparisons], int]:
-    """Pairs of one prompt and system message together, each answer framed once; and how many pairs were too long."""
+) -> tuple[list[Comparisons], int, int]:
+    """Pairs of one prompt and system message together, each answer framed once; pairs too long; prompts left."""
     groups: list[Comparisons] = []
+    prompts: set[str] = set()
     long = 0
-    for _, several in itertools.groupby(pairs, key=lambda pair: (pair.prompt, pair.system)):
+    for (prompt, _), several in itertools.groupby(pairs, key=lambda pair: (pair.prompt, pair.system)):
         place: dict[tuple[int, ...], int] = {}
         group = Comparisons([], [], [])
         for pair in several:
@@ -132,7 +132,8 @@ def comparisons(
         group.rows.extend(list(row) for row in place)
         if group.pairs:
             groups.append(group)
-    return groups, long
+            prompts.add(prompt)
+    return groups, long, len(prompts)
 
 
 def _rows(tokenizer: Any, pair: Preference) -> list[list[int]]:
@@ -200,7 +201,7 @@ def _summary(opened: Opened[Work], learned: RewardModel) -> dict[str, Any]:
     values = figures.scores(learned, work.test)
     return {
         "schema": 1,
-        "base": display_name(str(own.base), "reward"),
+        "base": display_name(str(own.base), "frozen"),
         "preferences": str(settings.data.prompts),
         "pairs": {"train": work.pairs, "test": len(work.test)},
         "prompts": {"train": work.prompts[0], "test": work.prompts[1]},

@@ -93,7 +93,7 @@ def _learning(found: Record) -> str:
         return ""
     told = (
         "Accuracy on the same held-out pairs after so many training pairs of one training. Its learning rate falls over"
-        " the whole of it, so an early point is below what a training of that length alone would reach."
+        " the whole of it, so an early point may be below what a training of that length alone would reach."
     )
     svg = figures.learning_curve(curve, _figure(found, "longer_wins"), "reward-learning")
     rows = [[count(pairs), percent(value)] for pairs, value in curve]
