@@ -73,7 +73,7 @@ def train_prompter(run: Run) -> None:
         raise RunFailure(
             "the frozen model's weights changed during training, which is a defect of alignpro; please report it"
         )
-    save_model(policy.lm.model, policy.lm.tokenizer, run.folder.prompter)
+    _save_model(policy.lm.model, policy.lm.tokenizer, run.folder.prompter)
 
 
 def _experience(run: Run, policy: LocalPrompter) -> tuple[Collect, int]:
@@ -118,7 +118,7 @@ def train_rlhf(run: Run) -> None:
         folder=run.folder.rlhf,
         seed=derive(settings.seed, "rlhf"),
     )
-    save_model(policy.lm.model, policy.lm.tokenizer, target)
+    _save_model(policy.lm.model, policy.lm.tokenizer, target)
 
 
 def _train(
@@ -242,7 +242,7 @@ def headroom(run: Run) -> dict[str, Any]:
     return found
 
 
-def save_model(model: Any, tokenizer: Any, target: Path) -> None:
+def _save_model(model: Any, tokenizer: Any, target: Path) -> None:
     """Plain Hugging Face layout; config.json comes last, by the rename, so that its presence means the model is
     whole."""
     partial = target.with_name(f".{target.name}.partial")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,26 +39,34 @@ def load_base(name: str, seed: int, device: str, dtype: str) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers keeps its warnings to itself inside."""
+    from transformers.utils import logging as hf_logging
+
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(before)
+
+
 class _OneScore:
     """Loads as `AutoModelForSequenceClassification` does, with one label and a new head of zeros."""
 
     @staticmethod
     def from_pretrained(source: str, dtype: torch.dtype) -> Any:
         from transformers import AutoConfig, AutoModelForSequenceClassification
-        from transformers.utils import logging as hf_logging
 
         config = AutoConfig.from_pretrained(source)
         classifies = any(str(name).endswith("ForSequenceClassification") for name in config.architectures or ())
         if classifies and config.num_labels != 1:
             raise ValueError(f"it classifies into {config.num_labels} labels, and a reward is one score")
-        before = hf_logging.get_verbosity()
-        hf_logging.set_verbosity_error()  # that the head is new is no surprise
-        try:
+        with quiet():  # that the head is new is no surprise
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 source, dtype=dtype, num_labels=1, output_loading_info=True
             )
-        finally:
-            hf_logging.set_verbosity(before)
         new = set(info["missing_keys"])
         with torch.no_grad():
             for key, weight in model.named_parameters():

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from alignpro import folder as files
 from alignpro import threads
 from alignpro.config import FitSettings, Settings
-from alignpro.errors import SettingsError, UsageError
+from alignpro.errors import RunFailure, SettingsError, UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.job import machine, threads_of
@@ -73,6 +73,17 @@ def keeper(folder: RunFolder, fit: FitSettings, stop: StopRequest, progress: Pro
             files.keep_rows(path, lambda row: row["step"] <= step)
 
     return Keeper(folder.checkpoints, fit.save_every, fit.keep_checkpoints, stop, progress.say, rewind)
+
+
+def save_model(model: Any, tokenizer: Any, target: Path) -> None:
+    """Write a plain Hugging Face folder, whole or not at all. Raises RunFailure."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        partial.rename(target)
+    except Exception as error:
+        raise RunFailure(f"{target} could not be written ({error}); free some space and go on with --resume") from None
 
 
 def curve_of(folder: RunFolder) -> Path:

@@ -19,13 +19,14 @@ from alignpro.errors import DataError, SettingsError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.learning import figures
-from alignpro.learning.classifier import load_base
+from alignpro.learning.classifier import load_base, quiet
 from alignpro.learning.opening import (
     Opened,
     curve_of,
     in_bfloat16,
     keeper,
     open_job,
+    save_model,
     say_dropped,
     weights_dtype,
 )
@@ -33,7 +34,6 @@ from alignpro.models.local import device_of, display_name
 from alignpro.report import write_reward_report
 from alignpro.rewards.model import RewardModel, conversation, load_reward_model
 from alignpro.rng import derive
-from alignpro.stages import save_model
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
 
@@ -98,8 +98,9 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
     model, tokenizer = load_base(str(own.base), settings.seed, device, weights_dtype(settings))
     dropped = preferences.dropped
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-    train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
-    test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
+    with quiet():  # rows that are too long are counted here
+        train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
+        test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
     dropped[TOO_LONG] += long + len(preferences.test) - len(test)
     dropped = +dropped
     say_dropped(say, dropped, "rows or pairs")

@@ -26,6 +26,7 @@ from alignpro.learning.opening import (
     in_bfloat16,
     keeper,
     open_job,
+    save_model,
     say_dropped,
     weights_dtype,
 )
@@ -34,7 +35,6 @@ from alignpro.models.local import LanguageModel, device_of, load_prompter
 from alignpro.models.logprobs import score
 from alignpro.models.prompting import parse_rewrite
 from alignpro.rng import derive
-from alignpro.stages import save_model
 from alignpro.train import sft, supervised
 from alignpro.types import FloatArray
 

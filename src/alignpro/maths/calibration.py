@@ -69,8 +69,9 @@ def correlation(a: FloatArray, b: FloatArray, cluster: Clusters, draws: int, see
 
     def of(index: npt.NDArray[np.int64]) -> FloatArray:
         n, su, sv, suu, svv, suv = moments[:, index].sum(-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((n * suv - su * sv) / np.sqrt((n * suu - su**2) * (n * svv - sv**2)))
+        spread = (n * suu - su**2) * (n * svv - sv**2)
+        varies = spread > 1e-12 * n**4  # a resample of few prompts may hold one value alone
+        return np.asarray(np.where(varies, n * suv - su * sv, np.nan) / np.sqrt(np.where(varies, spread, 1.0)))
 
     return float((u * v).mean()), bootstrap(of, moments.shape[1], draws, seed)
 
