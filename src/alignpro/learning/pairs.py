@@ -19,10 +19,10 @@ import numpy as np
 
 from alignpro import folder as files
 from alignpro import threads
-from alignpro.assemble import Pieces, assemble
+from alignpro.assemble import SHORT, Pieces, assemble
 from alignpro.config import PairsSettings, Settings
 from alignpro.data.records import normalised
-from alignpro.errors import UsageError
+from alignpro.errors import SettingsError, UsageError
 from alignpro.interrupt import StopRequest
 from alignpro.maths import stats
 from alignpro.maths.stats import mean_over_responses
@@ -43,6 +43,8 @@ def make_pairs(settings: Settings, out: str | Path) -> dict[str, Any]:
     something else, RewardFailure, Interrupted; what was sampled before is kept.
     """
     begun, out, progress = time.perf_counter(), Path(out), Progress()
+    if missing := settings.missing():
+        raise SettingsError(f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}")
     tried = out.with_name(f"{out.stem}.tried.jsonl")
     key = _key(settings)
     _check(out, tried, key)
