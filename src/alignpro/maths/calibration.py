@@ -135,6 +135,8 @@ def temperature(margins: FloatArray, cluster: Clusters, draws: int, seed: int) -
     weights = np.stack([np.bincount(row, minlength=prompts) for row in index]).astype(np.float64)
     values = _lowest(losses @ weights.T, keep_ends=True)
     low, high = np.quantile(values, [0.025, 0.975])
+    if low <= TEMPERATURES[0] or high >= TEMPERATURES[-1]:  # too few pairs to bound it
+        return own, (np.nan, np.nan)
     return own, (float(low), float(high))
 
 
