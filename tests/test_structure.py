@@ -28,7 +28,7 @@ ROOMS = (
     ("report",),
     ("stages",),
     ("job", "api", "doctor", "apart", "export", "adapters"),
-    ("compare", "tables"),
+    ("compare", "tables", "learning"),
     ("paper",),
     ("cli",),
     ("__init__", "__main__"),

@@ -169,9 +169,9 @@ def _assemble(
     if settings.rlhf.enabled and isinstance(frozen, LocalFrozenModel):
         _check_trainable(frozen.lm, settings.rlhf.lora, "rlhf.lora")
     everyone = (*prompts.train, *prompts.test)
-    _check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
+    check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
     if isinstance(frozen, LocalFrozenModel):  # nobody tells what fits an endpoint; what does not is a failed sample
-        _check_lengths(frozen.lm, everyone, "frozen", say)
+        check_lengths(frozen.lm, everyone, "frozen", say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     terms = load_prompt_terms(settings.prompt_terms, reference.lm)
@@ -276,7 +276,7 @@ def _check_adapters(settings: Settings) -> None:
             )
 
 
-def _check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
+def check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
     long = lm.too_long(prompts)
     if not long:
         return

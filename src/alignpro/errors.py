@@ -11,6 +11,7 @@
     │   └── RunFolderTaken                 the output folder holds another run
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
         ├── RewardFailure                  the reward failed for too large a share of samples
+        ├── LossNotFinite                  a fit's loss or gradient became nan or infinite
         ├── CheckpointError                a checkpoint could not be written, or none could be read
         ├── HubUnreachable                 a hub id was asked for and the hub cannot be reached
         ├── EndpointDown                   every URL of an endpoint has failed for longer than the patience
@@ -75,6 +76,10 @@ class RunFailure(AlignProError, RuntimeError):
 
 class RewardFailure(RunFailure):
     """The reward failed on more than the allowed share of samples."""
+
+
+class LossNotFinite(RunFailure):
+    """A loss or gradient that is nan or infinite; the weights before it are kept."""
 
 
 class CheckpointError(RunFailure):

@@ -130,7 +130,7 @@ def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
             f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
             f" sample its answers again by `alignpro evaluate {path}`"
         )
-    threads.use(_threads(settings, folder, True))
+    threads.use(threads_of(settings, folder, True))
     progress = Progress()
     with (
         StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop,
@@ -202,7 +202,7 @@ def _open(
         assert settings is not None
         folder = RunFolder(out)
     check_trackers(settings.track)
-    count = threads.use(_threads(settings, folder, resume))
+    count = threads.use(threads_of(settings, folder, resume))
     pieces = assemble(settings, progress.say, folder.path if resume else None)
     try:
         if not resume:
@@ -255,6 +255,14 @@ def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, 
 
 def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[str, Any]:
     """What the run ran on and with."""
+    return machine(settings, thread_count) | {
+        "device": str(pieces.reference.lm.model.device),
+        "frozen_weights": pieces.frozen_weights,
+    }
+
+
+def machine(settings: Settings, thread_count: int) -> dict[str, Any]:
+    """Versions, hardware, commit, command and time of a job."""
     from alignpro import __version__
 
     return {
@@ -267,7 +275,6 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         "cpu_count": threads.usable_cores(),
         "threads": thread_count,
         "processes": processes.count(),
-        "device": str(pieces.reference.lm.model.device),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,
         "commit": _commit(),
@@ -275,7 +282,6 @@ def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[s
         if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
         else None,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "frozen_weights": pieces.frozen_weights,
     }
 
 
@@ -291,7 +297,7 @@ def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
     return f"{sum(parts.values()):,} answers of the frozen model, {told}"
 
 
-def _threads(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
+def threads_of(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
     """Those of the settings; a resumed run keeps those it began with, since sums depend on them in the last digit."""
     if settings.threads is None and resume:
         began_with = (files.read_json(folder.path / "environment.json") or {}).get("threads")

@@ -162,3 +162,52 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def _reward(part: Tree) -> list[str]:
     return [figure(part["reward"], part["ci95"]), *(f"{part[k]:.2f}" if k in part else "-" for k in ("kl", "ess"))]
+
+
+def reward(found: Tree) -> None:
+    """What reward.json says, and the learning curve."""
+    tree = found["calibration"]
+    parts = {
+        "held-out accuracy": found["accuracy"],
+        "accuracy of \u201cthe longer wins\u201d": found["longer_wins"],
+        "  more than that": found["over_longer"],
+        "log loss, nats": found["log_loss"],
+        "calibration error": tree["error"],
+        "likeliest temperature": tree["temperature"],
+        "correlation of score and length": found["length"]["score"],
+        **{f"accuracy, margin {row['low']:g} to {row['high']:g}": row for row in found["by_strength"]},
+        **{f"accuracy after {row['pairs']:,} pairs": row for row in found["learning_curve"]},
+    }
+    title = f"{found['pairs']['test']} held-out pairs of {found['prompts']['test']} prompts"
+    table(title, ["", "95% interval over prompts"], [[name, three(part)] for name, part in parts.items()])
+
+
+def sft(found: Tree) -> None:
+    """What sft.json says."""
+    parts = {
+        "loss a token, nats": found["loss_per_token"],
+        "before": found["loss_before"],
+        "gain": found["gain"],
+        "perplexity": found["perplexity"],
+    }
+    title = f"{found['pairs']['test']} held-out pairs; epoch {found['kept_epoch']} of {len(found['epochs'])} kept"
+    table(title, ["", "95% interval over prompts"], [[name, three(part)] for name, part in parts.items()])
+
+
+def pairs(found: Tree) -> None:
+    """How many pairs were kept, and what they gain."""
+    rows = [
+        [f"{found['won']} winners, by the answers that chose them", three(found["winners"]["chosen_gain"])],
+        [f"{found['won']} winners, by other answers", three(found["winners"]["gain"])],
+        [f"{found['kept']} kept, by answers that decided nothing", three(found["kept_pairs"]["gain"])],
+    ]
+    title = f"best of {found['candidates']}: {found['tried']} prompts tried, {found['kept']} pairs kept"
+    table(title, ["", "gain in reward over the prompt itself, 95% interval"], rows)
+
+
+def three(part: Tree) -> str:
+    """A figure and its interval to three decimals; a dash where undefined."""
+    value, (low, high) = part["value"], part["ci95"]
+    if value is None or value != value:
+        return "-"
+    return f"{value:.3f}" + ("" if low is None or low != low else f" [{low:.3f}, {high:.3f}]")

@@ -34,8 +34,12 @@ def test_the_split_does_not_depend_on_order_or_on_later_rows(tmp_path):
     (tmp_path / "b.txt").write_text("\n".join(reversed(prompts)))
     a, b = load(tmp_path / "a.txt"), load(tmp_path / "b.txt")
     assert a == b
-    assert len(a.test) == 10
+    assert len(a.train) + len(a.test) == 50
     assert not set(a.train) & set(a.test)
+    (tmp_path / "c.txt").write_text("\n".join(f"prompt {i}" for i in range(130)))
+    more = load(tmp_path / "c.txt")
+    assert set(a.train) < set(more.train)
+    assert set(a.test) < set(more.test)
     assert load(tmp_path / "a.txt", seed=1).test != a.test
 
 

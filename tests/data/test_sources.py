@@ -39,7 +39,7 @@ def preferences(path, seed=0, **more):
 
 
 def test_settings_and_table_name_the_same_data_sets():
-    assert tuple(SOURCES) == DATA_SETS
+    assert tuple(SOURCES) == (*DATA_SETS, "preferences")
 
 
 def test_a_file_is_told_by_the_fields_of_its_rows(tmp_path):
@@ -47,13 +47,15 @@ def test_a_file_is_told_by_the_fields_of_its_rows(tmp_path):
     found = prompts(path)
     assert all(text.startswith("Be brief.\n\nquestion ") for text in (*found.train, *found.test))
     plain = write(tmp_path / "b.jsonl", [{"prompt": f"{i}", "chosen": "x"} for i in range(20)])
-    assert len(prompts(plain).train) == 16
+    assert len(prompts(plain).train) + len(prompts(plain).test) == 20
 
 
 def test_prompts_alone_can_be_taken_from_any_file(tmp_path):
     path = write(tmp_path / "a.jsonl", [uf(i) for i in range(20)])
-    assert len(prompts(path, format="prompts").test) == 4
-    assert len(prompts(path, format="prompts", column="chosen").train) == 16
+    found = prompts(path, format="prompts")
+    assert {*found.train, *found.test} == {f"question {i}" for i in range(20)}
+    found = prompts(path, format="prompts", column="chosen")
+    assert {*found.train, *found.test} == {f"good {i}" for i in range(20)}
     with pytest.raises(DataError, match="no preferences"):
         preferences(path, format="prompts")
 
@@ -93,6 +95,20 @@ def test_parquet_is_read_where_pyarrow_is_there(tmp_path):
         prompts(tmp_path / "b.parquet")
 
 
+def test_the_datasets_library_reads_what_a_folder_of_that_name_holds(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="a data set by its hub name needs datasets")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = [hs(i, points, f"answer {points}") for points in (3, 1, 4) for i in range(20)]
+    for name in ("helpsteer", "ultrafeedback"):
+        (tmp_path / SOURCES[name].hub).mkdir(parents=True)
+    write(tmp_path / SOURCES["helpsteer"].hub / "train.jsonl", rows)
+    assert preferences("helpsteer") == preferences(write(tmp_path / "a.jsonl", rows))
+    write(tmp_path / SOURCES["ultrafeedback"].hub / "train.jsonl", [uf(i) for i in range(20)])
+    with pytest.raises(DataError, match="split train_prefs of HuggingFaceH4/ultrafeedback_binarized cannot be read"):
+        prompts("ultrafeedback")
+
+
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
@@ -111,6 +127,24 @@ def test_no_prompt_is_on_both_sides_and_prompts_and_preferences_are_split_alike(
     assert asked.dropped == {"repeated": 120}
 
 
+def test_preferences_of_ones_own_are_split_as_the_same_prompts_alone_are(tmp_path):
+    rows = [{"prompt": f"question {i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(60)]
+    rows[0] |= {"system": "Be brief."}
+    pairs = preferences(write(tmp_path / "a.jsonl", rows))
+    assert {(p.system, p.chosen, p.margin) for p in (*pairs.train, *pairs.test) if p.prompt == "question 0"} == {
+        ("Be brief.", "good 0", None)
+    }
+    (tmp_path / "a.txt").write_text("".join(f"question  {i}\n" for i in range(90)))
+    alone = prompts(tmp_path / "a.txt")
+    for mine, theirs in ((pairs.train, alone.train), (pairs.test, alone.test)):
+        assert {pair.prompt for pair in mine} < {normalised(text) for text in theirs}
+    chats = [{k: [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[k]}]
+              for k in ("chosen", "rejected")} | {"prompt": row["prompt"]} for row in rows[1:]]  # fmt: skip
+    assert {p.chosen for p in preferences(write(tmp_path / "b.jsonl", chats)).train} <= {r["chosen"] for r in rows}
+    with pytest.raises(DataError, match=r"found prompt, better; wanted: .*preferences: prompt, chosen, rejected"):
+        preferences(write(tmp_path / "c.jsonl", [{"prompt": "x", "better": "y"}]))
+
+
 def test_whitespace_and_another_system_message_do_not_let_a_prompt_cross(tmp_path):
     rows = [orca(i) for i in range(40)] + [orca(i, "Be wordy.") | {"question": f"question \n {i}"} for i in range(40)]
     pairs = preferences(write(tmp_path / "a.jsonl", rows))
@@ -119,7 +153,7 @@ def test_whitespace_and_another_system_message_do_not_let_a_prompt_cross(tmp_pat
     assert not train & test
     found = prompts(tmp_path / "a.jsonl")
     assert len(found.train) + len(found.test) == 40
-    assert found.dropped == {"repeated": 40}
+    assert found.dropped == {"repeated under another system message": 40}
 
 
 def test_rows_added_later_move_no_prompt(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from alignpro import processes
-from alignpro.cli import about, exporting, judging, rewriting, runs, studies
+from alignpro.cli import about, exporting, judging, learning, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
@@ -35,6 +35,10 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     judging.judge,
     rewriting.rewrite,
     studies.compare,
+    learning.reward,
+    learning.sft,
+    learning.pairs,
+    learning.rlhf,
     paper,
 )
 TAKES_NONE: tuple[Callable[..., None], ...] = (
@@ -97,9 +101,9 @@ def _together(arguments: list[str]) -> Iterator[None]:
 
 
 def _resume_hint(arguments: list[str]) -> str:
-    if arguments and arguments[0] in {"compare", "paper", "judge"}:  # what they have done is kept
+    if arguments and arguments[0] in {"compare", "paper", "judge", "pairs"}:  # what they have done is kept
         return f"Go on with: {shlex.join(['alignpro', *arguments])}"
-    if not arguments or arguments[0] not in {"run", "train", "headroom"}:
+    if not arguments or arguments[0] not in {"run", "train", "headroom", "reward", "sft", "rlhf"}:
         return "start it again"
     out = _out(arguments)
     if arguments[0] == "headroom" and any((Path(a) / "config.yaml").is_file() for a in arguments[1:] if a not in out):

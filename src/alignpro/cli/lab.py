@@ -36,6 +36,28 @@ def lab_build(
         build(out, BuildRecipe(seed=seed), typer.echo)
 
 
+@lab.command("preferences")
+def lab_preferences(
+    out: Annotated[Path, typer.Option(help="JSONL file to write")],
+    prompts: Annotated[int, typer.Option(min=3, help="prompts of the training subjects")] = 1000,
+    answers: Annotated[int, typer.Option(min=2, help="answers to each, of which all pairs are compared")] = 4,
+    seed: Annotated[int, typer.Option()] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="torch threads; free cores by default")] = None,
+) -> None:
+    """Make preferences between answers of the lab's frozen model, for `alignpro reward lab`."""
+    from alignpro import threads as torch_threads
+    from alignpro.folder import append_jsonl
+    from alignpro.lab.preferences import preferences
+
+    if out.exists():
+        raise UsageError(f"--out {out} is there already; give a new file")
+    torch_threads.use(threads)
+    rows, agreed = preferences(prompts, answers, seed, typer.echo)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    append_jsonl(out, rows)
+    typer.echo(f"{len(rows)} pairs in {out}; the gold utility agrees with {agreed:.3f} of their labels")
+
+
 @lab.command("suffixes")
 def lab_suffixes(
     folder: Annotated[Path, typer.Argument(help="folder of a run")],

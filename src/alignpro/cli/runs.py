@@ -148,9 +148,10 @@ def headroom(
 
 def report(folder: RunFolderArgument) -> None:
     """Write report.html anew from what the run's folder holds."""
-    from alignpro.report import write_report
+    from alignpro.report import write_report, write_reward_report
 
-    say(str(write_report(folder)))
+    write = write_reward_report if (folder / "reward.json").is_file() else write_report
+    say(str(write(folder)))
 
 
 def _run(

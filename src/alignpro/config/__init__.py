@@ -14,6 +14,7 @@ from alignpro.config.evaluation import (
     HeadroomSettings,
     JudgeSettings,
 )
+from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.pieces import (
     DATA_SETS,
     LAB_PROMPTS,
@@ -51,6 +52,7 @@ __all__ = [
     "DeviceMap",
     "EndpointSettings",
     "EvaluateSettings",
+    "FitSettings",
     "FrozenSettings",
     "GroupSettings",
     "HeadroomSettings",
@@ -60,10 +62,12 @@ __all__ = [
     "Method",
     "OfflineSettings",
     "OnlineSettings",
+    "PairsSettings",
     "PpoSettings",
     "PriceSettings",
     "PromptTerm",
     "PrompterSettings",
+    "RewardLearningSettings",
     "RewardSettings",
     "RewardSpec",
     "RewardTerm",
@@ -71,6 +75,7 @@ __all__ = [
     "Sampling",
     "Scale",
     "Settings",
+    "SftSettings",
     "TrainSettings",
     "UpdateSettings",
     "build",

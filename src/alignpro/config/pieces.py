@@ -11,9 +11,9 @@ from alignpro.config.section import Positive, Section
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
-Format = Literal["auto", "prompts", "ultrafeedback", "helpsteer", "orca"]
+Format = Literal["auto", "prompts", "preferences", "ultrafeedback", "helpsteer", "orca"]
 DATA_SETS = ("ultrafeedback", "helpsteer", "orca")
-"""Data sets known by name; their files are known by their fields."""
+"""Data sets that the hub has; files of theirs, and of preferences of one's own, are known by their fields."""
 
 
 LAB_PROMPTS = ("lab", "lab:fact", "lab:howto", "lab:advice")
@@ -74,7 +74,11 @@ class DataSettings(Section):
         description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
         " helpsteer or orca from the hub; lab, or lab:fact, lab:howto, lab:advice",
     )
-    format: Format = Field("auto", description="a known data set, or prompts alone; auto: told from the first row")
+    format: Format = Field(
+        "auto",
+        description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto:"
+        " told from the first row",
+    )
     column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
     limit: Positive | None = Field(None, description="use at most so many prompts")

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from alignpro.config.endpoints import BudgetSettings
 from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings, JudgeSettings
+from alignpro.config.learning import PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings
 from alignpro.config.rewards import PromptTerm, RewardSettings
 from alignpro.config.section import Positive, Section
@@ -37,6 +38,9 @@ class Settings(Section):
     judge: JudgeSettings = JudgeSettings()
     headroom: HeadroomSettings = HeadroomSettings()
     compare: CompareSettings = CompareSettings()
+    reward_learning: RewardLearningSettings = RewardLearningSettings()
+    sft: SftSettings = SftSettings()
+    pairs: PairsSettings = PairsSettings()
     budget: BudgetSettings = BudgetSettings()
     track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(
         [], description="trackers that get what metrics.jsonl gets, and the evaluation"

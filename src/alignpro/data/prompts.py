@@ -10,8 +10,9 @@ from pathlib import Path
 
 from alignpro.config import DataSettings
 from alignpro.data.files import json_lines, read_text
+from alignpro.data.records import normalised
+from alignpro.data.split import split
 from alignpro.errors import DataError
-from alignpro.rng import derive
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +27,26 @@ class Prompts:
 def load_prompts(settings: DataSettings, seed: int) -> Prompts:
     """Read the file named in the settings and split it.
 
-    The split goes by a hash of the prompt's text and the seed: neither the order of the file nor rows added later move
-    a prompt from one side to the other. Raises DataError naming the file and what was found.
+    The split is that of `data.split`, by a hash of the prompt's text and the seed: neither the order of the file nor
+    rows added later move a prompt from one side to the other, and a prompt that stands in a file of preferences too is
+    on the same side there. Raises DataError naming the file and what was found.
     """
     path = Path(str(settings.prompts)).expanduser()
     dropped: dict[str, int] = {}
-    seen: dict[str, None] = {}
+    seen: dict[str, str] = {}
     for text in read_file(path, settings.column):
-        prompt = text.strip()
-        reason = "empty" if not prompt else "repeated" if prompt in seen else None
+        key = normalised(text)
+        reason = "empty" if not key else "repeated" if key in seen else None
         if reason:
             dropped[reason] = dropped.get(reason, 0) + 1
         else:
-            seen[prompt] = None
+            seen[key] = text.strip()
     if not seen:
         raise DataError(
             f"data.prompts {path}: the file holds no prompts; one a line is wanted, or a {settings.column!r} field"
         )
-    ordered = sorted(seen, key=lambda text: derive(seed, "split", text))
-    if settings.limit is not None:
-        ordered = ordered[: settings.limit]
-    tests = max(2, round(settings.test_share * len(ordered)))
-    if len(ordered) - tests < 1:
-        raise DataError(
-            f"data.prompts {path}: {len(ordered)} different prompts cannot be split; give at least 3, of which"
-            f" {settings.test_share:.0%} (no fewer than 2) are held out for testing"
-        )
-    return Prompts(train=tuple(ordered[tests:]), test=tuple(ordered[:tests]), dropped=dropped)
+    train, test = split(seen, settings, seed)
+    return Prompts(tuple(seen[key] for key in train), tuple(seen[key] for key in test), dropped)
 
 
 def read_file(path: Path, column: str) -> Iterator[str]:

@@ -14,19 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignpro.config import DataSettings
-from alignpro.data import helpsteer, orca, prompts, ultrafeedback
+from alignpro.config import DATA_SETS, DataSettings
+from alignpro.data import helpsteer, orca, pairs, prompts, ultrafeedback
 from alignpro.data.files import INSTALL, rows_of
 from alignpro.data.preferences import REPEATED, Preferences, compare
 from alignpro.data.prompts import Prompts
 from alignpro.data.records import WRONG_KIND, Record, Schema, normalised, with_system
+from alignpro.data.split import split
 from alignpro.errors import DataError, HubUnreachable, UnusableRow
-from alignpro.rng import derive
+
+OTHER_SYSTEM = "repeated under another system message"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: where the hub has it, and the schemas its rows come in."""
+    """A data set: where the hub has it, "" where it comes from files alone, and the schemas its rows come in."""
 
     hub: str
     split: str
@@ -41,7 +43,9 @@ SOURCES = {
     "ultrafeedback": Source(ultrafeedback.HUB, ultrafeedback.SPLIT, ultrafeedback.SCHEMAS),
     "helpsteer": Source(helpsteer.HUB, helpsteer.SPLIT, helpsteer.SCHEMAS),
     "orca": Source(orca.HUB, orca.SPLIT, orca.SCHEMAS),
+    "preferences": Source("", "", pairs.SCHEMAS),
 }
+"""In the order in which a file's first row is tried: the plainest comes last."""
 
 
 def load_prompts(settings: DataSettings, seed: int) -> Prompts:
@@ -49,19 +53,22 @@ def load_prompts(settings: DataSettings, seed: int) -> Prompts:
 
     Prompts alone (txt, or jsonl and csv that are no known data set) are read by `data.prompts.load_prompts`. Of a data
     set each different prompt is one, its system message before it (`with_system`); rows that cannot be used are
-    counted. Raises DataError, HubUnreachable.
+    counted, and so is a system message under which a prompt comes once more. Raises DataError, HubUnreachable.
     """
     name = _data_set(settings)
     if name is None:
         return prompts.load_prompts(settings, seed)
     records, dropped = _records(settings, name)
-    texts: dict[str, str] = {}
+    first: dict[str, Record] = {}
     for record in records:
         key = normalised(record.prompt)
-        dropped[REPEATED] += key in texts
-        texts.setdefault(key, with_system(record.prompt, record.system))
+        if key in first:
+            same = normalised(first[key].system) == normalised(record.system)
+            dropped[REPEATED if same else OTHER_SYSTEM] += 1
+        first.setdefault(key, record)
+    texts = {key: with_system(record.prompt, record.system) for key, record in first.items()}
     train, test = split(texts, settings, seed)
-    return Prompts(tuple(texts[key] for key in train), tuple(texts[key] for key in test), dict(+dropped))
+    return Prompts(tuple(texts[key] for key in train), tuple(texts[key] for key in test), dict(dropped))
 
 
 def load_preferences(settings: DataSettings, seed: int, keep_not_higher: bool = False) -> Preferences:
@@ -71,7 +78,7 @@ def load_preferences(settings: DataSettings, seed: int, keep_not_higher: bool = 
     """
     name = _data_set(settings)
     if name is None:
-        raise DataError(f"data.prompts {settings.prompts}: prompts alone hold no preferences; {_wanted(SOURCES)}")
+        raise DataError(f"data.prompts {settings.prompts}: {_no_preferences(settings)}; {_wanted(SOURCES)}")
     records, dropped = _records(settings, name)
     pairs, left_out = compare(records, keep_not_higher)
     dropped += left_out
@@ -82,28 +89,9 @@ def load_preferences(settings: DataSettings, seed: int, keep_not_higher: bool = 
     return Preferences(tuple(sides[0]), tuple(sides[1]), dropped)
 
 
-def split(keys: Iterable[str], settings: DataSettings, seed: int) -> tuple[list[str], list[str]]:
-    """Keys for training and for testing, each in an order of chance that any first n are a fair n.
-
-    A key is held out where its own hash, a uniform number, lies below `data.test_share`: what else there is does not
-    matter, so rows added later move nothing, and the share is met on average. Only where fewer than two lie below,
-    or all do, the nearest by hash make up two, or one is left for training. Raises DataError for fewer than three.
-    """
-    ordered = sorted(set(keys), key=lambda key: derive(seed, "order", key))[: settings.limit]
-    if len(ordered) < 3:
-        raise DataError(
-            f"data.prompts {settings.prompts}: {len(ordered)} different prompts cannot be split; give at least 3, of"
-            " which no fewer than 2 are held out for testing"
-        )
-    place = {key: derive(seed, "split", key) / 2**63 for key in ordered}
-    below = sum(at < settings.test_share for at in place.values())
-    tests = set(sorted(ordered, key=place.__getitem__)[: min(max(2, below), len(ordered) - 1)])
-    return [key for key in ordered if key not in tests], [key for key in ordered if key in tests]
-
-
 def _data_set(settings: DataSettings) -> str | None:
     """Which data set the settings mean; None for prompts alone."""
-    if settings.prompts in SOURCES:
+    if settings.prompts in DATA_SETS:
         return settings.prompts
     if settings.format != "auto":
         return settings.format if settings.format in SOURCES else None
@@ -163,7 +151,20 @@ def _hub_rows(name: str) -> Iterator[Any]:
             f"data.prompts {name}: {source.hub} could not be had from the hub ({first}); check the network, or give a"
             " file of it"
         ) from error
+    except ValueError as error:  # another version of it, without the split
+        first = str(error).split("\n", 1)[0]
+        raise DataError(
+            f"data.prompts {name}: split {source.split} of {source.hub} cannot be read ({first}); give a file of it"
+        ) from error
     yield from found
+
+
+def _no_preferences(settings: DataSettings) -> str:
+    """Why prompts alone are no preferences, with the fields found where the file has any."""
+    path = _path(settings)
+    if settings.format == "auto" and path.suffix.lower() in (".jsonl", ".csv"):
+        return f"prompts alone hold no preferences; {_found(next(rows_of(path), None))}"
+    return "prompts alone hold no preferences"
 
 
 def _path(settings: DataSettings) -> Path:

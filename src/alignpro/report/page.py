@@ -67,6 +67,12 @@ def _page(run: Run) -> str:
     parts.append(run_sections.making(run))
     body = comparison_sections.summary(run, look, verdict(run, look)) + "".join(parts)
     links = "".join(f'<a href="#{a}">{text}</a>' for a, text in _NAVIGATION.items() if f'<section id="{a}">' in body)
+    return document(run.name, links, body)
+
+
+def document(name: str, links: str, body: str) -> str:
+    """The page around a body: its style, its one script, and a policy that lets it load nothing from anywhere."""
+    name = escape(name)
     script = _asset("page.js")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # The policy lets this one script run and nothing be fetched, whatever a prompt may contain.
@@ -74,7 +80,6 @@ def _page(run: Run) -> str:
         f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}';"
         " base-uri 'none'; form-action 'none'"
     )
-    name = escape(run.name)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

@@ -155,8 +155,9 @@ def read_run(run_dir: Path) -> Run:
 
     tree = read_json(run_dir / "evaluation.json", notes, without["evaluation.json"])
     lines = read_lines(run_dir / "samples.jsonl", notes, without["samples.jsonl"])
-    training = _curves(read_lines(run_dir / "metrics.jsonl", notes, without["metrics.jsonl"]))
     oracle_training = _curves(read_lines(run_dir / "rlhf" / "metrics.jsonl", notes))
+    missed = "" if oracle_training else without["metrics.jsonl"]  # the oracle may be trained by itself
+    training = _curves(read_lines(run_dir / "metrics.jsonl", notes, missed))
     evaluation = _evaluation(tree) if tree else None
     if tree and evaluation is None:
         notes.append("evaluation.json names no arm, so there is no comparison to show.")

@@ -98,17 +98,22 @@ def browser(found: Examples) -> str:
 
 def making(run: Run) -> str:
     """The command, the resolved settings and the environment."""
-    command = run.environment.get("command")
+    return making_of(run.name, "run", run.settings, run.environment)
+
+
+def making_of(name: str, job: str, settings: Mapping[str, object], environment: Mapping[str, object]) -> str:
+    """How the folder `name` was made by `alignpro job`."""
+    command = environment.get("command")
     if command:
         made = shlex.join(map(str, command)) if isinstance(command, list) else str(command)
         made = made if made.startswith("alignpro") else f"alignpro {made}"
         html = f"<p>The command that made it:</p><pre>{escape(made)}</pre>"
     else:
-        again = f"alignpro run {shlex.quote(f'{run.name}/config.yaml')} --out NEW_DIR"
-        html = f"<p>To make the run again from its resolved settings:</p><pre>{escape(again)}</pre>"
-    report = f"alignpro report {shlex.quote(run.name)}"
-    html += f"<p>To make this page again from the run's folder:</p><pre>{escape(report)}</pre>"
-    return section("making", "How it was made", "", html + _settings(run.settings) + _environment(run.environment))
+        again = f"alignpro {job} {shlex.quote(f'{name}/config.yaml')} --out NEW_DIR"
+        html = f"<p>To make it again from its resolved settings:</p><pre>{escape(again)}</pre>"
+    report = f"alignpro report {shlex.quote(name)}"
+    html += f"<p>To make this page again from the folder:</p><pre>{escape(report)}</pre>"
+    return section("making", "How it was made", "", html + _settings(settings) + _environment(environment))
 
 
 def _settings(tree: Mapping[str, object]) -> str:

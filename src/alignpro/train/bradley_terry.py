@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alignpro.models.padding import pad
-from alignpro.train.sft import cosine
+from alignpro.train import supervised
 
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
     """Answers to one prompt and which was preferred to which.
 
-    `rows` are ids of (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them.
-    Several comparisons of the same answers cost one forward pass of each.
+    `rows` are ids of (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them, and
+    `margins`, where there are any, by how much each winner should score higher. Several comparisons of the same
+    answers cost one forward pass of each.
     """
 
     rows: list[list[int]]
     pairs: list[tuple[int, int]]
+    margins: list[float] = field(default_factory=list)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(map(len, self.rows))
 
 
-def loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """(1) for scores [N] of the winning and of the losing responses; its mean, in nats."""
-    return -nn.functional.logsigmoid(chosen - rejected).mean()
+def loss(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0, smoothing: float = 0.0) -> Tensor:
+    """(1) for scores [N] of the winning and of the losing responses; its mean, in nats.
+
+    The winner is asked to score higher by `margin`; a share `smoothing` of the labels is taken to be the other way.
+    """
+    ahead = chosen - rejected - margin
+    agreed = nn.functional.logsigmoid(ahead)
+    if smoothing:
+        agreed = (1 - smoothing) * agreed + smoothing * nn.functional.logsigmoid(-ahead)
+    return -agreed.mean()
+
+
+def pieces(
+    model: Any,
+    batch: Sequence[Comparisons],
+    pad_id: int,
+    *,
+    centre: float = 0.02,
+    smoothing: float = 0.0,
+    tokens: int | None = None,
+) -> Iterator[supervised.Piece]:
+    """A batch's mean loss over its pairs, in pieces of at most `tokens` tokens; what is told is (1) alone.
+
+    (1) sees differences alone and leaves each prompt's level of reward to chance; `centre` times the mean squared sum
+    of a pair's scores is added to it, so that rewards lie around 0 for every prompt and compare across prompts.
+    """
+    total = sum(len(group.pairs) for group in batch)
+    sizes, lengths = [len(group.rows) for group in batch], [group.longest for group in batch]
+    for which in supervised.cut(sizes, lengths, tokens):
+        piece = [batch[i] for i in which]
+        chosen, rejected = _scores(model, piece, pad_id)
+        share = len(chosen) / total
+        margin = torch.tensor([m for g in piece for m in (g.margins or [0.0] * len(g.pairs))], device=chosen.device)
+        told = loss(chosen, rejected, margin, smoothing)
+        yield (told + centre * ((chosen + rejected) ** 2).mean()) * share, float(told.detach()) * share
 
 
 def fit(
@@ -37,27 +76,17 @@ def fit(
     learning_rate: float,
     pad_id: int,
     centre: float = 0.02,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: supervised.OnStep | None = None,
 ) -> None:
-    """Minimise (1) with AdamW and a cosine schedule; `on_step` gets (step, loss in nats a pair).
-
-    (1) sees differences alone and leaves each prompt's level of reward to chance; `centre` times the mean squared sum
-    of a pair's scores is added to it, so that rewards lie around 0 for every prompt and compare across prompts.
-    """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps, warmup=50))
-    model.train()
-    for step in range(1, steps + 1):
-        chosen, rejected = _scores(model, next(batches), pad_id)
-        batch_loss = loss(chosen, rejected)
-        optimizer.zero_grad()
-        (batch_loss + centre * ((chosen + rejected) ** 2).mean()).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if on_step:
-            on_step(step, float(batch_loss.detach()))
-    model.eval()
+    """Minimise (1) over endless batches; `on_step` gets (step, loss in nats a pair)."""
+    supervised.fit(
+        model,
+        lambda step: next(batches),
+        lambda batch: pieces(model, batch, pad_id, centre=centre),
+        steps,
+        learning_rate,
+        on_step=on_step,
+    )
 
 
 @torch.no_grad()
@@ -75,7 +104,7 @@ def _scores(model: Any, batch: Sequence[Comparisons], pad_id: int) -> tuple[Tens
     """Scores [N] of the winners and of the losers of all N pairs."""
     rows = [row for group in batch for row in group.rows]
     ids, mask = pad(rows, pad_id, "right", model.device)
-    scores = model(input_ids=ids, attention_mask=mask.long()).logits[:, 0]
+    scores = model(input_ids=ids, attention_mask=mask.long()).logits[:, 0].float()
     winners, losers, start = [], [], 0
     for group in batch:
         winners += [start + winner for winner, _ in group.pairs]

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
+from alignpro.errors import ModelNotUsable
+from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, forward
+from alignpro.train import supervised
 
 Pair = tuple[list[int], list[int]]
 """Framed prompt ids, completion ids with their closing token."""
+
+
+def pieces(model: Any, batch: Sequence[Pair], pad_id: int, tokens: int | None = None) -> Iterator[supervised.Piece]:
+    """-log p(completion | prompt) a token of the batch, in nats, in pieces of at most `tokens` tokens.
+
+    Only completion tokens count, the closing one among them.
+    """
+    total = sum(len(completion) for _, completion in batch)
+    for which in supervised.cut([1] * len(batch), [len(p) + len(c) for p, c in batch], tokens):
+        piece = [batch[i] for i in which]
+        actions = collate([p for p, _ in piece], [np.asarray(c) for _, c in piece], pad_id, model.device)
+        logprobs, _ = forward(model, actions, temperature=1.0)
+        loss = -logprobs.sum() / total
+        yield loss, float(loss.detach())
 
 
 def fit(
@@ -23,37 +38,47 @@ def fit(
     learning_rate: float,
     pad_id: int,
     warmup: int = 50,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: supervised.OnStep | None = None,
 ) -> float:
-    """Minimise -log p(completion | prompt) a token with AdamW and a cosine schedule; returns the last steps' mean loss.
-
-    Only completion tokens count. `on_step` gets (step, loss in nats a token).
-    """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps, warmup))
-    model.train()
+    """Minimise over endless batches; returns the last steps' mean loss. `on_step` gets (step, loss in nats a token)."""
     losses: list[float] = []
-    for step in range(1, steps + 1):
-        pairs = next(batches)
-        batch = collate([p for p, _ in pairs], [np.asarray(c) for _, c in pairs], pad_id, model.device)
-        logprobs, _ = forward(model, batch, temperature=1.0)
-        loss = -logprobs.sum() / batch.action_mask.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        if on_step:
-            on_step(step, losses[-1])
-    model.eval()
+
+    def note(step: int, loss: float) -> bool | None:
+        losses.append(loss)
+        return on_step(step, loss) if on_step else None
+
+    supervised.fit(
+        model,
+        lambda step: next(batches),
+        lambda batch: pieces(model, batch, pad_id),
+        steps,
+        learning_rate,
+        warmup=warmup,
+        on_step=note,
+    )
     tail = losses[-20:]
     return sum(tail) / len(tail) if tail else math.nan
 
 
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the learning rate: linear up over `warmup`, then a half cosine down to a tenth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, done)))
+def completion(lm: LanguageModel, text: str) -> list[int]:
+    """Ids by which the model would write `text` and end: the text's own tokens and its turn's closing token.
+
+    Raises ModelNotUsable where it has none.
+    """
+    return [*lm.tokenizer(text, add_special_tokens=False)["input_ids"], closing(lm)]
+
+
+def closing(lm: LanguageModel) -> int:
+    """The token that ends an answer: the one its chat template closes the assistant's turn with, else the tokenizer's.
+
+    Raises ModelNotUsable where there is none.
+    """
+    ends = lm.eos_ids
+    if getattr(lm.tokenizer, "chat_template", None):
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        said = lm.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
+        if found := [int(i) for i in said if i in ends]:
+            return found[-1]
+    if lm.tokenizer.eos_token_id is None and not ends:
+        raise ModelNotUsable(f"{lm.name}: its tokenizer has no token that ends an answer; set eos_token in it")
+    return int(ends[0] if lm.tokenizer.eos_token_id is None else lm.tokenizer.eos_token_id)

@@ -1,0 +1,151 @@
+"""Commands that learn from files: reward, sft, pairs, rlhf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignpro import config
+from alignpro.cli.options import (
+    DryRun,
+    FrozenOption,
+    Out,
+    PrompterOption,
+    PromptsOption,
+    Resume,
+    RewardOption,
+    Words,
+    folder_of,
+    given,
+    read_words,
+    say,
+)
+from alignpro.config import Settings
+from alignpro.errors import UsageError
+
+
+def reward(
+    words: Words = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="folder or hub id of a causal LM or of a classifier, or lab")
+    ] = None,
+    preferences: Annotated[
+        str | None,
+        typer.Option("--preferences", help="jsonl, json, csv or parquet file of preferences, or a data set's name"),
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Learn a reward model from preferences: accuracy, calibration, learning curve, length bias."""
+    named = {"reward_learning.base": base, "data.prompts": preferences}
+    settings, recipe = _settings(words, named, resume, out, own=base)
+    if dry_run:
+        return say(config.dump(_shown(settings, out)).rstrip())
+    from alignpro import tables
+    from alignpro.learning import learn_reward
+
+    folder = folder_of(out, f"reward-{recipe}")
+    tables.reward(learn_reward(settings, folder, resume=resume))
+    say(f"report: {folder / 'report.html'}")
+    say(f"to use it: --reward {folder / 'reward'}")
+
+
+def sft(
+    words: Words = None,
+    base: Annotated[str | None, typer.Option("--base", help="folder or hub id of a causal LM, or lab")] = None,
+    pairs: Annotated[
+        str | None, typer.Option("--pairs", help="jsonl, json, csv or parquet file with prompt and rewrite")
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit a reference prompter to pairs of a prompt and a better prompt."""
+    settings, recipe = _settings(words, {"prompter.model": base, "sft.pairs": pairs}, resume, out, own=base)
+    if dry_run:
+        return say(config.dump(_shown(settings, out)).rstrip())
+    from alignpro import tables
+    from alignpro.learning import learn_prompter
+
+    folder = folder_of(out, f"sft-{recipe}")
+    tables.sft(learn_prompter(settings, folder, resume=resume))
+    say(f"to use it: --prompter {folder / 'prompter'}")
+
+
+def pairs(
+    words: Words = None,
+    out: Annotated[Path, typer.Option(help="JSONL file of the pairs, new or to go on with")] = Path("pairs.jsonl"),
+    n: Annotated[int | None, typer.Option("--n", min=2, help="rewrites of each prompt to choose from")] = None,
+    prompter: PrompterOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Make pairs for sft by best-of-N; each winner is scored again by answers that did not choose it."""
+    named = {"pairs.candidates": n}
+    settings, _ = _settings(
+        words, named, False, out, own=prompter or frozen, more=given(prompter, None, frozen, reward, prompts)
+    )
+    if dry_run:
+        return say(config.dump(_shown(settings, out)).rstrip())
+    from alignpro import tables
+    from alignpro.learning import make_pairs
+
+    tables.pairs(make_pairs(_shown(settings, out), out))
+    say(f"pairs: {out}")
+
+
+def rlhf(
+    words: Words = None,
+    out: Out = None,
+    resume: Resume = False,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune the frozen model itself on the reward, the oracle of the paper, and compare the two."""
+    more = given(None, None, frozen, reward, prompts)
+    settings, recipe = _settings(words, {}, resume, out, own=frozen, more=more)
+    if dry_run:
+        return say(config.dump(_shown(settings, out)).rstrip())
+    from alignpro import tables
+    from alignpro.learning import fine_tune
+
+    folder = folder_of(out, f"rlhf-{recipe}")
+    tables.arms(fine_tune(settings, folder, resume=resume))
+    say(f"report: {folder / 'report.html'}")
+    say(f"the model: {folder / 'rlhf' / 'model'}")
+
+
+def _settings(
+    words: list[str] | None,
+    named: Mapping[str, str | int | None],
+    resume: bool,
+    out: Path | None,
+    *,
+    own: str | None,
+    more: list[str] | None = None,
+) -> tuple[Settings | None, str]:
+    """Settings of a recipe, `local` where the user brings a model of his own, else `lab`; None to resume as begun."""
+    if resume and out is None:
+        raise UsageError("--resume needs --out with the folder to go on with")
+    name, overrides = read_words(words or [])
+    short = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+    overrides = [*short, *(more or []), *overrides]
+    recipe = name or ("local" if own and own != "lab" else "lab")
+    if resume and name is None and not overrides:
+        return None, recipe
+    return config.load(recipe, overrides), Path(recipe).stem
+
+
+def _shown(settings: Settings | None, out: Path | None) -> Settings:
+    from alignpro.folder import RunFolder
+
+    return settings or RunFolder(out or Path()).settings()

@@ -1,0 +1,75 @@
+"""Settings of learning from files: a reward from preferences, a prompter from better prompts, and making those."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from alignpro.config.section import Positive, Section, Share
+
+
+class FitSettings(Section):
+    """What every supervised fit has."""
+
+    epochs: Positive = 1
+    batch_size: Positive = Field(64, description="pairs a step of the optimiser")
+    batch_tokens: Positive = Field(
+        16_384, description="tokens computed at a time, padding among them; a larger batch is computed in pieces"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    warmup: Share = Field(0.05, description="share of the steps over which the learning rate rises")
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    save_every: Positive = Field(100, description="steps between checkpoints")
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+
+class RewardLearningSettings(FitSettings):
+    """A reward model by Bradley-Terry (1); the preferences are data.prompts."""
+
+    base: str | None = Field(
+        None, description="folder or hub id of a causal LM or of a classifier with one score, or lab"
+    )
+    margin: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="how much higher the winner shall score, in multiples of the data's own margin in score"
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0, description="share of the labels taken to be wrong"
+    )
+    centre: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="weight of the squared sum of a pair's scores, which keeps rewards around 0"
+    )
+    keep_not_higher: bool = Field(False, description="keep pairs whose chosen answer scores no higher than the other")
+    curve: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.125, 0.25, 0.5, 1.0], description="shares of the first pass after which accuracy is measured"
+    )
+
+
+class SftSettings(FitSettings):
+    """A reference prompter from pairs of a prompt and a better prompt; its base is prompter.model."""
+
+    pairs: str | None = Field(None, description="jsonl, json, csv or parquet file of prompts and better prompts")
+    column: str = Field("rewrite", description="field of the better prompt; that of the prompt is data.column")
+    epochs: Positive = 3
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="share of the training prompts that chooses the epoch that is kept"
+    )
+    patience: Positive = Field(2, description="epochs without a better one after which the fit stops")
+
+
+class PairsSettings(Section):
+    """Pairs for sft by best-of-N: the reference's rewrites, scored, the best kept where it beats the prompt itself."""
+
+    candidates: Annotated[int, Field(ge=2)] = Field(8, description="rewrites of each prompt")
+    responses: Positive = Field(2, description="answers that score each rewrite, to choose the best")
+    fresh: Positive = Field(
+        4, description="new answers that decide whether the best is kept; as many more, after that, measure its gain"
+    )
+    margin: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="how much more reward than the prompt itself, with both sets of answers, is asked"
+    )
+    prompts: Positive | None = Field(None, description="training prompts to try; null: every one")
+    chunk: Positive = Field(32, description="prompts sampled at a time")
+    bootstrap: Annotated[int, Field(ge=100)] = 2000

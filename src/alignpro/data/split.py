@@ -1,0 +1,28 @@
+"""Which prompts are held out from training: the same for prompts alone, for data sets and for preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from alignpro.config import DataSettings
+from alignpro.errors import DataError
+from alignpro.rng import derive
+
+
+def split(keys: Iterable[str], settings: DataSettings, seed: int) -> tuple[list[str], list[str]]:
+    """Keys for training and for testing, each in an order of chance that any first n are a fair n.
+
+    A key is held out where its own hash, a uniform number, lies below `data.test_share`: what else there is does not
+    matter, so rows added later move nothing, and the share is met on average. Only where fewer than two lie below,
+    or all do, the nearest by hash make up two, or one is left for training. Raises DataError for fewer than three.
+    """
+    ordered = sorted(set(keys), key=lambda key: derive(seed, "order", key))[: settings.limit]
+    if len(ordered) < 3:
+        raise DataError(
+            f"data.prompts {settings.prompts}: {len(ordered)} different prompts cannot be split; give at least 3, of"
+            " which no fewer than 2 are held out for testing"
+        )
+    place = {key: derive(seed, "split", key) / 2**63 for key in ordered}
+    below = sum(at < settings.test_share for at in place.values())
+    tests = set(sorted(ordered, key=place.__getitem__)[: min(max(2, below), len(ordered) - 1)])
+    return [key for key in ordered if key not in tests], [key for key in ordered if key in tests]

@@ -1,0 +1,100 @@
+"""What reward.json says of a learned reward on held-out preferences: accuracy, calibration, length, by strength."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from alignpro.data.preferences import Preference
+from alignpro.data.records import normalised, with_system
+from alignpro.maths import calibration
+from alignpro.maths.calibration import Clusters
+from alignpro.rng import derive
+from alignpro.types import FloatArray, Reward
+
+STRENGTHS = 5
+"""Most different strengths that are groups of their own; more are cut into thirds."""
+
+
+def scores(reward: Reward, pairs: Sequence[Preference]) -> FloatArray:
+    """Scores [N, 2] of the chosen and of the rejected answers to x, the system message before the user's text."""
+    asked = [with_system(pair.prompt, pair.system) for pair in pairs]
+    answers = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    return np.asarray(reward.score(asked * 2, answers).values.reshape(2, -1).T)
+
+
+def clusters(pairs: Sequence[Preference]) -> Clusters:
+    """The number of each pair's prompt. [N]"""
+    place: dict[str, int] = {}
+    return np.array([place.setdefault(normalised(pair.prompt), len(place)) for pair in pairs], dtype=np.int64)
+
+
+def accuracy(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
+    """Share of pairs whose chosen answer scores higher, a tie counting half, and (1) in nats."""
+    margins, cluster = values[:, 0] - values[:, 1], clusters(pairs)
+    scored = np.isfinite(margins)
+    right = _told(*calibration.ratio(calibration.right(margins[scored]), cluster[scored], draws, seed))
+    loss = _told(*calibration.ratio(calibration.log_loss(margins[scored]), cluster[scored], draws, seed))
+    return {"accuracy": right, "log_loss": loss, "unscored": int((~scored).sum())}
+
+
+def report(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
+    """Everything held-out, from scores [N, 2]; pairs without a score are counted and left out."""
+    margins = values[:, 0] - values[:, 1]
+    kept = np.flatnonzero(np.isfinite(margins))
+    scored, margins, cluster = [pairs[i] for i in kept.tolist()], margins[kept], clusters(pairs)[kept]
+    lengths = np.array([[len(p.chosen.split()), len(p.rejected.split())] for p in scored], dtype=np.float64)
+    lengths = lengths.reshape(-1, 2)
+    longer = calibration.right(lengths[:, 0] - lengths[:, 1])
+    right = calibration.right(margins)
+    error, ci95, by_chance = calibration.calibration_error(margins, cluster, draws, derive(seed, "calibration"))
+    return {
+        **accuracy(values, pairs, draws, seed),
+        "longer_wins": _told(*calibration.ratio(longer, cluster, draws, seed)),
+        "over_longer": _told(*calibration.ratio(right - longer, cluster, draws, seed)),
+        "by_strength": _by_strength(right, scored, cluster, draws, seed),
+        "calibration": {
+            "bins": [asdict(b) for b in calibration.reliability(margins, cluster, draws, seed)] if len(kept) else [],
+            "error": {**_told(error, ci95), "if_calibrated": by_chance},
+            "temperature": _told(*calibration.temperature(margins, cluster, draws, derive(seed, "temperature"))),
+        },
+        "length": {
+            "score": _told(
+                *calibration.correlation(values[kept].ravel(), lengths.ravel(), np.repeat(cluster, 2), draws, seed)
+            ),
+            "difference": _told(*calibration.correlation(margins, lengths[:, 0] - lengths[:, 1], cluster, draws, seed)),
+            "longer_chosen_by_model": _told(
+                *calibration.ratio(calibration.right(margins * (lengths[:, 0] - lengths[:, 1])), cluster, draws, seed)
+            ),
+        },
+        "scores": {"mean": float(np.mean(values[kept])), "deviation": float(np.std(values[kept]))} if len(kept) else {},
+    }
+
+
+def _by_strength(
+    right: FloatArray, pairs: Sequence[Preference], cluster: Clusters, draws: int, seed: int
+) -> list[dict[str, Any]]:
+    """Accuracy by how much higher the data scores the chosen answer; empty where it gives no scores."""
+    strengths = np.array([np.nan if pair.margin is None else pair.margin for pair in pairs], dtype=np.float64)
+    present = np.unique(strengths[np.isfinite(strengths)])
+    if not len(present):
+        return []
+    if len(present) <= STRENGTHS:
+        edges = [(value, value) for value in present]
+    else:
+        low, high = np.quantile(strengths[np.isfinite(strengths)], [1 / 3, 2 / 3])
+        parts = [present[present <= low], present[(present > low) & (present <= high)], present[present > high]]
+        edges = [(part[0], part[-1]) for part in parts if len(part)]
+    found = []
+    for low, high in edges:
+        rows = (strengths >= low) & (strengths <= high)
+        told = _told(*calibration.ratio(right[rows], cluster[rows], draws, seed))
+        found.append({"low": float(low), "high": float(high), "pairs": int(rows.sum()), **told})
+    return found
+
+
+def _told(value: float, ci95: tuple[float, float]) -> dict[str, Any]:
+    return {"value": value, "ci95": list(ci95)}

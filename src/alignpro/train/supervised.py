@@ -1,0 +1,172 @@
+"""The loop of a supervised fit: batches known beforehand, pieces that fit the memory, checkpoints, resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from alignpro.errors import CheckpointError, Interrupted, LossNotFinite
+from alignpro.interrupt import StopRequest
+from alignpro.rng import derive
+from alignpro.train import checkpoint
+
+Batch = TypeVar("Batch")
+Piece = tuple[Tensor, float]
+"""A part of a batch's loss: what is minimised, and of that what is told. Both add up to the batch's over its pieces."""
+OnStep = Callable[[int, float], "bool | None"]
+"""Called with (step, its loss) after every step; what is true ends the fit."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Where a fit saves itself, how often, and who may stop it; `rewind` is told the step that it begins after."""
+
+    folder: Path
+    every: int
+    keep: int
+    stop: StopRequest
+    say: Callable[[str], None]
+    rewind: Callable[[int], None]
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Put the newest checkpoint's state in place; the step it was saved after, 0 where there is none.
+
+        Raises CheckpointError.
+        """
+        found = checkpoint.load_latest(self.folder)
+        self.rewind(found.step if found else 0)
+        if found is None:
+            return 0
+        for fault in found.passed_over:
+            self.say(f"checkpoint {fault}; falling back to the one before")
+        try:
+            model.load_state_dict(found.state["model"])
+            optimizer.load_state_dict(found.state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            first = str(error).splitlines()[0]
+            raise CheckpointError(f"checkpoint of step {found.step} is not of this model ({first})") from None
+        checkpoint.restore_random_states(found.state["random"])
+        self.say(f"resumed after step {found.step}")
+        return found.step
+
+    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": checkpoint.random_states(),
+        }
+        checkpoint.save(self.folder, step, state, self.keep)
+
+
+def fit(
+    model: Any,
+    batch_of: Callable[[int], Batch],
+    pieces: Callable[[Batch], Iterable[Piece]],
+    steps: int,
+    learning_rate: float,
+    *,
+    warmup: int = 50,
+    weight_decay: float = 0.01,
+    max_grad_norm: float | None = 1.0,
+    mixed: bool = False,
+    keeper: Keeper | None = None,
+    on_step: OnStep | None = None,
+) -> None:
+    """Minimise with AdamW and a cosine schedule; step s (from 1) reads `batch_of(s)` and nothing else of chance.
+
+    `pieces` gives a batch's loss part by part, so that no more than a part is in memory. `mixed` computes in bfloat16
+    on weights in float32. Raises LossNotFinite before a step that would ruin the weights, Interrupted, CheckpointError.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    saved = done = keeper.resume(model, optimizer) if keeper else 0
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    model.train()
+    while done < steps:
+        step = done + 1
+        rate = learning_rate * cosine(done, steps, warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        told = _backward(model, pieces(batch_of(step)), mixed)
+        norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm is not None else math.inf)
+        if not (math.isfinite(told) and bool(torch.isfinite(norm))):
+            kept = f"the checkpoint of step {saved} is whole" if saved else "no checkpoint was saved before it"
+            what = f"loss is {told}" if not math.isfinite(told) else f"gradient's length is {float(norm)}"
+            raise LossNotFinite(
+                f"step {step} of {steps}: the {what} at a learning rate of {rate:.3g}; {kept}. Start anew with a lower"
+                " learning_rate or max_grad_norm, or with dtype=float32"
+            )
+        optimizer.step()
+        done = step
+        ends = bool(on_step and on_step(step, told))
+        if keeper and (step % keeper.every == 0 or step == steps or ends or keeper.stop.asked):
+            keeper.save(step, model, optimizer)
+            saved = step
+        if ends:
+            break
+        if keeper and keeper.stop.asked and step < steps:
+            raise Interrupted(f"stopped after step {step} of {steps}")
+    model.eval()
+
+
+def _backward(model: Any, pieces: Iterable[Piece], mixed: bool) -> float:
+    told, left = 0.0, iter(pieces)
+    while True:
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=mixed):
+            piece = next(left, None)
+        if piece is None:
+            return told
+        piece[0].backward()
+        told += piece[1]
+
+
+def plan(sizes: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[list[list[int]]]:
+    """For each epoch its batches of items, shuffled anew: items of `sizes` that together make up `batch_size`.
+
+    An item is never cut, so a batch may hold more by the last one's size; an epoch's last batch may hold less.
+    """
+    planned = []
+    for epoch in range(epochs):
+        batches: list[list[int]] = []
+        held = batch_size
+        for item in np.random.default_rng(derive(seed, "order", epoch)).permutation(len(sizes)).tolist():
+            if held >= batch_size:
+                batches.append([])
+                held = 0
+            batches[-1].append(item)
+            held += sizes[item]
+        planned.append(batches)
+    return planned
+
+
+def cut(rows: Sequence[int], lengths: Sequence[int], most: int | None) -> list[list[int]]:
+    """Items in pieces of at most `most` tokens when padded: `rows[i]` sequences of `lengths[i]` tokens or fewer.
+
+    Items of like length come together; one that is too large by itself is a piece of its own. None: one piece.
+    """
+    if most is None:
+        return [list(range(len(rows)))]
+    pieces: list[list[int]] = []
+    held = 0
+    for item in sorted(range(len(rows)), key=lambda i: lengths[i]):
+        if not pieces or (held + rows[item]) * lengths[item] > most:
+            pieces.append([])
+            held = 0
+        pieces[-1].append(item)
+        held += rows[item]
+    return pieces
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Share of the learning rate: linear up over `warmup`, then a half cosine down to a tenth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, done)))
