@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-
 from alignpro import config, processes, stages, threads
 from alignpro import folder as files
-from alignpro.assemble import Pieces, assemble, assemble_judge
+from alignpro.assemble import assemble
 from alignpro.config import Settings
-from alignpro.data.judged_pairs import load_judged_pairs
 from alignpro.endpoints.accounting import spoken
-from alignpro.endpoints.opened import Endpoints
-from alignpro.errors import SettingsError, UsageError
-from alignpro.evaluate.agreement import judge_all, measured
-from alignpro.evaluate.judged_arms import read_answers
+from alignpro.environment import environment, threads_of
+from alignpro.errors import UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.progress import Progress
 from alignpro.report import write_report
-from alignpro.rewards.llm_judge import LlmJudge
-from alignpro.rng import derive
 from alignpro.stages import Run
 from alignpro.tracking import check as check_trackers
 from alignpro.tracking import figures_of, tracking
-
-JUDGING = ("judge.", "evaluate.judge=", "evaluate.tie_margin=", "evaluate.bootstrap=")
-"""Settings that judging again may change."""
 
 
 def run(
@@ -79,7 +63,7 @@ def headroom(
     """
     begun, out = time.perf_counter(), Path(out)
     if resume:
-        settings = _override(RunFolder(out), overrides, ("headroom.",), "headroom")
+        settings = override(RunFolder(out), overrides, ("headroom.",), "headroom")
     if settings is not None:
         settings.check_headroom()
     opened, count = _open(settings, out, resume, settings if resume else None)
@@ -101,7 +85,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises UsageError where the folder holds no run or an override is of another section.
     """
     folder = RunFolder(path)
-    settings = _override(folder, overrides, ("evaluate.", "judge."), "evaluate")
+    settings = override(folder, overrides, ("evaluate.", "judge."), "evaluate")
     if not folder.trained:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
@@ -110,83 +94,6 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     _say_endpoints(run)
     processes.by_first(lambda: write_report(path))
     return summary
-
-
-def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Judge a finished run's answers anew, without sampling any, and add the win rates to its evaluation.json and
-    report; those by a judge of the same name are replaced.
-
-    `overrides` may change judge.*, evaluate.judge, evaluate.tie_margin and evaluate.bootstrap. Raises UsageError where
-    the folder holds no finished evaluation, and as the judge.
-    """
-    folder = RunFolder(path)
-    settings = _override(folder, overrides, JUDGING, "judge")
-    summary = files.read_json(folder.evaluation)
-    arms = read_answers(files.read_jsonl(folder.samples))
-    shape = (summary["prompts"], summary["responses_per_prompt"]) if summary else None
-    whole = all((len(arm.prompts), len(row)) == shape for arm in arms for row in arm.responses)
-    if summary is None or not whole or {arm.name for arm in arms} != set(summary["arms"]):
-        raise UsageError(
-            f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
-            f" sample its answers again by `alignpro evaluate {path}`"
-        )
-    threads.use(threads_of(settings, folder, True))
-    progress = Progress()
-    with (
-        StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop,
-        closing(Endpoints(settings.budget)) as endpoints,
-    ):
-        judge = assemble_judge(settings, endpoints)
-        endpoints.keep(path)
-        endpoints.check()
-        summary |= stages.judge(folder, settings, judge, arms, progress, stop, summary)
-    files.write_json(folder.evaluation, summary)
-    write_report(path)
-    return summary
-
-
-def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | None = None) -> dict[str, Any]:
-    """How evaluate.judge agrees with people on the pairs of a file; writes agreement.json to `out`, which keeps a
-    language model's replies too.
-
-    `notes` of the result are lines for the user. Raises SettingsError without a judge, DataError, and as the judge.
-    """
-    if not settings.evaluate.judge:
-        raise SettingsError("agreement of which judge? give --judge")
-    pairs, dropped = load_judged_pairs(path)
-    pairs = pairs[:limit]
-    threads.use(settings.threads)
-    progress = Progress()
-    for reason, count in dropped.items():
-        progress.say(f"{count} rows left out: {reason}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
-    with (
-        StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
-        closing(Endpoints(settings.budget)) as endpoints,
-    ):
-        judge = assemble_judge(settings, endpoints)
-        endpoints.keep(out)
-        endpoints.check()
-        if isinstance(judge, LlmJudge):
-            judge = judge.keeping(out / "judge_answers.db")
-        with progress.task(f"judging by {judge.name}", len(pairs)) as advance:
-
-            def next_pairs(done: int, note: str) -> None:
-                stop.check()
-                advance(done, note)
-
-            judged = judge_all(judge, pairs, next_pairs)
-    found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
-    if isinstance(judge, LlmJudge):
-        found["cost"] = judge.cost()
-    files.write_json(out / "agreement.json", found)
-    notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
-    if not judge.symmetric:
-        notes.append(f"share of pairs with the same verdict in both orders: {found['position_consistency']:.3f}")
-    return found | {"notes": notes}
 
 
 def _open(
@@ -241,7 +148,7 @@ def _shared(threads: int) -> str:
     return f"{processes.count()} processes of {threads} threads" if processes.count() > 1 else f"{threads} threads"
 
 
-def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
+def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
     """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
     folder.settings()
     foreign = [
@@ -251,38 +158,6 @@ def _override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, 
         may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
         raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
     return config.load(folder.config, overrides)
-
-
-def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[str, Any]:
-    """What the run ran on and with."""
-    return machine(settings, thread_count) | {
-        "device": str(pieces.reference.lm.model.device),
-        "frozen_weights": pieces.frozen_weights,
-    }
-
-
-def machine(settings: Settings, thread_count: int) -> dict[str, Any]:
-    """Versions, hardware, commit, command and time of a job."""
-    from alignpro import __version__
-
-    return {
-        "alignpro": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpu_count": threads.usable_cores(),
-        "threads": thread_count,
-        "processes": processes.count(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "seed": settings.seed,
-        "commit": _commit(),
-        "command": shlex.join(["alignpro", *sys.argv[1:]])
-        if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
-        else None,
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
 
 
 def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
@@ -295,25 +170,3 @@ def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
     }
     told = ", ".join(f"{count:,} in {name}" for name, count in parts.items() if count)
     return f"{sum(parts.values()):,} answers of the frozen model, {told}"
-
-
-def threads_of(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
-    """Those of the settings; a resumed run keeps those it began with, since sums depend on them in the last digit."""
-    if settings.threads is None and resume:
-        began_with = (files.read_json(folder.path / "environment.json") or {}).get("threads")
-        return int(began_with) if began_with else None
-    return settings.threads
-
-
-def _commit() -> str | None:
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

@@ -13,10 +13,10 @@ import torch
 from alignpro import folder as files
 from alignpro import threads
 from alignpro.config import FitSettings, Settings
+from alignpro.environment import machine, threads_of
 from alignpro.errors import RunFailure, SettingsError, UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
-from alignpro.job import machine, threads_of
 from alignpro.progress import Progress
 from alignpro.train.supervised import Keeper
 
