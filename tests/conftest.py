@@ -31,7 +31,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workshop")
     save_model(folder / "prompter", "llama", seed=1)
     save_model(folder / "frozen", "qwen2", seed=2)
-    (folder / "prompts.txt").write_text("".join(f"tell me about thing {i}\n" for i in range(20)))
+    numbers = (*range(8), 17, 37, 47, 57, 67, 70, 71, 72, 10, 27, 46, 52)  # seed 0 holds out the last four
+    (folder / "prompts.txt").write_text("".join(f"tell me about thing {i}\n" for i in numbers))
     (folder / "rewards.py").write_text(REWARDS)
     return folder
 

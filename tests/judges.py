@@ -45,6 +45,13 @@ def worth(text):
     return min(10, 1 + text.count("e"))
 
 
+def is_judging(asked):
+    """Whether it is a question to the judge, and not the one that sees whether its URL answers."""
+    return "bear the mark" in asked
+
+
 def obedient(asked):
+    if not is_judging(asked):
+        return "ready"
     a, b = (worth(framed(asked, f"ANSWER {name}")) for name in "AB")
     return f"Because.\nVERDICT {marked(asked)} A={a} B={b}"

@@ -25,6 +25,7 @@ SETTINGS = (
     "train.group={learning_rate: 1e-3, minibatch_size: 9, epochs: 2, target_kl: 0.05, max_grad_norm: 0.5}",
     "train.offline={learning_rate: 1e-3, gradient_accumulation: 2, max_grad_norm: 0.5}",
     "evaluate.every=0",
+    "reward.max_failed=0.6",
 )
 
 

@@ -96,9 +96,10 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
                 advance(done, note)
 
             judged = judge_all(judge, pairs, next_pairs)
+        cost = judge.cost() if isinstance(judge, LlmJudge) else None
     found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
-    if isinstance(judge, LlmJudge):
-        found["cost"] = judge.cost()
+    if cost:
+        found["cost"] = cost
     files.write_json(out / "agreement.json", found)
     notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
     if not judge.symmetric:

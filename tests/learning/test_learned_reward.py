@@ -11,10 +11,11 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
 
 from alignpro import config
+from alignpro.config import RewardSpec
 from alignpro.errors import DataError, Interrupted, LossNotFinite, ModelNotUsable, SettingsError, UsageError
 from alignpro.learning import learn_reward
 from alignpro.learning.reward import milestones
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 from alignpro.rewards.model import load_reward_model
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
@@ -158,7 +159,8 @@ def test_the_folder_is_a_plain_classifier_that_agrees(corner, learned):
     batch = tokenizer.apply_chat_template(chats, padding=True, return_tensors="pt", return_dict=True)
     with torch.no_grad():
         plain = model(**batch).logits[:, 0].double().numpy()
-    ours = load_reward_model(str(out / "reward"), 8).score(["question 7"] * 2, ["owls abc", "rain, and more of it"])
+    spec = RewardSpec(model=str(out / "reward"), batch_size=8)
+    ours = load_reward_model(spec).score(["question 7"] * 2, ["owls abc", "rain, and more of it"])
     np.testing.assert_allclose(ours.values, plain, atol=1e-5)
     assert "Learning curve" in (out / "report.html").read_text()
 
