@@ -55,7 +55,7 @@ def stops_second_process(prompts, responses):
 
 def sometimes(bad):
     def score(prompts, responses):
-        return [bad if "7" in p and i == 0 else len(r) / 10 for i, (p, r) in enumerate(zip(prompts, responses))]
+        return [bad if "7" in p else len(r) / 10 for p, r in zip(prompts, responses)]
     return score
 
 none, nan = sometimes(None), sometimes(math.nan)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers' bars over shards too, here and in processes begun
 
 import pytest
 import torch
@@ -16,6 +17,27 @@ from cli import Spy
 from tiny import CLASSES, make_model, save_model
 
 torch.set_num_threads(1)
+
+LONGEST = (
+    "test_methods.py",
+    "test_processes.py",
+    "test_bad_input.py",
+    "test_api.py",
+    "test_cli.py",
+    "test_paper_run.py",
+    "test_own_models.py",
+)
+"""Files that take longest, which begin first, so that several workers end together."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(params=sorted(CLASSES))

@@ -17,12 +17,25 @@ def lines(output):
 
 def refused(folder, *words, code=2, **extra):
     """Run, expect the exit code, and give back the one line of cause."""
-    got, output = call(folder, *words, **extra)
+    return cause(*call(folder, *words, **extra), code)
+
+
+def cause(got, output, code):
     assert got == code, output
     assert "Traceback" not in output
     last = lines(output)[-1]
     assert last.startswith("alignpro: ") or "Error" in output
     return last
+
+
+@pytest.fixture
+def turned_down(inside):
+    """As `refused`, within this process and from the workshop."""
+
+    def run(*words, code=2):
+        return cause(*inside(*words), code)
+
+    return run
 
 
 def test_an_unknown_setting_names_the_nearest(tmp_path):
@@ -32,25 +45,25 @@ def test_an_unknown_setting_names_the_nearest(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_prompts_that_are_missing_or_empty(workshop, tmp_path):
+def test_prompts_that_are_missing_or_empty(workshop, tmp_path, turned_down):
     words = models(workshop)[:3]
-    assert "does not exist" in refused(workshop, "run", *words, "--prompts=gone.txt", f"--out={tmp_path / 'a'}")
+    assert "does not exist" in turned_down("run", *words, "--prompts=gone.txt", f"--out={tmp_path / 'a'}")
     (tmp_path / "empty.txt").write_text("\n\n")
-    message = refused(workshop, "run", *words, f"--prompts={tmp_path / 'empty.txt'}", f"--out={tmp_path / 'a'}")
+    message = turned_down("run", *words, f"--prompts={tmp_path / 'empty.txt'}", f"--out={tmp_path / 'a'}")
     assert "holds no prompts" in message
-    assert "--prompts" in refused(workshop, "run", *words)
+    assert "--prompts" in turned_down("run", *words)
     assert not (tmp_path / "a").exists()
 
 
-def test_a_prompt_longer_than_the_context_is_refused_or_cut_as_told(workshop, tmp_path):
+def test_a_prompt_longer_than_the_context_is_refused_or_cut_as_told(workshop, tmp_path, turned_down, inside):
     prompts = tmp_path / "long.txt"
     prompts.write_text("".join(f"short {i}\n" for i in range(8)) + "word " * 1500 + "\n")
     words = ["run", *models(workshop)[:3], f"--prompts={prompts}", *SMALL, f"--out={tmp_path / 'run'}"]
-    message = refused(workshop, *words)
+    message = turned_down(*words)
     assert "word word" in message
     assert "overflow=cut" in message
     assert not (tmp_path / "run").exists()
-    code, output = call(workshop, *words, "--prompter.overflow=cut", "--frozen.overflow=cut")
+    code, output = inside(*words, "--prompter.overflow=cut", "--frozen.overflow=cut")
     assert code == 0, output
     assert "1 of 9 prompts exceed the context" in output
 
@@ -60,22 +73,22 @@ def test_a_prompt_longer_than_the_context_is_refused_or_cut_as_told(workshop, tm
     ("lacking", "message"),
     [("*.safetensors", "no weights"), ("tokenizer*", "no tokenizer"), ("config.json", "no config.json")],
 )
-def test_a_model_folder_that_lacks_something(workshop, tmp_path, role, lacking, message):
+def test_a_model_folder_that_lacks_something(workshop, tmp_path, role, lacking, message, turned_down):
     broken = shutil.copytree(workshop / "prompter", tmp_path / "broken")
     for path in broken.glob(lacking):
         path.unlink()
     words = [w for w in models(workshop) if not w.startswith(f"--{role}=")]
-    got = refused(workshop, "run", *words, f"--{role}={broken}", f"--out={tmp_path / 'run'}")
+    got = turned_down("run", *words, f"--{role}={broken}", f"--out={tmp_path / 'run'}")
     assert message in got
     assert f"{role}.model" in got
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("reward", ["none", "nan", "raises", "wrong_count"])
-def test_a_reward_that_fails_now_and_then_is_masked_and_counted(workshop, tmp_path, reward):
+def test_a_reward_that_fails_now_and_then_is_masked_and_counted(workshop, tmp_path, reward, inside):
     words = [w for w in models(workshop) if not w.startswith("--reward")]
     words += [f"--reward=python:rewards:{reward}", "--reward.max_failed=0.8", "--evaluate.arms=[no_prompter]"]
-    code, output = call(workshop, "train", *words, *SMALL, "--evaluate.arms=[no_prompter]", f"--out={tmp_path / 'run'}")
+    code, output = inside("train", *words, *SMALL, "--evaluate.arms=[no_prompter]", f"--out={tmp_path / 'run'}")
     assert code == 0, output
     rows = read_jsonl(tmp_path / "run" / "metrics.jsonl")
     assert len(rows) == 6
@@ -83,24 +96,22 @@ def test_a_reward_that_fails_now_and_then_is_masked_and_counted(workshop, tmp_pa
     assert all(row["reward"] is not None for row in rows)
 
 
-def test_a_reward_that_fails_too_often_stops_the_run_and_says_why(workshop, tmp_path):
+def test_a_reward_that_fails_too_often_stops_the_run_and_says_why(workshop, tmp_path, turned_down):
     words = [w for w in models(workshop) if not w.startswith("--reward")]
-    got = refused(
-        workshop, "run", *words, "--reward=python:rewards:always_none", *SMALL, f"--out={tmp_path / 'run'}", code=1
-    )
+    got = turned_down("run", *words, "--reward=python:rewards:always_none", *SMALL, f"--out={tmp_path / 'run'}", code=1)
     assert "reward gave None" in got
     assert "reward.max_failed" in got
 
 
-def test_a_folder_that_holds_something_is_left_alone(workshop, tmp_path):
+def test_a_folder_that_holds_something_is_left_alone(workshop, tmp_path, turned_down):
     out = tmp_path / "run"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    assert "not empty" in refused(workshop, "run", *models(workshop), f"--out={out}")
+    assert "not empty" in turned_down("run", *models(workshop), f"--out={out}")
     (out / "config.yaml").write_text("seed: 3\n")
-    assert "holds another run" in refused(workshop, "run", *models(workshop), f"--out={out}")
+    assert "holds another run" in turned_down("run", *models(workshop), f"--out={out}")
     assert (out / "config.yaml").read_text() == "seed: 3\n"
-    assert "holds no run" in refused(workshop, "run", "--resume", f"--out={tmp_path / 'nowhere'}")
+    assert "holds no run" in turned_down("run", "--resume", f"--out={tmp_path / 'nowhere'}")
 
 
 def unfinished(trained, tmp_path):

@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from alignpro import processes
 from alignpro.config import Sampling
@@ -29,6 +29,8 @@ from alignpro.types import Asking, Generation
 
 SHORTEST_SECRET = 8
 """Characters under which a key is a placeholder that a local server takes ("EMPTY", "none"), not a secret."""
+UNSENT = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
+"""What the SDK would tell of this machine with every request; nobody needs it, and each header takes time."""
 T = TypeVar("T")
 
 
@@ -292,6 +294,7 @@ def _client(url: str, secret: str, openai_account: bool, policy: Policy) -> Any:
         max_retries=0,
         timeout=httpx2.Timeout(None, connect=policy.connect),
         http_client=openai.DefaultAioHttpClient(timeout=httpx2.Timeout(None, connect=policy.connect)),
+        default_headers=cast(Mapping[str, str], {f"X-Stainless-{name}": openai.Omit() for name in UNSENT}),
     )
     if not openai_account:
         client.organization = client.project = None  # read from the environment, and no concern of another provider

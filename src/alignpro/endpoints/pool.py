@@ -153,6 +153,7 @@ class Pool:
     def __init__(self, urls: Sequence[str], policy: Policy) -> None:
         self.hosts = [Host(url, policy, float(policy.first_concurrency)) for url in urls]
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._called = 0  # turns that have come, of requests that have not looked yet
         self._alarm: asyncio.TimerHandle | None = None
 
     async def take(self, call: Call, avoid: Host | None = None) -> Host:
@@ -176,7 +177,10 @@ class Pool:
             self._waiting.append(turn)
             self._set_alarm(loop, now)
             try:
-                await turn
+                try:
+                    await turn
+                finally:
+                    self._called -= turn.done() and not turn.cancelled()
                 call.check()
             except BaseException:
                 self._wake()  # the turn is the next one's
@@ -205,7 +209,8 @@ class Pool:
 
     def _wake(self) -> None:
         now = asyncio.get_running_loop().time()
-        for _ in range(max(1, sum(host.room(now) for host in self.hosts))):
+        room = sum(host.room(now) for host in self.hosts)
+        for _ in range(max(1, room) - self._called):  # one looks even where there is no room: all may be down
             self._next()
 
     def _next(self) -> None:
@@ -213,6 +218,7 @@ class Pool:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._called += 1
                 return
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
