@@ -15,7 +15,8 @@ from alignpro.data.rewrites import BetterPrompt
 from alignpro.errors import DataError, Interrupted
 from alignpro.learning import learn_prompter
 from alignpro.learning.sft import framed, stops, unusable
-from alignpro.models.local import fingerprint, load_prompter
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.local import load_prompter
 from alignpro.train import sft
 
 

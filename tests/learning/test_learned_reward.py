@@ -11,10 +11,11 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
 
 from alignpro import config
+from alignpro.config import RewardSpec
 from alignpro.errors import DataError, Interrupted, LossNotFinite, ModelNotUsable, SettingsError, UsageError
 from alignpro.learning import learn_reward
 from alignpro.learning.reward import milestones
-from alignpro.models.local import fingerprint
+from alignpro.models.fingerprint import fingerprint
 from alignpro.rewards.model import load_reward_model
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
@@ -158,7 +159,9 @@ def test_the_folder_is_a_plain_classifier_that_agrees(corner, learned):
     batch = tokenizer.apply_chat_template(chats, padding=True, return_tensors="pt", return_dict=True)
     with torch.no_grad():
         plain = model(**batch).logits[:, 0].double().numpy()
-    ours = load_reward_model(str(out / "reward"), 8).score(["question 7"] * 2, ["owls abc", "rain, and more of it"])
+    ours = load_reward_model(RewardSpec(model=str(out / "reward"), batch_size=8)).score(
+        ["question 7"] * 2, ["owls abc", "rain, and more of it"]
+    )
     np.testing.assert_allclose(ours.values, plain, atol=1e-5)
     assert "Learning curve" in (out / "report.html").read_text()
 
@@ -197,12 +200,12 @@ def test_a_loss_that_is_no_number_stops_it(corner, tmp_path):
 def test_a_new_head_scores_everything_alike_and_other_bases_are_told_apart(corner, tmp_path):
     from alignpro.learning.classifier import load_base
 
-    model, _ = load_base(str(corner / "base"), 0, "cpu", "float32")
+    model = load_base(str(corner / "base"), 0, "cpu", "float32").model
     assert not model.score.weight.any()
     model.score.weight.data += 1
     model.save_pretrained(tmp_path / "again")
     AutoTokenizer.from_pretrained(corner / "base").save_pretrained(tmp_path / "again")
-    again, _ = load_base(str(tmp_path / "again"), 0, "cpu", "float32")
+    again = load_base(str(tmp_path / "again"), 0, "cpu", "float32").model
     torch.testing.assert_close(again.score.weight, model.score.weight)  # a classifier keeps its head
     model.config.num_labels = 3
     model.score = nn.Linear(32, 3, bias=False)
