@@ -174,7 +174,7 @@ def test_in_bfloat16_float32_masters_are_trained_and_resumed(section, lora, shop
     own = settings(shop, section, "qwen2", "dtype=bfloat16", lora=lora)
     learn(own, tmp_path / "whole")
     losses = [row["loss"] for row in read_jsonl(tmp_path / "whole" / "metrics.jsonl")]
-    assert np.mean(losses[-3:]) < 0.7 * losses[0]
+    assert np.mean(losses[-3:]) < 0.9 * losses[0]
     trained = [p for group in made[0].param_groups for p in group["params"]]
     assert all(p.dtype == torch.float32 for p in trained)
     if not lora:

@@ -48,6 +48,7 @@ def load_base(name: str, seed: int, device: str, dtype: str) -> Base:
             f"reward_learning.base {name}: neither a pad nor an end-of-text token is set in its tokenizer"
         )
     model.config.pad_token_id = config.pad_token_id
+    config.use_cache = False  # it would fill twice where a layer is computed again
     score_in_float32(model)
     layers = {key.rpartition(".")[0] for key in auto.new}
     return Base(model, tokenizer, tuple(sorted(layer for layer in layers if layer.split(".")[0] not in HEADS)))

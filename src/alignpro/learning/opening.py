@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from alignpro import folder as files
 from alignpro import threads
 from alignpro.assemble import check_trainable
@@ -89,8 +91,9 @@ def check_fit(model: Any, fit: FitSettings, section: str) -> None:
 def fitted(model: Any, fit: FitSettings, section: str, seed: int, whole: Sequence[str] | None = None) -> Iterator[Any]:
     """The model with every weight to be trained, or with an adapter that alone is; see `adapted` for `whole`.
 
-    An adapter is taken off again at the end, and the model is as it was.
+    An adapter is taken off again at the end, and the model is as it was. Dropout draws from `seed` on.
     """
+    torch.manual_seed(derive(seed, "dropout"))
     if fit.lora is None:
         model.requires_grad_(True)
         with checkpointed(model, fit.gradient_checkpointing):
