@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from alignpro.evaluate.arms import Models
 from alignpro.folder import RunFolder
 from alignpro.models.checkpointing import checkpointed
 from alignpro.models.fingerprint import fingerprint
+from alignpro.models.framing import turns_in_plain_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
@@ -30,6 +31,7 @@ from alignpro.models.perturb import parse as parse_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
+from alignpro.rewards.model import RewardModel
 from alignpro.rewards.pairwise import check_comparisons
 from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.rng import derive
@@ -173,6 +175,7 @@ def _assemble(
     check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
     if isinstance(frozen, LocalFrozenModel):  # nobody tells what fits an endpoint; what does not is a failed sample
         check_lengths(frozen.lm, everyone, "frozen", say)
+    tell_plain_turns({"prompter": reference, "frozen": frozen, "reward": reward}, say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     terms = load_prompt_terms(settings.prompt_terms, reference.lm)
@@ -278,6 +281,22 @@ def check_not_adapter(name: str | None, lora: LoraSettings | None, role: Role, s
             f"{setting} {name} is an adapter, and lora would train another on top of it; give plain weights"
             " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
         )
+
+
+def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: Callable[[str], None]) -> None:
+    """Say of which parts a prompt or an answer could spell out a turn, since their templates mark turns by words."""
+    for section, part in parts.items():
+        if isinstance(part, LocalPrompter | LocalFrozenModel):
+            tokenizer = part.lm.tokenizer
+        elif isinstance(part, RewardModel) and part.template is None:
+            tokenizer = part.tokenizer
+        else:
+            continue
+        if words := turns_in_plain_text(tokenizer):
+            say(
+                f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
+                " that a text which spells it out can open a turn of its own"
+            )
 
 
 def check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:

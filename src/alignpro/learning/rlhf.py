@@ -10,7 +10,7 @@ from typing import Any
 
 from alignpro import folder as files
 from alignpro import stages
-from alignpro.assemble import Pieces, check_lengths, check_not_adapter, check_trainable
+from alignpro.assemble import Pieces, check_lengths, check_not_adapter, check_trainable, tell_plain_turns
 from alignpro.config import Settings
 from alignpro.endpoints.address import is_endpoint
 from alignpro.endpoints.opened import Endpoints
@@ -91,6 +91,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
     frozen = load_frozen(settings.frozen, device, settings.dtype)
     check_trainable(frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
     check_lengths(frozen.lm, (*prompts.train, *prompts.test), "frozen", say)
+    tell_plain_turns({"frozen": frozen, "reward": reward}, say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     unused = LocalPrompter(frozen.lm)  # no arm asks for it

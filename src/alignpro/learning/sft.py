@@ -22,6 +22,7 @@ from alignpro.errors import DataError
 from alignpro.interrupt import StopRequest
 from alignpro.learning.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
 from alignpro.maths import calibration
+from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import device_of
 from alignpro.models.local import load_prompter
@@ -116,7 +117,8 @@ def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
         return PROMPT_TOO_LONG
     if len(sft.completion(lm, pair.rewrite)) > lm.sampling.max_new_tokens:
         return REWRITE_TOO_LONG
-    return None if parse_rewrite(pair.rewrite) == pair.rewrite else READ_OTHERWISE
+    read = parse_rewrite(as_text(lm.tokenizer, pair.rewrite))  # a special token is not sampled as text
+    return None if read == pair.rewrite else READ_OTHERWISE
 
 
 def _train(opened: Opened[Work], policy: LanguageModel, stop: StopRequest) -> None:
