@@ -29,6 +29,7 @@ from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.prompting import parse_rewrite
+from alignpro.report import write_sft_report
 from alignpro.rng import derive
 from alignpro.stages.saving import publish, write_model
 from alignpro.train import sft, supervised
@@ -53,8 +54,8 @@ class Work:
 
 
 def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
-    """Fit a prompter in `out`: prompter/ (a plain Hugging Face model, or a peft adapter) and sft.json, which is
-    returned.
+    """Fit a prompter in `out`: prompter/ (a plain Hugging Face model, or a peft adapter), report.html and
+    sft.json, which is returned.
 
     The epoch with the least loss on validation prompts is kept; test prompts are used for nothing but the figures.
     Raises as `learn_reward`.
@@ -76,6 +77,7 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
         found = _summary(opened, before, after, seed)
     files.write_json(folder.path / "sft.json", found)
+    write_sft_report(folder.path)
     opened.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 
