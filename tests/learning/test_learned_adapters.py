@@ -10,7 +10,7 @@ from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassificatio
 from safetensors.torch import load_file, save_file
 from tiny import save_model
 from tiny_classifiers import save_classifier
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from alignpro import config
 from alignpro.config import PrompterSettings, RewardSpec, Sampling
@@ -107,6 +107,14 @@ def test_an_adapter_without_a_head_is_refused_over_a_language_model_and_taken_ov
     save_file({name: w for name, w in held.items() if "lora_" in name}, out / "adapter_model.safetensors")
     with pytest.raises(ModelNotUsable, match=r"its weights lack score\.weight"):
         load_reward_model(RewardSpec(model=str(out)))
+    own = AutoModelForSequenceClassification.from_pretrained(shop / "llama", num_labels=1)
+    own.save_pretrained(tmp_path / "classifier")
+    told = json.loads((out / "adapter_config.json").read_text())
+    told["base_model_name_or_path"] = str(tmp_path / "classifier")
+    (out / "adapter_config.json").write_text(json.dumps(told))
+    found = load_reward_model(RewardSpec(model=str(out))).model
+    assert torch.equal(found.score.weight, own.score.weight)
+    assert not torch.equal(found.model.layers[0].self_attn.q_proj.weight, own.model.layers[0].self_attn.q_proj.weight)
 
 
 def test_a_reward_goes_on_from_a_language_models_adapter_and_its_fresh_layers_are_kept(shop, learned, tmp_path):
