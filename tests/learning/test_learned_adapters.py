@@ -109,6 +109,7 @@ def test_an_adapter_without_a_head_is_refused_over_a_language_model_and_taken_ov
         load_reward_model(RewardSpec(model=str(out)))
     own = AutoModelForSequenceClassification.from_pretrained(shop / "llama", num_labels=1)
     own.save_pretrained(tmp_path / "classifier")
+    AutoTokenizer.from_pretrained(shop / "llama").save_pretrained(tmp_path / "classifier")
     told = json.loads((out / "adapter_config.json").read_text())
     told["base_model_name_or_path"] = str(tmp_path / "classifier")
     (out / "adapter_config.json").write_text(json.dumps(told))
