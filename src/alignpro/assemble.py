@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from alignpro.evaluate.arms import Models
 from alignpro.folder import RunFolder
 from alignpro.models.checkpointing import checkpointed
 from alignpro.models.fingerprint import fingerprint
+from alignpro.models.framing import turns_in_plain_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
@@ -29,6 +31,7 @@ from alignpro.models.perturb import parse as parse_noise
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
+from alignpro.rewards.model import RewardModel
 from alignpro.rewards.pairwise import check_comparisons
 from alignpro.rewards.prompt_terms import load_prompt_terms
 from alignpro.rng import derive
@@ -165,13 +168,14 @@ def _assemble(
     before = load_before(settings)
     reference = load_prompter(settings.prompter, device, settings.dtype)
     if settings.train.steps:
-        _check_trainable(reference.lm, settings.prompter.lora, "prompter.lora")
+        check_trainable(reference.lm.model, settings.prompter.lora, "prompter.lora")
     if settings.rlhf.enabled and isinstance(frozen, LocalFrozenModel):
-        _check_trainable(frozen.lm, settings.rlhf.lora, "rlhf.lora")
+        check_trainable(frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
     everyone = (*prompts.train, *prompts.test)
     check_lengths((before[0][0] if before else reference).lm, everyone, "prompter", say)
     if isinstance(frozen, LocalFrozenModel):  # nobody tells what fits an endpoint; what does not is a failed sample
         check_lengths(frozen.lm, everyone, "frozen", say)
+    tell_plain_turns({"prompter": reference, "frozen": frozen, "reward": reward}, say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     terms = load_prompt_terms(settings.prompt_terms, reference.lm)
@@ -205,7 +209,7 @@ def trainable(
     With an adapter `lm` must not be used while this is open, and is as it was afterwards. `where` names the section of
     `lora`. Raises SettingsError for weights that cannot be trained so.
     """
-    _check_trainable(lm, lora, where)
+    check_trainable(lm.model, lora, where)
     if lora is None:
         policy = copy_of(lm)
         with checkpointed(policy.model, settings.gradient_checkpointing):
@@ -247,15 +251,15 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     return load_frozen(other, device_of(settings.device), settings.dtype)
 
 
-def _check_trainable(lm: LanguageModel, lora: LoraSettings | None, where: str) -> None:
+def check_trainable(model: Any, lora: LoraSettings | None, where: str) -> None:
     """Raise SettingsError for weights that cannot be trained so."""
-    if lm.model.dtype == torch.float16:
+    if model.dtype == torch.float16:
         raise SettingsError(
             "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
         )
     if lora is not None:
-        check_targets(lm.model, lora, where)
-    elif len(set((getattr(lm.model, "hf_device_map", None) or {}).values())) > 1:
+        check_targets(model, lora, where)
+    elif len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1:
         raise SettingsError(
             f"device_map over several devices: all weights cannot be trained there; set {where}.rank=16, which trains"
             " an adapter"
@@ -263,16 +267,35 @@ def _check_trainable(lm: LanguageModel, lora: LoraSettings | None, where: str) -
 
 
 def _check_adapters(settings: Settings) -> None:
-    """Raise SettingsError for an adapter to be trained on an adapter: its base would exist nowhere as plain weights."""
-    wanted: list[tuple[Role, str | None, bool]] = [
-        ("prompter", settings.prompter.model, settings.prompter.lora is not None and settings.train.steps > 0),
-        ("frozen", settings.frozen.model, settings.rlhf.lora is not None and settings.rlhf.enabled),
-    ]
-    for role, name, lora in wanted:
-        if lora and is_adapter(str(name), role):
-            raise SettingsError(
-                f"{role}.model {name} is an adapter, and lora would train another on top of it; give plain weights"
-                " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
+    """Raise SettingsError for an adapter to be trained on an adapter."""
+    if settings.train.steps > 0:
+        check_not_adapter(settings.prompter.model, settings.prompter.lora, "prompter", "prompter.model")
+    if settings.rlhf.enabled:
+        check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
+
+
+def check_not_adapter(name: str | None, lora: LoraSettings | None, role: Role, setting: str) -> None:
+    """Raise SettingsError for an adapter on an adapter: its base would exist nowhere as plain weights."""
+    if lora is not None and is_adapter(str(name), role):
+        raise SettingsError(
+            f"{setting} {name} is an adapter, and lora would train another on top of it; give plain weights"
+            " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
+        )
+
+
+def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: Callable[[str], None]) -> None:
+    """Say of which parts a prompt or an answer could spell out a turn, since their templates mark turns by words."""
+    for section, part in parts.items():
+        if isinstance(part, LocalPrompter | LocalFrozenModel):
+            tokenizer = part.lm.tokenizer
+        elif isinstance(part, RewardModel) and part.template is None:
+            tokenizer = part.tokenizer
+        else:
+            continue
+        if words := turns_in_plain_text(tokenizer):
+            say(
+                f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
+                " that a text which spells it out can open a turn of its own"
             )
 
 

@@ -102,6 +102,18 @@ def test_it_learns_and_its_folder_is_a_prompter(shop, fitted):
     assert not list(out.glob("best*"))
 
 
+def test_its_report_is_read_from_the_figures_alone(fitted, inside):
+    out, found = fitted
+    page = (out / "report.html").read_bytes()
+    text = page.decode()
+    assert "likelier to write the better prompts" in text
+    assert f"{found['loss_per_token']['value']:.2f}" in text
+    assert text.count("<svg") >= 1 and "Epochs" in text
+    (out / "report.html").unlink()
+    assert inside("report", str(out))[0] == 0
+    assert (out / "report.html").read_bytes() == page
+
+
 def test_an_interrupted_one_goes_on_to_the_same_prompter(shop, fitted, monkeypatch):
     out, real, calls = shop / "stopped", sft.pieces, 0
 

@@ -199,12 +199,12 @@ def test_a_loss_that_is_no_number_stops_it(corner, tmp_path):
 def test_a_new_head_scores_everything_alike_and_other_bases_are_told_apart(corner, tmp_path):
     from alignpro.learning.classifier import load_base
 
-    model, _ = load_base(str(corner / "base"), 0, "cpu", "float32")
+    model = load_base(str(corner / "base"), 0, "cpu", "float32").model
     assert not model.score.weight.any()
     model.score.weight.data += 1
     model.save_pretrained(tmp_path / "again")
     AutoTokenizer.from_pretrained(corner / "base").save_pretrained(tmp_path / "again")
-    again, _ = load_base(str(tmp_path / "again"), 0, "cpu", "float32")
+    again = load_base(str(tmp_path / "again"), 0, "cpu", "float32").model
     torch.testing.assert_close(again.score.weight, model.score.weight)  # a classifier keeps its head
     model.config.num_labels = 3
     model.score = nn.Linear(32, 3, bias=False)

@@ -74,6 +74,7 @@ def sft(
 
     folder = folder_of(out, f"sft-{recipe}")
     tables.sft(learn_prompter(settings, folder, resume=resume))
+    say(f"report: {folder / 'report.html'}")
     say(f"to use it: --prompter {folder / 'prompter'}")
 
 

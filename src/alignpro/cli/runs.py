@@ -148,9 +148,10 @@ def headroom(
 
 def report(folder: RunFolderArgument) -> None:
     """Write report.html anew from what the run's folder holds."""
-    from alignpro.report import write_report, write_reward_report
+    from alignpro.report import write_report, write_reward_report, write_sft_report
 
-    write = write_reward_report if (folder / "reward.json").is_file() else write_report
+    own = {"reward.json": write_reward_report, "sft.json": write_sft_report}
+    write = next((write for name, write in own.items() if (folder / name).is_file()), write_report)
     say(str(write(folder)))
 
 

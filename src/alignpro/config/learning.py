@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from alignpro.config.section import Positive, Section, Share
+from alignpro.config.weights import LoraSettings
 
 
 class FitSettings(Section):
@@ -21,6 +22,10 @@ class FitSettings(Section):
     warmup: Share = Field(0.05, description="share of the steps over which the learning rate rises")
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
+    gradient_checkpointing: bool = Field(
+        False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
+    )
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     save_every: Positive = Field(100, description="steps between checkpoints")
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2

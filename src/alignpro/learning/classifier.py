@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import load_pretrained
+from alignpro.rewards.classifier import HEADS, score_in_float32
 from alignpro.rng import derive
 
 
-def load_base(name: str, seed: int, device: str, dtype: str) -> tuple[Any, Any]:
-    """Classifier and tokenizer, free to be trained. A head that the base lacks begins at 0: every reward is the same.
+@dataclass(frozen=True)
+class Base:
+    """A classifier of one score, and the layers beside its head that it had to be given: they are trained whole."""
+
+    model: Any
+    tokenizer: Any
+    new: tuple[str, ...]
+
+
+def load_base(name: str, seed: int, device: str, dtype: str) -> Base:
+    """The classifier, free to be trained. A head that the base lacks begins at 0: every reward is the same.
+
+    Its head is float32 whatever the rest is.
 
     Raises ModelNotUsable for a classifier of several labels and a tokenizer without a token to pad with, and as
     `load_pretrained`.
     """
     torch.manual_seed(derive(seed, "weights", "reward"))  # for layers that the base lacks beside the head
+    auto = _OneScore()
     try:
-        model, tokenizer = load_pretrained(
-            _OneScore, name, "frozen", device, dtype
-        )  # `lab` is the frozen one's weights
+        model, tokenizer = load_pretrained(auto, name, "frozen", device, dtype)  # `lab` is the frozen one's weights
     except ModelNotUsable as error:
         raise ModelNotUsable(str(error).replace("frozen.model", "reward_learning.base", 1)) from None
     if tokenizer.pad_token_id is None:
@@ -36,7 +48,10 @@ def load_base(name: str, seed: int, device: str, dtype: str) -> tuple[Any, Any]:
             f"reward_learning.base {name}: neither a pad nor an end-of-text token is set in its tokenizer"
         )
     model.config.pad_token_id = config.pad_token_id
-    return model, tokenizer
+    config.use_cache = False  # it would fill twice where a layer is computed again
+    score_in_float32(model)
+    layers = {key.rpartition(".")[0] for key in auto.new}
+    return Base(model, tokenizer, tuple(sorted(layer for layer in layers if layer.split(".")[0] not in HEADS)))
 
 
 @contextmanager
@@ -53,10 +68,15 @@ def quiet() -> Iterator[None]:
 
 
 class _OneScore:
-    """Loads as `AutoModelForSequenceClassification` does, with one label and a new head of zeros."""
+    """Loads as `AutoModelForSequenceClassification` does, with one label and a new head of zeros.
 
-    @staticmethod
-    def from_pretrained(source: str, dtype: torch.dtype) -> Any:
+    `new` are then the weights that were not there.
+    """
+
+    def __init__(self) -> None:
+        self.new: set[str] = set()
+
+    def from_pretrained(self, source: str, **given: Any) -> Any:
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
         config = AutoConfig.from_pretrained(source)
@@ -65,11 +85,11 @@ class _OneScore:
             raise ValueError(f"it classifies into {config.num_labels} labels, and a reward is one score")
         with quiet():  # that the head is new is no surprise
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                source, dtype=dtype, num_labels=1, output_loading_info=True
+                source, num_labels=1, output_loading_info=True, **given
             )
-        new = set(info["missing_keys"])
+        self.new = set(info["missing_keys"])
         with torch.no_grad():
             for key, weight in model.named_parameters():
-                if key in new and weight.shape[0] == 1:
+                if key in self.new and weight.shape[0] == 1:
                     weight.zero_()
         return model

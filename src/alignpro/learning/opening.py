@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,12 +13,16 @@ import torch
 
 from alignpro import folder as files
 from alignpro import threads
+from alignpro.assemble import check_trainable
 from alignpro.config import FitSettings, Settings
 from alignpro.environment import machine, threads_of
-from alignpro.errors import RunFailure, SettingsError, UsageError
+from alignpro.errors import SettingsError, UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
+from alignpro.models.checkpointing import checkpointable, checkpointed
+from alignpro.models.lora import adapted
 from alignpro.progress import Progress
+from alignpro.rng import derive
 from alignpro.train.supervised import Keeper
 
 Loaded = TypeVar("Loaded")
@@ -75,30 +80,35 @@ def keeper(folder: RunFolder, fit: FitSettings, stop: StopRequest, progress: Pro
     return Keeper(folder.checkpoints, fit.save_every, fit.keep_checkpoints, stop, progress.say, rewind)
 
 
-def save_model(model: Any, tokenizer: Any, target: Path) -> None:
-    """Write a plain Hugging Face folder, whole or not at all. Raises RunFailure."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        partial.rename(target)
-    except Exception as error:
-        raise RunFailure(f"{target} could not be written ({error}); free some space and go on with --resume") from None
+def check_fit(model: Any, fit: FitSettings, section: str) -> None:
+    """Raise SettingsError for weights that cannot be trained as the section says."""
+    check_trainable(model, fit.lora, f"{section}.lora")
+    if fit.gradient_checkpointing:
+        checkpointable(model)
+
+
+@contextmanager
+def fitted(model: Any, fit: FitSettings, section: str, seed: int, whole: Sequence[str] | None = None) -> Iterator[Any]:
+    """The model with every weight to be trained, or with an adapter that alone is; see `adapted` for `whole`.
+
+    An adapter is taken off again at the end, and the model is as it was. Dropout draws from `seed` on.
+    """
+    torch.manual_seed(derive(seed, "dropout"))
+    if fit.lora is None:
+        model.requires_grad_(True)
+        with checkpointed(model, fit.gradient_checkpointing):
+            yield model
+        return
+    with (
+        adapted(model, fit.lora, f"{section}.lora", derive(seed, "lora"), whole) as policy,
+        checkpointed(policy, fit.gradient_checkpointing),
+    ):
+        yield policy
 
 
 def curve_of(folder: RunFolder) -> Path:
     """Held-out figures along a fit, a line each."""
     return folder.path / "curve.jsonl"
-
-
-def in_bfloat16(settings: Settings, device: str) -> bool:
-    """Whether a fit computes in bfloat16 on weights kept in float32: where the device can, and dtype is auto."""
-    return settings.dtype == "auto" and device.startswith("cuda") and torch.cuda.is_bf16_supported()
-
-
-def weights_dtype(settings: Settings) -> str:
-    """What a fit keeps its weights in: float32 unless told otherwise, since small steps are lost in less."""
-    return "float32" if settings.dtype == "auto" else settings.dtype
 
 
 def say_dropped(say: Callable[[str], None], dropped: Counter[str], what: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alignpro import folder as files
+from alignpro.assemble import check_not_adapter
 from alignpro.config import RewardLearningSettings, RewardSpec, Settings
 from alignpro.data.preferences import Preference
 from alignpro.data.records import with_system
@@ -19,22 +20,14 @@ from alignpro.errors import DataError, SettingsError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.learning import figures
-from alignpro.learning.classifier import load_base, quiet
-from alignpro.learning.opening import (
-    Opened,
-    curve_of,
-    in_bfloat16,
-    keeper,
-    open_job,
-    save_model,
-    say_dropped,
-    weights_dtype,
-)
+from alignpro.learning.classifier import Base, load_base, quiet
+from alignpro.learning.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
 from alignpro.models.loading import device_of, display_name
 from alignpro.report import write_reward_report
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation, load_reward_model
 from alignpro.rng import derive
+from alignpro.stages.saving import publish, write_model
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
 
@@ -50,8 +43,7 @@ class Work:
     test: list[Preference]
     dropped: Counter[str]
     prompts: tuple[int, int]
-    model: Any
-    tokenizer: Any
+    base: Base
     device: str
 
     @property
@@ -61,7 +53,8 @@ class Work:
 
 
 def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
-    """Learn a reward in `out`: reward/ (a plain Hugging Face classifier), report.html, reward.json, which is returned.
+    """Learn a reward in `out`: reward/ (a plain Hugging Face classifier, or a peft adapter with
+    its head), report.html, reward.json, which is returned.
 
     Raises DataError, SettingsError, ModelNotUsable, RunFolderTaken before any training; LossNotFinite and Interrupted
     in it, after which `resume` goes on from the last checkpoint.
@@ -75,9 +68,12 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
         f" {work.prompts[1]}; writing to {folder.path}"
     )
     with StopRequest("finishing this step and saving") as stop:
-        if not (target / "config.json").is_file():
-            _train(opened, stop)
-            save_model(work.model, work.tokenizer, target)
+        if not files.holds_model(target):
+            own, base = settings.reward_learning, work.base
+            with fitted(base.model, own, "reward_learning", settings.seed, base.new) as model:
+                _train(opened, model, stop)
+                write_model(model, base.tokenizer, target)
+            publish(target)
         learned = load_reward_model(
             RewardSpec(model=str(target), batch_size=settings.reward.batch_size), work.device, settings.dtype
         )
@@ -98,7 +94,10 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)
-    model, tokenizer = load_base(str(own.base), settings.seed, device, weights_dtype(settings))
+    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
+    base = load_base(str(own.base), settings.seed, device, settings.dtype)
+    check_fit(base.model, own, "reward_learning")
+    model, tokenizer = base.model, base.tokenizer
     dropped = preferences.dropped
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
     with quiet():  # rows that are too long are counted here
@@ -112,7 +111,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
             f"data.prompts {settings.data.prompts}: no pair is left to {'train on' if not train else 'test on'};"
             f" {dropped[TOO_LONG]} are longer than the base's context of {limit}"
         )
-    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), model, tokenizer, device)
+    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), base, device)
 
 
 def comparisons(
@@ -146,32 +145,32 @@ def _rows(tokenizer: Any, pair: Preference) -> list[list[int]]:
     return [conversation(tokenizer, asked, answer) for answer in (pair.chosen, pair.rejected)]
 
 
-def _train(opened: Opened[Work], stop: StopRequest) -> None:
+def _train(opened: Opened[Work], model: Any, stop: StopRequest) -> None:
     work, folder, own = opened.loaded, opened.folder, opened.settings.reward_learning
     seed = derive(opened.settings.seed, "reward learning")
     planned = supervised.plan([len(g.pairs) for g in work.train], own.batch_size, own.epochs, seed)
     batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
     seen = list(itertools.accumulate(sum(len(group.pairs) for group in batch) for batch in batches))
     due = milestones(seen, [len(epoch) for epoch in planned], work.pairs, own.curve)
-    reward = RewardModel("learned", work.model, work.tokenizer, opened.settings.reward.batch_size or BATCH)
-    pad_id = work.model.config.pad_token_id
+    reward = RewardModel("learned", model, work.base.tokenizer, opened.settings.reward.batch_size or BATCH)
+    pad_id = model.config.pad_token_id
     with opened.progress.task("learning the reward", len(batches)) as advance:
 
         def after(step: int, loss: float) -> None:
             files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}])
             if step in due:
-                work.model.eval()
+                model.eval()
                 values = figures.scores(reward, work.test)
                 told = figures.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
                 files.append_jsonl(curve_of(folder), [{"step": step, "pairs": seen[step - 1], **told}])
-                work.model.train()
+                model.train()
             advance(step, f"loss {loss:.3f}")
 
         supervised.fit(
-            work.model,
+            model,
             lambda step: batches[step - 1],
             lambda batch: bradley_terry.pieces(
-                work.model,
+                model,
                 batch,
                 pad_id,
                 centre=own.centre,
@@ -183,7 +182,6 @@ def _train(opened: Opened[Work], stop: StopRequest) -> None:
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,
-            mixed=in_bfloat16(opened.settings, work.device),
             keeper=keeper(folder, own, stop, opened.progress),
             on_step=after,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from alignpro import folder as files
 from alignpro import stages
-from alignpro.assemble import Pieces, check_lengths
+from alignpro.assemble import Pieces, check_lengths, check_not_adapter, check_trainable, tell_plain_turns
 from alignpro.config import Settings
 from alignpro.endpoints.address import is_endpoint
 from alignpro.endpoints.opened import Endpoints
@@ -80,6 +80,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
         raise SettingsError(
             f"frozen.model {settings.frozen.model}: the oracle is fine-tuned, so its weights must be here"
         )
+    check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
     check_scales(settings.reward)
     prompts = prompts_of(settings.data, settings.seed)
     device = device_of(settings.device)
@@ -88,7 +89,9 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
     second, judge = load_second_reward_and_judge(settings, reward, device, endpoints)
     endpoints.check()
     frozen = load_frozen(settings.frozen, device, settings.dtype)
+    check_trainable(frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
     check_lengths(frozen.lm, (*prompts.train, *prompts.test), "frozen", say)
+    tell_plain_turns({"frozen": frozen, "reward": reward}, say)
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     unused = LocalPrompter(frozen.lm)  # no arm asks for it

@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,23 @@ import numpy as np
 import torch
 
 from alignpro import folder as files
-from alignpro.assemble import load_trained
+from alignpro.assemble import check_not_adapter, load_trained
 from alignpro.config import Settings
 from alignpro.data.rewrites import BetterPrompt, load_rewrites
 from alignpro.errors import DataError
 from alignpro.interrupt import StopRequest
-from alignpro.learning.opening import (
-    Opened,
-    curve_of,
-    in_bfloat16,
-    keeper,
-    open_job,
-    save_model,
-    say_dropped,
-    weights_dtype,
-)
+from alignpro.learning.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
 from alignpro.maths import calibration
+from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import device_of
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import score
+from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.prompting import parse_rewrite
+from alignpro.report import write_sft_report
 from alignpro.rng import derive
+from alignpro.stages.saving import publish, write_model
 from alignpro.train import sft, supervised
 from alignpro.types import FloatArray
 
@@ -59,7 +54,8 @@ class Work:
 
 
 def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
-    """Fit a prompter in `out`: prompter/ (a plain Hugging Face model) and sft.json, which is returned.
+    """Fit a prompter in `out`: prompter/ (a plain Hugging Face model, or a peft adapter), report.html and
+    sft.json, which is returned.
 
     The epoch with the least loss on validation prompts is kept; test prompts are used for nothing but the figures.
     Raises as `learn_reward`.
@@ -75,16 +71,21 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
         seed = derive(settings.seed, "sft", "bootstrap")
         before = _losses(work.lm, work.test)
         if not folder.trained:
-            _train(opened, stop)
+            with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
+                _train(opened, replace(work.lm, model=model), stop)
+            publish(folder.prompter)
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
         found = _summary(opened, before, after, seed)
     files.write_json(folder.path / "sft.json", found)
+    write_sft_report(folder.path)
     opened.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Work:
-    lm = load_prompter(settings.prompter, device_of(settings.device), weights_dtype(settings)).lm
+    check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
+    lm = load_prompter(settings.prompter, device_of(settings.device), settings.dtype).lm
+    check_fit(lm.model, settings.sft, "sft")
     found = load_rewrites(settings.sft, settings.data, settings.seed, lambda pair: unusable(lm, pair))
     say_dropped(say, found.dropped, "pairs")
     prompts = list(dict.fromkeys(pair.prompt for pair in found.train))
@@ -118,14 +119,13 @@ def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
         return PROMPT_TOO_LONG
     if len(sft.completion(lm, pair.rewrite)) > lm.sampling.max_new_tokens:
         return REWRITE_TOO_LONG
-    return None if parse_rewrite(pair.rewrite) == pair.rewrite else READ_OTHERWISE
+    read = parse_rewrite(as_text(lm.tokenizer, pair.rewrite))  # a special token is not sampled as text
+    return None if read == pair.rewrite else READ_OTHERWISE
 
 
-def _train(opened: Opened[Work], stop: StopRequest) -> None:
+def _train(opened: Opened[Work], policy: LanguageModel, stop: StopRequest) -> None:
     work, folder, own = opened.loaded, opened.folder, opened.settings.sft
     seed = derive(opened.settings.seed, "sft")
-    policy = work.lm
-    policy.model.requires_grad_(True)
     planned = supervised.plan([1] * len(work.train), own.batch_size, own.epochs, seed)
     batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
     ends = {step: epoch for epoch, step in enumerate(itertools.accumulate(map(len, planned)), 1)}
@@ -144,7 +144,7 @@ def _train(opened: Opened[Work], stop: StopRequest) -> None:
             earlier = files.read_jsonl(curve_of(folder))
             if now < min((row["validation"] for row in earlier), default=math.inf):
                 partial = best.with_suffix(".partial")
-                torch.save(policy.model.state_dict(), partial)
+                torch.save(trained_state(policy.model), partial)
                 partial.replace(best)
             files.append_jsonl(curve_of(folder), [{"step": step, "epoch": ends[step], "validation": now}])
             return stops([row["validation"] for row in earlier] + [now], own.patience)
@@ -158,12 +158,11 @@ def _train(opened: Opened[Work], stop: StopRequest) -> None:
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,
-            mixed=in_bfloat16(opened.settings, policy.model.device.type),
             keeper=keeper(folder, own, stop, opened.progress),
             on_step=after,
         )
-    policy.model.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    save_model(policy.model, policy.tokenizer, folder.prompter)
+    load_trained_state(policy.model, torch.load(best, map_location="cpu", weights_only=True))
+    write_model(policy.model, policy.tokenizer, folder.prompter)
     best.unlink()
 
 

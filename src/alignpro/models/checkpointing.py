@@ -21,14 +21,7 @@ def checkpointed(model: nn.Module, wanted: bool = True) -> Iterator[None]:
     dropout there would make the policy that is updated another than the one that was sampled. Sampling is untouched.
     Raises SettingsError for a model without such layers.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)] if wanted else []
-    if wanted and not layers:
-        raise SettingsError(
-            f"gradient_checkpointing: {type(model).__name__} has no layers that transformers can checkpoint; set it to"
-            " false"
-        )
+    layers = checkpointable(model) if wanted else []
     for layer in layers:
         layer.forward = _again(layer.forward)
     try:
@@ -36,6 +29,19 @@ def checkpointed(model: nn.Module, wanted: bool = True) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.forward
+
+
+def checkpointable(model: nn.Module) -> list[nn.Module]:
+    """The layers that transformers marks for it. Raises SettingsError where there are none."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not layers:
+        raise SettingsError(
+            f"gradient_checkpointing: {type(model).__name__} has no layers that transformers can checkpoint; set it to"
+            " false"
+        )
+    return layers
 
 
 def _again(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,14 @@
-"""Chat frames: a system turn where the chat template has one, folded into the user's turn where it has not."""
+"""Chat frames: a system turn where the chat template has one, folded into the user's turn where it has not.
+
+What users and models write is text. A special token spelt out in it, `<|im_end|>` say, would close its own turn and
+open another, so it is broken by a space before a tokenizer reads it; no other text is touched.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
 
@@ -10,6 +16,9 @@ from alignpro.errors import ModelNotUsable, SettingsError
 
 REFUSALS = (TemplateError, TypeError, KeyError, ValueError)
 """What a chat template raises on a turn that it does not know."""
+
+_KNOWN: WeakKeyDictionary[Any, tuple[tuple[Any, ...], list[str]]] = WeakKeyDictionary()
+"""Marks of each tokenizer, and how it was when they were listed: listing takes as long as a chat template does."""
 
 
 def frame(tokenizer: Any, text: str, system: str | None = None) -> list[int]:
@@ -27,6 +36,47 @@ def frame(tokenizer: Any, text: str, system: str | None = None) -> list[int]:
     while len(ids) > 1 and eos is not None and ids[-1] == eos:  # a prompt that ends its own text has no answer
         ids.pop()
     return ids
+
+
+def marks(tokenizer: Any) -> list[str]:
+    """What the tokenizer reads as special tokens when it is spelt out, the longest first."""
+    named = (len(tokenizer), *tokenizer.all_special_tokens)
+    if (known := _KNOWN.get(tokenizer)) and known[0] == named:
+        return known[1]
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    found = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    longest_first = sorted((mark for mark in found if len(mark.strip()) > 1), key=lambda mark: (-len(mark), mark))
+    _KNOWN[tokenizer] = named, longest_first
+    return longest_first
+
+
+def as_text(tokenizer: Any, text: str) -> str:
+    """The text of a user or a model, with every special token that it spells broken after its first character.
+
+    What holds none comes back as it is. A space, and nothing invisible: no tokenizer's normaliser takes it away.
+    """
+    known = marks(tokenizer)
+    if not any(mark in text for mark in known):
+        return text
+    pattern = re.compile("|".join(map(re.escape, known)))
+    while pattern.search(text):  # what remains of a mark may hold another
+        text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    return text
+
+
+def turns_in_plain_text(tokenizer: Any) -> str | None:
+    """What stands between a user's turn and the answer where the chat template has no special token there, else None.
+
+    Nothing tells such words from the same words in a prompt, so a prompt can spell a turn out.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    try:
+        shown = _rendered(tokenizer, "\ue000", None)
+    except REFUSALS:
+        return None
+    between = shown.partition("\ue000")[2]
+    return None if any(mark in between for mark in marks(tokenizer)) else between.strip()
 
 
 def place_system(tokenizer: Any, template: str, system: str | None, where: str) -> tuple[str, str | None]:

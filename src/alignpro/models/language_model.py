@@ -8,7 +8,7 @@ from typing import Any
 
 from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
-from alignpro.models.framing import frame
+from alignpro.models.framing import as_text, frame
 from alignpro.models.prompting import fill
 from alignpro.models.sampler import sample
 from alignpro.types import Drawn, Generation
@@ -18,6 +18,7 @@ from alignpro.types import Drawn, Generation
 class LanguageModel:
     """A causal LM with its tokenizer and the frame its prompts are put in.
 
+    A prompt is text: special tokens spelt out in it are broken, see `as_text`; those of the template are not.
     `template` holds {prompt} or {fenced}; what it gives becomes one user turn of the chat template, where there is one.
     `system` is the turn before it, of a chat template that has such a turn; elsewhere it is part of `template`.
     """
@@ -119,7 +120,7 @@ class LanguageModel:
         return str(self.tokenizer.decode(generation.tokens.tolist(), skip_special_tokens=True)).strip()
 
     def _ids(self, prompt: str) -> list[int]:
-        return frame(self.tokenizer, fill(self.template, prompt), self.system)
+        return frame(self.tokenizer, fill(self.template, as_text(self.tokenizer, prompt)), self.system)
 
     def _framed(self, prompt: str, room: int) -> list[int]:
         ids = self._ids(prompt)
@@ -132,7 +133,7 @@ class LanguageModel:
                 f" {self.sampling.max_new_tokens} new ones in a context of {self.context}; shorten it by {over} tokens,"
                 " lower sampling.max_new_tokens, or set overflow=cut to have its end cut off"
             )
-        tokens = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        tokens = self.tokenizer(as_text(self.tokenizer, prompt), add_special_tokens=False)["input_ids"]
         while len(ids) > room and tokens:
             tokens = tokens[: max(0, len(tokens) - max(1, len(ids) - room))]
             ids = self._ids(self.tokenizer.decode(tokens))

@@ -35,27 +35,31 @@ def load_pretrained(
 
     hf_logging.disable_progress_bar()  # its bars would break into ours
     source = resolve(name, role)
-    base = _base_of(source, name, role)
+    base = base_of(source, name, role)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source if base is None or _has_tokenizer(source) else base)
+        tokenizer = AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base)
     except (*FAULTS, TypeError) as error:
         raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
     try:
         model = auto.from_pretrained(base or source, dtype=_dtype(dtype, device), **placed)
         if base is not None:
-            model = _merged(model, source)
+            model = merged(model, source)
     except FAULTS as error:
         raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({_first_line(error)})") from error
     return (model if placed else model.to(device)).eval(), tokenizer
 
 
-def _merged(model: Any, adapter: str) -> Any:
-    from peft import PeftModel
+def merged(model: Any, adapter: str) -> Any:
+    """The model with the adapter's product added to its weights, and with the layers that it holds whole."""
+    from peft import PeftConfig, PeftModel
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        config = PeftConfig.from_pretrained(adapter)
+        if config.task_type == "CAUSAL_LM" and not hasattr(model, "prepare_inputs_for_generation"):
+            config.task_type = None  # a language model's adapter, whose layers a classifier has too
+        return PeftModel.from_pretrained(model, adapter, config=config).merge_and_unload()
 
 
 def is_adapter(name: str, role: Role) -> bool:
@@ -63,7 +67,7 @@ def is_adapter(name: str, role: Role) -> bool:
     return _adapter_config(resolve(name, role)) is not None
 
 
-def _base_of(source: str, name: str, role: Role) -> str | None:
+def base_of(source: str, name: str, role: Role) -> str | None:
     """Where the base model of an adapter is to be had; None of plain weights. Raises ModelNotUsable."""
     config = _adapter_config(source)
     if config is None:
@@ -98,7 +102,7 @@ def _adapter_config(source: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _has_tokenizer(source: str) -> bool:
+def has_tokenizer(source: str) -> bool:
     return not Path(source).is_dir() or any((Path(source) / name).is_file() for name in TOKENIZER_FILES)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,14 @@ class AdapterOff(nn.Module):
 
 
 @contextmanager
-def adapted(model: Any, settings: LoraSettings, where: str, seed: int) -> Iterator[Any]:
+def adapted(
+    model: Any, settings: LoraSettings, where: str, seed: int, whole: Sequence[str] | None = None
+) -> Iterator[Any]:
     """The model with a fresh adapter on it, in float32 whatever the model computes in; taken off again at the end.
 
-    The adapter starts at 0, so that the policy starts at its reference. Only its weights need gradients. Raises
-    SettingsError for layers that the model does not have; `where` names the setting.
+    The adapter starts at 0, so that the policy starts at its reference. Only its weights need gradients. `whole` are
+    None for a language model; for a classifier the layers beside its head that are trained whole, as its head is, and
+    saved with the adapter. Raises SettingsError for layers that the model does not have; `where` names the setting.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -68,7 +71,8 @@ def adapted(model: Any, settings: LoraSettings, where: str, seed: int) -> Iterat
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.targets or default_targets(model),
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if whole is None else "SEQ_CLS",
+        modules_to_save=list(whole or ()) or None,
     )
     check_targets(model, settings, where)
     with torch.random.fork_rng(), warnings.catch_warnings():

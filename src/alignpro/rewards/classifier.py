@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ from torch import nn
 from alignpro import processes
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
-from alignpro.models.loading import resolve
+from alignpro.models.loading import base_of, has_tokenizer, merged, resolve
 from alignpro.models.padding import pad
 from alignpro.rewards.layout import Row
 from alignpro.types import FloatArray
 
 BATCH = 128
 """Rows at a time where the settings say nothing."""
+HEADS = ("score", "classifier")
+"""What transformers calls the part of a classifier that scores."""
 
 
 def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray:
@@ -77,9 +79,9 @@ def _logits(model: Any, rows: Sequence[Row]) -> FloatArray:
 
 
 def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any]:
-    """The classifier of `spec` in evaluation mode, and its tokenizer. Raises ModelNotUsable, HubUnreachable.
+    """The classifier of `spec` in evaluation mode, and its tokenizer; an adapter is merged, its head among its weights.
 
-    Its score head computes in float32 whatever the rest of the model does.
+    Raises ModelNotUsable, HubUnreachable. Its score head computes in float32 whatever the rest of the model does.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.utils import logging as hf_logging
@@ -87,38 +89,65 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
     hf_logging.disable_progress_bar()  # its bars would break into ours
     name = str(spec.model)
     source = resolve(name, "reward")
+    base = base_of(source, name, "reward")
     trust = spec.trust_remote_code
     if not trust:
-        _refuse_custom_code(source, name)
+        _refuse_custom_code(base or source, name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source if base is None or has_tokenizer(source) else base, trust_remote_code=trust
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # what is missing is told below, in one line
     try:
+        own = {} if base is None else _own_layers(source)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            source,
+            base or source,
             dtype=_dtype(dtype, device),
             trust_remote_code=trust,
             output_loading_info=True,
             **({"device_map": spec.device_map} if spec.device_map else {}),
+            **_labels(own),
         )
+        lacking = sorted(set(info["missing_keys"]) - own.keys())
+        if base is not None and not lacking:
+            score_in_float32(model)  # before the adapter's head is read into a copy of it
+            model = merged(model, source)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({_first_line(error)})") from error
     finally:
         hf_logging.set_verbosity(level)
-    if missing := sorted(info["missing_keys"]):
+    if lacking:
         raise ModelNotUsable(
-            f"reward.model {name}: its weights lack {', '.join(missing[:3])}, which a classifier scores with, so that"
+            f"reward.model {name}: its weights lack {', '.join(lacking[:3])}, which a classifier scores with, so that"
             " scores would be random; give a model that was trained as a sequence classifier"
         )
     if not spec.device_map:
         model = model.to(device)
     model.eval().requires_grad_(False)
     model.config.get_text_config().use_cache = False
-    _score_in_float32(model)
+    score_in_float32(model)
     return model, tokenizer
+
+
+def _own_layers(adapter: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights that an adapter holds whole, a score head's among them."""
+    from peft.utils import load_peft_weights
+
+    held = load_peft_weights(adapter, device="cpu")
+    return {
+        name.removeprefix("base_model.model."): tuple(weight.shape)
+        for name, weight in held.items()
+        if "lora_" not in name
+    }
+
+
+def _labels(own: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The labels that an adapter's score head gives, where it has one: the rows of its narrowest layer."""
+    rows = [shape[0] for name, shape in own.items() if name.split(".")[0] in HEADS and len(shape) == 2]
+    return {"num_labels": min(rows)} if rows else {}
 
 
 def _refuse_custom_code(source: str, name: str) -> None:
@@ -137,9 +166,9 @@ def _refuse_custom_code(source: str, name: str) -> None:
         )
 
 
-def _score_in_float32(model: Any) -> None:
+def score_in_float32(model: Any) -> None:
     """bfloat16 keeps three digits, too few to tell good answers apart."""
-    for part in ("score", "classifier"):
+    for part in HEADS:
         head = getattr(model, part, None)
         if isinstance(head, nn.Module) and any(p.dtype in (torch.bfloat16, torch.float16) for p in head.parameters()):
             head.float().register_forward_pre_hook(

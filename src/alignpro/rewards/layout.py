@@ -1,4 +1,7 @@
-"""How a classifier reads texts: its chat template, a template from the settings, or both texts as a pair."""
+"""How a classifier reads texts: its chat template, a template from the settings, or both texts as a pair.
+
+Special tokens spelt out in a text are broken, so that no answer closes its own turn; those of a template are not.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignpro.errors import ModelNotUsable
+from alignpro.models.framing import as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ def pair(tokenizer: Any, prompt: str, response: str, template: str | None = None
     """
     if template is not None:
         return filled(tokenizer, template, prompt=prompt, response=response)
+    prompt, response = as_text(tokenizer, prompt), as_text(tokenizer, response)
     if getattr(tokenizer, "chat_template", None):
         turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
         made = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)
@@ -53,13 +58,14 @@ def pair(tokenizer: Any, prompt: str, response: str, template: str | None = None
 def filled(tokenizer: Any, template: str, **texts: str) -> Row:
     """A template with every {name} replaced by its text, in one pass, so that nothing in a text is expanded."""
     names = "|".join(texts)
-    text = re.sub(rf"\{{({names})\}}", lambda found: texts[found[1]], template)
+    text = re.sub(rf"\{{({names})\}}", lambda found: as_text(tokenizer, texts[found[1]]), template)
     return Row(_one_start(tokenizer, list(tokenizer(text)["input_ids"])))
 
 
 def fitted(row: Callable[[str], Row], text: str, tokenizer: Any, limit: int) -> Row | None:
     """`row(text)` with the end of the text cut off so far that it has at most `limit` tokens; None where no text is
     left."""
+    text = as_text(tokenizer, text)
     made = row(text)
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     while len(made) > limit and tokens:

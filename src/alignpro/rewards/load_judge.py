@@ -11,6 +11,7 @@ from alignpro.endpoints.address import is_endpoint
 from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import AlignProError, SettingsError
 from alignpro.models.fingerprint import fingerprint
+from alignpro.models.framing import marks
 from alignpro.models.local import load_frozen
 from alignpro.rewards import load_reward
 from alignpro.rewards.functions import FunctionReward
@@ -110,14 +111,13 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
     model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
     tokenizer = model.lm.tokenizer
-    added = [t.content for t in getattr(tokenizer, "added_tokens_decoder", {}).values() if t.special]
     return LlmJudge(
         name="lab frozen model" if name == "lab" else model.name,
         model=model,
         criteria=judge.criteria,
         tie_margin=settings.evaluate.tie_margin,
         batch_size=judge.batch_size,
-        special=sorted({*tokenizer.all_special_tokens, *added}),
+        special=marks(tokenizer),
         identity=f"{fingerprint(model.lm.model)} {judge.max_new_tokens}",
     )
 

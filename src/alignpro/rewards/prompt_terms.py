@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.config import PromptTerm
+from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.rewards.functions import load_function
@@ -108,7 +109,7 @@ def fluency(lm: LanguageModel) -> Measure:
 
 
 def _tokens(lm: LanguageModel, text: str) -> list[int]:
-    return list(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(lm.tokenizer(as_text(lm.tokenizer, text), add_special_tokens=False)["input_ids"])
 
 
 def _measure(spec: PromptTerm, reference: LanguageModel, setting: str) -> Measure:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from alignpro.errors import RunFailure
-from alignpro.models.language_model import LanguageModel
 from alignpro.models.lora import is_adapted, save_adapter
 
 
-def write_model(lm: LanguageModel, target: Path) -> None:
-    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published."""
+def write_model(model: Any, tokenizer: Any, target: Path) -> None:
+    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published.
+
+    Weights keep the precision that they compute in. Raises RunFailure.
+    """
     partial = _partial(target)
     try:
-        if is_adapted(lm.model):
-            save_adapter(lm.model, partial)
+        if is_adapted(model):
+            save_adapter(model, partial)
         else:
-            lm.model.save_pretrained(partial)
-        lm.tokenizer.save_pretrained(partial)
+            model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
     except Exception as error:
         raise _not_written(target, error) from None
 

@@ -14,12 +14,12 @@ class MasterAdam(torch.optim.Adam):
     An update at the usual learning rates is smaller than the gap between neighbouring bfloat16 numbers, so weights that
     were only bfloat16 would stand still. Policy and reference compute in the same precision by the same operations,
     unlike under autocast, so that they are equal before the first step. Its parameters are the copies: gradients reach
-    them as they come in the backward pass. Weights in float32 are trained as they are.
+    them as they come in the backward pass. Weights in float32 are trained as they are. `own` are settings of Adam.
     """
 
-    def __init__(self, groups: list[dict[str, Any]]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], **own: Any) -> None:
         self._copies: list[tuple[Tensor, Tensor]] = []
-        super().__init__([{**group, "params": [self._master(p) for p in group["params"]]} for group in groups])
+        super().__init__([{**group, "params": [self._master(p) for p in group["params"]]} for group in groups], **own)
 
     def _master(self, weight: Tensor) -> Tensor:
         if weight.dtype not in (torch.bfloat16, torch.float16):

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from alignpro.errors import CheckpointError, Interrupted, LossNotFinite
 from alignpro.interrupt import StopRequest
+from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.rng import derive
 from alignpro.train import checkpoint
+from alignpro.train.master_weights import MasterAdam
 
 Batch = TypeVar("Batch")
 Piece = tuple[Tensor, float]
@@ -47,7 +49,7 @@ class Keeper:
         for fault in found.passed_over:
             self.say(f"checkpoint {fault}; falling back to the one before")
         try:
-            model.load_state_dict(found.state["model"])
+            load_trained_state(model, found.state["model"])
             optimizer.load_state_dict(found.state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             first = str(error).splitlines()[0]
@@ -58,7 +60,7 @@ class Keeper:
 
     def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         state = {
-            "model": model.state_dict(),
+            "model": trained_state(model),
             "optimizer": optimizer.state_dict(),
             "random": checkpoint.random_states(),
         }
@@ -75,18 +77,25 @@ def fit(
     warmup: int = 50,
     weight_decay: float = 0.01,
     max_grad_norm: float | None = 1.0,
-    mixed: bool = False,
     keeper: Keeper | None = None,
     on_step: OnStep | None = None,
 ) -> None:
     """Minimise with AdamW and a cosine schedule; step s (from 1) reads `batch_of(s)` and nothing else of chance.
 
-    `pieces` gives a batch's loss part by part, so that no more than a part is in memory. `mixed` computes in bfloat16
-    on weights in float32. Raises LossNotFinite before a step that would ruin the weights, Interrupted, CheckpointError.
+    `pieces` gives a batch's loss part by part, so that no more than a part is in memory. Weights that need no gradient
+    stay; those in bfloat16 are trained through copies in float32. Raises LossNotFinite before a step that would ruin
+    the weights, Interrupted, CheckpointError.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = MasterAdam(
+        [{"params": trained}],
+        lr=learning_rate,
+        weight_decay=weight_decay,
+        betas=(0.9, 0.98),
+        decoupled_weight_decay=True,
+    )
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     saved = done = keeper.resume(model, optimizer) if keeper else 0
-    parameters = [p for p in model.parameters() if p.requires_grad]
     model.train()
     while done < steps:
         step = done + 1
@@ -94,14 +103,14 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        told = _backward(model, pieces(batch_of(step)), mixed)
+        told = _backward(pieces(batch_of(step)))
         norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm is not None else math.inf)
         if not (math.isfinite(told) and bool(torch.isfinite(norm))):
             kept = f"the checkpoint of step {saved} is whole" if saved else "no checkpoint was saved before it"
             what = f"loss is {told}" if not math.isfinite(told) else f"gradient's length is {float(norm)}"
             raise LossNotFinite(
                 f"step {step} of {steps}: the {what} at a learning rate of {rate:.3g}; {kept}. Start anew with a lower"
-                " learning_rate or max_grad_norm, or with dtype=float32"
+                " learning_rate or max_grad_norm"
             )
         optimizer.step()
         done = step
@@ -116,15 +125,12 @@ def fit(
     model.eval()
 
 
-def _backward(model: Any, pieces: Iterable[Piece], mixed: bool) -> float:
-    told, left = 0.0, iter(pieces)
-    while True:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=mixed):
-            piece = next(left, None)
-        if piece is None:
-            return told
-        piece[0].backward()
-        told += piece[1]
+def _backward(pieces: Iterable[Piece]) -> float:
+    told = 0.0
+    for loss, part in pieces:
+        loss.backward()
+        told += part
+    return told
 
 
 def plan(sizes: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[list[list[int]]]:
