@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from cli import settings
+from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from alignpro import job, processes
@@ -39,7 +40,8 @@ def train(workshop: Path, out: Path, method: str) -> dict[str, list[torch.Tensor
 
     def note(optimizer: torch.optim.Optimizer, *_: object) -> None:
         if not gradients:
-            gradients.extend(p.grad.clone() for group in optimizer.param_groups for p in group["params"])
+            found = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            gradients.extend(g.full_tensor() if isinstance(g, DTensor) else g.clone() for g in found)
 
     online = ("train.kl.adaptive=true", "train.kl.target=0.5") if method in ("ppo", "rloo", "grpo") else ()
     run = settings(workshop, *SETTINGS, f"train.method={method}", *online)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from alignpro import processes
 from alignpro.config import LoraSettings, Settings, TrainSettings
 from alignpro.data.prompts import Prompts
 from alignpro.endpoints.address import is_endpoint
@@ -26,6 +27,7 @@ from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, 
 from alignpro.models.lora import AdapterOff, adapted, check_targets
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
+from alignpro.models.sharding import shard
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
@@ -208,6 +210,7 @@ def trainable(
     _check_trainable(lm, lora, where)
     if lora is None:
         policy = copy_of(lm)
+        shard(policy.model)
         with checkpointed(policy.model, settings.gradient_checkpointing):
             yield policy, lm
         return
@@ -252,6 +255,10 @@ def _check_trainable(lm: LanguageModel, lora: LoraSettings | None, where: str) -
     if lm.model.dtype == torch.float16:
         raise SettingsError(
             "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
+        )
+    if lora is not None and processes.is_sharded():
+        raise SettingsError(
+            f"{where}: an adapter is not split by FSDP, and what training keeps of it is small; launch with --multi_gpu"
         )
     if lora is not None:
         check_targets(lm.model, lora, where)
