@@ -73,7 +73,7 @@ def whole(state: Any) -> Any:
     if isinstance(state, list):
         return [whole(value) for value in state]
     if isinstance(state, DTensor):
-        joined = state.detach().full_tensor()
+        joined = state.detach().full_tensor()  # type: ignore[attr-defined]
         return joined.cpu() if processes.is_first() else None
     return state
 
