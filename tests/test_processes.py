@@ -18,12 +18,12 @@ pytestmark = pytest.mark.timeout(900)
 METHODS = ("ppo", "rloo", "grpo", "exo")
 
 
-def launch(folder: Path, count: int, *words: str, **options) -> subprocess.Popen[str]:
+def launch(folder: Path, count: int, *words: str, way: tuple[str, ...] = ("--multi_gpu",)) -> subprocess.Popen[str]:
     here = Path(__file__).parent
     path = os.pathsep.join([str(here.parent / "src"), str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
     fixed = ("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0")
     return subprocess.Popen(
-        [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", f"--num_processes={count}", *fixed, *words],
+        [sys.executable, "-m", "accelerate.commands.launch", *way, f"--num_processes={count}", *fixed, *words],
         cwd=folder,
         env=environment(PYTHONPATH=path, CUDA_VISIBLE_DEVICES=""),
         stdout=subprocess.PIPE,
@@ -115,5 +115,9 @@ def test_a_launch_that_cannot_be_followed_is_refused(monkeypatch):
         processes.begin()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UsageError, match="splits the model by FSDP"):
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    with pytest.raises(UsageError, match="fsdp_version 1, and only 2"):
+        processes.begin()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="splits the model by DEEPSPEED"):
         processes.begin()

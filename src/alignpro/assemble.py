@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from alignpro import processes
 from alignpro.config import LoraSettings, Settings, TrainSettings
 from alignpro.data.prompts import Prompts
 from alignpro.endpoints.address import is_endpoint
@@ -28,6 +29,7 @@ from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, 
 from alignpro.models.lora import AdapterOff, adapted, check_targets
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
+from alignpro.models.sharding import shard
 from alignpro.prompters import Chain
 from alignpro.rewards import load_reward
 from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
@@ -212,6 +214,7 @@ def trainable(
     check_trainable(lm.model, lora, where)
     if lora is None:
         policy = copy_of(lm)
+        shard(policy.model)
         with checkpointed(policy.model, settings.gradient_checkpointing):
             yield policy, lm
         return
@@ -256,6 +259,10 @@ def check_trainable(model: Any, lora: LoraSettings | None, where: str) -> None:
     if model.dtype == torch.float16:
         raise SettingsError(
             "dtype float16: gradients leave its range; train with dtype=bfloat16, or float32 where there is none"
+        )
+    if lora is not None and processes.is_sharded():
+        raise SettingsError(
+            f"{where}: an adapter is not split by FSDP, and what training keeps of it is small; launch with --multi_gpu"
         )
     if lora is not None:
         check_targets(model, lora, where)

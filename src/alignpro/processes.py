@@ -31,6 +31,13 @@ Result = TypeVar("Result")
 PATIENCE = datetime.timedelta(days=7)
 """How long a process waits for the others, who may be waiting for a slow endpoint; one that died is noticed at once."""
 TOLD = "alignpro/told"
+FSDP = {
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_OFFLOAD_PARAMS": "false",
+    "FSDP_ACTIVATION_CHECKPOINTING": "false",
+}
+"""What a launch by FSDP may say; which layers to split and when to free them is read where models are split."""
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -41,6 +48,7 @@ class _Group:
     local_count: int
     device: str
     talk: Any  # a group that carries Python objects and CPU tensors, whatever the device
+    sharded: bool
 
 
 _group: _Group | None = None
@@ -65,12 +73,7 @@ def begin() -> None:
                 " GPUs"
             )
         return
-    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
-            raise UsageError(
-                f"this launch splits the model by {name}, which is not supported: every process holds the whole"
-                " prompter, since it samples from it. Launch with --multi_gpu (docs/scaling.md)"
-            )
+    sharded = _splits_models()
     import torch
     import torch.distributed as dist
     from accelerate import PartialState
@@ -78,7 +81,28 @@ def begin() -> None:
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     talk = dist.new_group(backend="gloo", timeout=PATIENCE)
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or state.num_processes)
-    _group = _Group(state.process_index, state.num_processes, local, str(state.device), talk)
+    _group = _Group(state.process_index, state.num_processes, local, str(state.device), talk, sharded)
+
+
+def _splits_models() -> bool:
+    """Whether the launch asks for FSDP. Raises UsageError for a way of splitting models that is not followed."""
+    for name in ("DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise UsageError(
+                f"this launch splits the model by {name}, which is not supported. Launch with --multi_gpu, or with"
+                " --config_file examples/fsdp.yaml for a prompter that is large (docs/scaling.md)"
+            )
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
+        return False
+    for name, wanted in FSDP.items():
+        found = os.environ.get(name, wanted)
+        if found.lower() != wanted.lower():
+            more = "; train.gradient_checkpointing=true is alignpro's own" if "CHECKPOINTING" in name else ""
+            raise UsageError(
+                f"this launch has {name.lower()} {found}, and only {wanted} is supported{more}. See examples/fsdp.yaml"
+            )
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # transformers would leave the frozen model empty by it
+    return True
 
 
 def end() -> None:
@@ -94,6 +118,19 @@ def end() -> None:
 def count() -> int:
     """Processes that share the work at hand."""
     return 1 if _group is None or _alone else _group.count
+
+
+def is_sharded() -> bool:
+    """Whether the policy is split over the processes, so that each of its passes under gradients is a meeting."""
+    return _group is not None and _group.sharded
+
+
+def mesh(device: str) -> Any:
+    """The processes as torch names them to split a model that lies on devices of this type."""
+    from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+    assert _group is not None
+    return DeviceMesh.from_group(_group.talk, device) if device == "cpu" else init_device_mesh(device, (_group.count,))
 
 
 def on_this_machine() -> int:
@@ -116,6 +153,18 @@ def share(n: int) -> slice:
     if _group is None or _alone:
         return slice(0, n)
     return slice(n * _group.rank // _group.count, n * (_group.rank + 1) // _group.count)
+
+
+def pieces(rows: Tensor, parts: int) -> list[tuple[Tensor, float]]:
+    """This process's share of `rows` [N] in at most `parts` pieces, and what each counts.
+
+    Where the policy is split, every process has as many: one that lacks a piece is given a row that counts 0.
+    """
+    most = -(-len(rows) // count())
+    size = max(1, -(-most // parts))
+    found = [(piece, 1.0) for piece in rows[share(len(rows))].split(size) if len(piece)]
+    missing = -(-most // size) - len(found) if is_sharded() else 0
+    return found + [(rows[:1], 0.0)] * missing
 
 
 def spread(rows: Sequence[Row], work: Callable[[Sequence[Row]], Sequence[Result]]) -> list[Result]:
@@ -172,13 +221,14 @@ def total_figures(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def total_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Every gradient summed over the processes; one that had no rows brings zeros."""
+    """Every gradient summed over the processes; one that had no rows brings zeros. Split ones are sums already."""
     if count() == 1:
         return
     import torch
+    from torch.distributed.tensor import DTensor
 
     for parameter in parameters:
-        if parameter.requires_grad:
+        if parameter.requires_grad and not isinstance(parameter, DTensor):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             total(parameter.grad)

@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignpro.config import LoraSettings
 from alignpro.errors import SettingsError
+from alignpro.models.sharding import like
 
 
 class AdapterOff(nn.Module):
@@ -138,4 +139,5 @@ def load_trained_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None
     needed = trained_state(model).keys()
     if needed != state.keys():
         raise RuntimeError(f"it holds {len(state)} weights, where {len(needed)} are trained")
-    model.load_state_dict(state, strict=False)
+    own = model.state_dict()
+    model.load_state_dict({name: like(saved, own[name]) for name, saved in state.items()}, strict=False)

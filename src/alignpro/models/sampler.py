@@ -21,6 +21,7 @@ from transformers import DynamicCache
 from alignpro import processes
 from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
+from alignpro.models.sharding import gathered
 from alignpro.types import Generation
 
 Ended = Callable[[int, Generation], None]
@@ -28,7 +29,6 @@ COMPACT_BELOW = 0.8
 """Share of rows still running under which the finished ones are taken out of the batch."""
 
 
-@torch.inference_mode()
 def sample(
     model: nn.Module,
     queries: Sequence[Sequence[int]],
@@ -53,6 +53,7 @@ def sample(
     flat = np.repeat(np.arange(len(queries)), counts).tolist()
     order = sorted(range(total), key=lambda row: (len(queries[flat[row]]), flat[row], row))
 
+    @torch.inference_mode()
     def draw(mine: Sequence[int]) -> list[Generation]:
         found: list[Generation] = []
         for start in range(0, len(mine), batch_size):
@@ -71,8 +72,9 @@ def sample(
         return found
 
     done: list[Generation] = [Generation("")] * total
-    for row, generation in zip(order, processes.spread(order, draw), strict=True):
-        done[row] = generation
+    with gathered(model):
+        for row, generation in zip(order, processes.spread(order, draw), strict=True):
+            done[row] = generation
     ends = np.cumsum(counts)
     return [done[end - count : end] for end, count in zip(ends, counts, strict=True)]
 

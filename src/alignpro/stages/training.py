@@ -58,7 +58,7 @@ def train_prompter(run: Run, track: Track) -> None:
             spent=spent,
             track=track,
         )
-        processes.by_first(lambda: write_model(policy_lm.model, policy_lm.tokenizer, run.folder.prompter))
+        write_model(policy_lm.model, policy_lm.tokenizer, run.folder.prompter)
     processes.by_first(lambda: publish(run.folder.prompter))
 
 
@@ -84,7 +84,7 @@ def train_rlhf(run: Run, track: Track) -> None:
             seed=derive(settings.seed, "rlhf"),
             track=lambda row: track(row, "rlhf/", settings.train.steps),
         )
-        processes.by_first(lambda: write_model(policy.model, policy.tokenizer, target))
+        write_model(policy.model, policy.tokenizer, target)
     processes.by_first(lambda: publish(target))
 
 

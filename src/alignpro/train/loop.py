@@ -24,6 +24,7 @@ from alignpro.maths.kl import KlCoefficient
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
+from alignpro.models.sharding import like, whole
 from alignpro.progress import Advance
 from alignpro.rng import derive
 from alignpro.train import checkpoint
@@ -82,13 +83,9 @@ def train(
     def save() -> None:
         nonlocal saved
         if saved != done.step:
+            state = whole(_state(policy, learner, average, done))
             processes.by_first(
-                lambda: checkpoint.save(
-                    folder / "checkpoints",
-                    done.step,
-                    _state(policy, learner, average, done),
-                    settings.keep_checkpoints,
-                )
+                lambda: checkpoint.save(folder / "checkpoints", done.step, state, settings.keep_checkpoints)
             )
             saved = done.step
 
@@ -263,7 +260,8 @@ def _resume(
     try:
         load_trained_state(policy.model, state["policy"])
         learner.load_state_dict(state["learner"])
-        average.weights = {name: saved.to(average.weights[name].device) for name, saved in state["average"].items()}
+        own = average.weights
+        average.weights = {n: like(saved.to(own[n].device), own[n]) for n, saved in state["average"].items()}
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"checkpoint of step {found.step} is not of this model ({str(error).splitlines()[0]})"

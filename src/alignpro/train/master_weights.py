@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alignpro.models.sharding import like, moments_like
+
 
 class MasterAdam(torch.optim.Adam):
     """Adam that sums up in float32 what it does to bfloat16 weights, and rounds for computing after each step.
@@ -50,7 +52,9 @@ class MasterAdam(torch.optim.Adam):
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         masters = state_dict.get("masters", [])
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "masters"})
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        state = {name: value for name, value in state_dict.items() if name != "masters"}
+        super().load_state_dict(moments_like(state, parameters))
         for (weight, master), saved in zip(self._copies, masters, strict=True):
-            master.copy_(saved)
+            master.copy_(like(saved, master))
             weight.copy_(master)

@@ -135,18 +135,17 @@ class OfflineLearner:
         )
         self.optimizer.zero_grad(set_to_none=True)
         total, reward, kl = 0.0, 0.0, 0.0
-        shared = torch.arange(prompts, device=group.device)[processes.share(prompts)]
-        for part in shared.split(max(1, -(-len(shared) // self.settings.gradient_accumulation))):
-            if not len(part):
-                continue
+        for part, weight in processes.pieces(
+            torch.arange(prompts, device=group.device), self.settings.gradient_accumulation
+        ):
             rows = torch.isin(group, part).nonzero().squeeze(1)
             logprobs, _ = forward(self.policy, experience.actions.rows(rows), temperature)
             mine = blank[part].index_put((group[rows] - part[0], place[rows]), logprobs.sum(1))
-            loss = self.loss(mine, reference[part], rewards[part], counts[part], kl_coef).sum() / prompts
+            loss = weight * self.loss(mine, reference[part], rewards[part], counts[part], kl_coef).sum() / prompts
             loss.backward()
             total += float(loss.detach())
             r, k = _policy_figures(mine.detach() - reference[part], rewards[part], counts[part])
-            reward, kl = reward + r / prompts, kl + k / prompts
+            reward, kl = reward + weight * r / prompts, kl + weight * k / prompts
         figures = processes.total_figures({"loss": total, "reward": reward, "kl": kl})
         norm = step(self.optimizer, self.settings.max_grad_norm)
         return figures | norm | {"objective": figures["reward"] - kl_coef * figures["kl"], "updates": 1.0}

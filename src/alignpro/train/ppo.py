@@ -17,6 +17,7 @@ from alignpro.maths import advantages as adv
 from alignpro.maths import losses
 from alignpro.maths.kl import k1
 from alignpro.models.logprobs import Actions, forward, hidden_states
+from alignpro.models.sharding import gathered
 from alignpro.train.update import Experience, adam, surrogate, sweep
 
 
@@ -87,12 +88,13 @@ class Ppo:
         """Values [N, T] before the update, in batches of like length, which processes share; 0 on padding."""
         values = torch.zeros_like(batch.action, dtype=torch.float32)
         order = (batch.query_mask.sum(1) + batch.action_mask.sum(1)).argsort()
-        for rows in order[processes.share(len(order))].split(max(self.settings.minibatch_size, 64)):
-            if not len(rows):
-                continue
-            part = batch.rows(rows)
-            found = self.value_head(hidden_states(self.policy, part))
-            values[rows, : part.action.shape[1]] = found.masked_fill(~part.action_mask, 0.0)
+        with gathered(self.policy):
+            for rows in order[processes.share(len(order))].split(max(self.settings.minibatch_size, 64)):
+                if not len(rows):
+                    continue
+                part = batch.rows(rows)
+                found = self.value_head(hidden_states(self.policy, part))
+                values[rows, : part.action.shape[1]] = found.masked_fill(~part.action_mask, 0.0)
         return processes.total(values)
 
 

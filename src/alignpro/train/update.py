@@ -14,6 +14,7 @@ from alignpro.config import OnlineSettings
 from alignpro.maths import losses
 from alignpro.maths.kl import k3
 from alignpro.models.logprobs import Actions
+from alignpro.models.sharding import clip
 from alignpro.train.master_weights import MasterAdam
 
 
@@ -94,14 +95,11 @@ def sweep(
             optimizer.zero_grad(set_to_none=True)
             tokens = mask[rows].sum()
             figures: dict[str, float] = {}
-            mine = rows[processes.share(len(rows))]
-            for piece in mine.split(max(1, -(-len(mine) // settings.gradient_accumulation))):
-                if not len(piece):
-                    continue
+            for piece, counts in processes.pieces(rows, settings.gradient_accumulation):
                 loss, parts = piece_loss(piece)
-                (loss / tokens).backward()
+                (counts * loss / tokens).backward()
                 for name, value in parts.items():
-                    figures[name] = figures.get(name, 0.0) + float(value / tokens)
+                    figures[name] = figures.get(name, 0.0) + counts * float(value / tokens)
             figures = processes.total_figures(figures)
             if settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl:
                 stopped = True  # before the step that would carry the policy further
@@ -121,6 +119,6 @@ def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     processes.total_gradients(parameters)
     if max_grad_norm is not None:
-        figures["grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
+        figures["grad_norm"] = clip(parameters, max_grad_norm)
     optimizer.step()
     return figures
