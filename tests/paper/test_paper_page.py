@@ -15,7 +15,13 @@ def arm(mean: float, variance: float) -> dict:
         "mean_reward": mean,
         "ci95": [mean - 0.111, mean + 0.111],
         "reward_variance": variance,
-        "second_reward": {"mean": mean + 10, "ci95": [mean + 9, mean + 11], "variance": variance + 1},
+        "reward_variance_ci95": [variance - 0.0613, variance + 0.0787],
+        "second_reward": {
+            "mean": mean + 10,
+            "ci95": [mean + 9, mean + 11],
+            "variance": variance + 1,
+            "variance_ci95": [variance + 0.5, variance + 2],
+        },
     }
 
 
