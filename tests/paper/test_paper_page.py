@@ -98,7 +98,7 @@ def test_values_flow_from_the_runs_to_the_figures(found):
     assert mine["table1"]["judged"] == 100 and mine["table1"]["unparsed"] == 3
     assert mine["paper"] == {"win": 63, "loss": 26}
     assert mine["arms"]["align_pro"]["reward"]["value"] == 1.2345
-    assert mine["arms"]["rlhf"]["second_variance"] == 1.5
+    assert mine["arms"]["rlhf"]["second_variance"] == {"value": 1.5, "ci95": [1.0, 2.5]}
     assert mine["gains"]["second_reward"]["value"] == 0.9876
     assert mine["cost"] == {"frozen_calls": 1023, "oracle_calls": 7, "training_seconds": 6.0, "oracle_taken": False}
     assert found["cost"] == {
