@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.pairing import pairs
 from alignpro.maths import stats
 from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.rng import derive
 from alignpro.types import FloatArray
 
 SCHEMA = 1
-BASELINES = ("no_prompter", "reference_prompter")
 
 
 def summarise(
@@ -42,16 +42,6 @@ def summarise(
         "win_rates": [],
         "cost": {"frozen_calls": sum(arm.frozen_calls for arm in arms)},
     }
-
-
-def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Everything against the baselines, and the trained prompter against the rest."""
-    found = [(a, b) for b in BASELINES if b in names for a in names if a not in BASELINES]
-    if set(BASELINES) <= set(names):
-        found.append(("reference_prompter", "no_prompter"))
-    if "align_pro" in names:
-        found += [("align_pro", b) for b in names if b not in (*BASELINES, "align_pro")]
-    return found
 
 
 def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> dict[str, Any]:
