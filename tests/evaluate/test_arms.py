@@ -170,7 +170,7 @@ def test_every_figure_has_an_interval_that_holds_it():
     same = {
         "order_consistency",
         "mean_length_difference",
-    }  # the reward that judges cares for no order; texts of one word
+    }  # a reward judges; texts have one word
     for record in (found, found["second_reward"], win_rate(a, b, BY_LENGTH, 300, 0)):
         for name, value in record.items():
             if isinstance(value, float):
