@@ -7,9 +7,11 @@ import yaml
 from cli import settings
 
 from alignpro import compare as comparing
-from alignpro import job
+from alignpro import config, job
 from alignpro.compare import compare, tabulate
-from alignpro.errors import RunFailure, SettingsError, UsageError
+from alignpro.errors import BudgetSpent, RunFailure, SettingsError, UsageError
+from alignpro.folder import claim
+from alignpro.shared_budget import spent
 
 SMALL = (
     "train.steps=1",
@@ -88,6 +90,7 @@ def test_a_wrong_setting_is_told_before_the_folder_is_taken(workshop, inside, tm
         ("compare.methods={rloo: {rewrites: 1}}", r"compare\.methods\.rloo.*set rewrites to 2 or more"),
         ("compare.methods={rloo: {rewirtes: 2}}", r"did you mean train\.rewrites\?"),
         ("reward.model=null", r"reward\.model not set"),
+        ("train.steps=0", r"compare\.methods\.rloo: train\.steps is 0"),
     ):
         with pytest.raises(SettingsError, match=told):
             compare(settings(workshop, *SMALL, wrong), out)
@@ -99,3 +102,59 @@ def test_a_wrong_setting_is_told_before_the_folder_is_taken(workshop, inside, tm
     (out / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds no comparison"):
         compare(settings(workshop, *SMALL), out)
+
+
+def test_one_budget_is_for_all_runs_and_what_they_cost_is_summed(workshop, tmp_path, monkeypatch):
+    monkeypatch.chdir(workshop)
+    out, got = tmp_path / "all", {}
+    money = ("frozen.endpoint.price={input: 1, output: 2}", "budget.money=5", "budget.calls=100")
+    asked = settings(workshop, *SMALL, *money)
+
+    def spends(path, one, stop):
+        got[path.name] = one.budget
+        claim(path, one)
+        books = {"requests": 30, "input_tokens": 7, "output_tokens": 3, "money": 1.5}
+        (path / "spending.json").write_text(json.dumps({"tiny": books}))
+        raise_at_last = len(got) == 4
+        if not raise_at_last:
+            (path / "evaluation.json").write_text("{}")
+
+    monkeypatch.setattr(comparing, "run_apart", spends)
+    with pytest.raises(BudgetSpent, match=r"6 of 5 money|120 of 100 calls"):
+        compare(asked, out)
+    assert [(b.money, b.calls, b.tokens) for b in got.values()] == [
+        (5, 100, None),
+        (3.5, 70, None),
+        (2, 40, None),
+        (0.5, 10, None),
+    ]
+    assert spent(out.iterdir())["tiny"] | {"failed": None} == {
+        **dict.fromkeys(spent(out.iterdir())["tiny"]),
+        "requests": 120,
+        "input_tokens": 28,
+        "output_tokens": 12,
+        "money": 6,
+    }
+    more = settings(workshop, *SMALL, *money[:1], "budget.money=50")  # a budget may change on the way
+    again = []
+    monkeypatch.setattr(comparing, "run_apart", lambda path, one, stop: again.append((path.name, one.budget.money)))
+    monkeypatch.setattr(comparing, "tabulate", lambda settings, out: {"methods": []})
+    found = compare(more, out)
+    assert again[0] == ("untrained-1", 50 - 4.5)  # its own spending counts within its own budget
+    assert config.load(out / "untrained-1" / "config.yaml").budget.money == 45.5
+    assert found["cost"]["endpoints"]["tiny"]["money"] == 6
+    with pytest.raises(UsageError, match="--jobs 1"):
+        compare(more, out, jobs=2)
+
+
+def test_models_and_budget_are_named_as_for_a_run(workshop, inside, tmp_path, monkeypatch):
+    got = []
+    monkeypatch.setattr(comparing, "compare", lambda *told: got.append(told) or {"cost": {"endpoints": {}}})
+    monkeypatch.setattr("alignpro.tables.methods", lambda found: None)
+    words = ("--prompter=p", "--frozen=f", "--reward=python:rewards:length", "--prompts=x.txt", "--budget=3,70calls")
+    code, output = inside("compare", *words, f"--out={tmp_path / 'all'}", "--train.steps=7")
+    assert code == 0, output
+    ((asked, out, jobs),) = got
+    assert (asked.prompter.model, asked.frozen.model, asked.reward.model) == ("p", "f", "python:rewards:length")
+    assert (asked.data.prompts, asked.budget.money, asked.budget.calls) == ("x.txt", 3, 70)
+    assert (asked.train.steps, out, jobs) == (7, tmp_path / "all", 1)

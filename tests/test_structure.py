@@ -27,7 +27,7 @@ ROOMS = (
     ("assemble", "plan"),
     ("report",),
     ("stages", "environment"),
-    ("job", "api", "doctor", "apart", "export", "adapters"),
+    ("job", "api", "doctor", "apart", "export", "adapters", "shared_budget"),
     ("judging", "compare", "tables", "learning"),
     ("paper",),
     ("cli",),

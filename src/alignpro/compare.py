@@ -10,13 +10,14 @@ from typing import Any
 from alignpro import config
 from alignpro import folder as files
 from alignpro.apart import run_apart
-from alignpro.config import Settings
+from alignpro.config import BudgetSettings, Settings
 from alignpro.errors import SettingsError, UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.maths import stats
 from alignpro.progress import Progress
 from alignpro.rewards.composite import check_scales
+from alignpro.shared_budget import left, spent
 
 UNTRAINED = "untrained"
 """The run of each seed that trains nothing: no prompter, the reference, gibbs_N."""
@@ -26,37 +27,52 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
     """Train every method of `settings.compare` with every seed, each a run of its own in `out`, and tabulate.
 
     Runs that are finished are not done again and stopped ones go on, so the same command resumes. Writes
-    methods.json: figures are means over seeds, intervals Student's t over them. Raises SettingsError before
-    anything is written, UsageError where `out` holds something else, RunFailure naming the run that broke, Interrupted.
+    methods.json: figures are means over seeds, intervals Student's t over them; `cost` is of all runs, and so is the
+    budget. Raises SettingsError before anything is written, UsageError where `out` holds something else or a budget is
+    to be shared by several jobs, BudgetSpent, RunFailure naming the run that broke, Interrupted.
     """
     if missing := settings.missing():
         raise SettingsError(f"{', '.join(missing)} not set; every run of the comparison needs them")
     check_scales(settings.reward)  # every run would measure statistics of its own, and maximise another objective
+    if jobs > 1 and settings.budget != BudgetSettings():
+        raise UsageError(
+            f"--budget is for all runs together, and {jobs} at a time could each spend what is left; give --jobs 1"
+        )
     runs = dict(_runs(settings, out))
-    out.mkdir(parents=True, exist_ok=True)
     base = out / "compare.yaml"
-    if base.is_file() and config.load(base) != settings:
+    if base.is_file() and _fixed(config.load(base)) != _fixed(settings):
         raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
-    if not base.is_file() and any(out.iterdir()):
+    if not base.is_file() and out.is_dir() and any(out.iterdir()):
         raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
+    out.mkdir(parents=True, exist_ok=True)
     files.write_text(base, config.dump(settings))
-    left = [path for path in runs if not RunFolder(path).evaluation.is_file()]
+    waiting = [path for path in runs if not RunFolder(path).evaluation.is_file()]
     progress = Progress()
+
+    def work(path: Path) -> None:
+        rest = left(settings.budget, spent(other for other in runs if other != path))
+        one = runs[path].model_copy(update={"budget": rest})
+        if RunFolder(path).config.is_file():
+            files.reopen(path, one)  # it goes on with the budget of now
+        run_apart(path, one, stop)
+
     with (
         StopRequest("stopping the runs; each saves first") as stop,
         progress.task("comparing methods", len(runs)) as advance,
         ThreadPoolExecutor(jobs) as pool,
     ):
-        advance(len(runs) - len(left), "")
-        waiting = [pool.submit(run_apart, path, runs[path], stop) for path in left]
+        advance(len(runs) - len(waiting), "")
+        under_way = [pool.submit(work, path) for path in waiting]
         try:
-            for number, finished in enumerate(as_completed(waiting), 1):
+            for number, finished in enumerate(as_completed(under_way), 1):
                 finished.result()
-                advance(len(runs) - len(left) + number, "")
+                advance(len(runs) - len(waiting) + number, "")
         except BaseException:
             stop.asked = True  # the runs under way save and stop, those not begun do not begin
             raise
     found = tabulate(settings, out)
+    if cost := spent(runs):
+        found["cost"] = {"endpoints": cost}
     files.write_json(out / "methods.json", found)
     return found
 
@@ -110,7 +126,18 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
             tree["rlhf"]["enabled"] = False
             tree["evaluate"] |= {**shared, "arms": arms}
             tree["headroom"]["after_training"] = False
-            yield out / f"{name}-{seed}", config.build(tree, f"compare.methods.{name}")
+            one = config.build(tree, f"compare.methods.{name}")
+            if name != UNTRAINED and not one.train.steps:
+                raise SettingsError(
+                    f"compare.methods.{name}: train.steps is 0, so that it would train nothing; set it to 1 or more"
+                )
+            yield out / f"{name}-{seed}", one
+
+
+def _fixed(settings: Settings) -> dict[str, Any]:
+    """Settings on which figures depend."""
+    tree = config.flat(settings.model_dump(mode="json"))
+    return {key: value for key, value in tree.items() if not files.MAY_CHANGE.match(key)}
 
 
 def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

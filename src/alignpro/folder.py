@@ -1,7 +1,7 @@
 """A run's folder: claimed once, written whole or not at all, and readable without this package.
 
-config.yaml  environment.json  metrics.jsonl  samples.jsonl  judgements.jsonl  judge_answers.db  checkpoints/
-prompter/  evaluation.json  headroom.json  report.html
+config.yaml  environment.json  metrics.jsonl  samples.jsonl  judgements.jsonl  judge_answers.db  arms/
+checkpoints/  prompter/  evaluation.json  headroom.json  report.html
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class RunFolder:
     def judge_answers(self) -> Path:
         """Replies of language models that judge, as they came."""
         return self.path / "judge_answers.db"
+
+    @property
+    def arms(self) -> Path:
+        """Arms of the comparison that are finished, one file each."""
+        return self.path / "arms"
 
     @property
     def checkpoints(self) -> Path:

@@ -20,6 +20,7 @@ from alignpro.interrupt import StopRequest
 from alignpro.progress import Progress
 from alignpro.report import write_report
 from alignpro.stages import Run
+from alignpro.stages.kept_arms import forget_compared
 from alignpro.tracking import check as check_trackers
 from alignpro.tracking import figures_of, tracking
 
@@ -89,7 +90,8 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if not folder.trained:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
     opened, _ = _open(settings, path, True, settings)
-    with StopRequest("stopping after this arm") as stop, opened(stop) as run:
+    forget_compared(folder.arms)
+    with StopRequest("stopping after this arm; finished ones are kept") as stop, opened(stop) as run:
         summary = stages.evaluate(stages.with_scales(run))
     _say_endpoints(run)
     processes.by_first(lambda: write_report(path))

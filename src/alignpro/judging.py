@@ -103,5 +103,9 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
     files.write_json(out / "agreement.json", found)
     notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
     if not judge.symmetric:
-        notes.append(f"share of pairs with the same verdict in both orders: {found['position_consistency']:.3f}")
+        low, high = found["position_consistency_ci95"]
+        notes.append(
+            f"share of pairs with the same verdict in both orders: {found['position_consistency']:.3f}"
+            f" [{low:.3f}, {high:.3f}]"
+        )
     return found | {"notes": notes}

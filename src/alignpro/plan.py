@@ -1,4 +1,5 @@
-"""What a run will ask of the frozen model, before any of it: calls, tokens and money by stage.
+"""What a run will ask of the frozen model, of rewards behind URLs and of a judge, before any of it: calls, tokens and
+money by stage.
 
 Nothing is loaded but the prompts, and those of a data set on the hub are not fetched.
 """
@@ -6,13 +7,15 @@ Nothing is loaded but the prompts, and those of a data set on the hub are not fe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alignpro.config import DATA_SETS, OFFLINE, EndpointSettings, Settings
 from alignpro.data.prompts import Prompts
 from alignpro.endpoints.address import is_endpoint
 from alignpro.errors import AlignProError
+from alignpro.evaluate.pairing import judged_pairs
+from alignpro.rewards.verdicts import question
 from alignpro.user_prompts import prompts_of
 
 CHARACTERS, FRAME, RUBRIC, GRADE = 4, 10, 350, 256
@@ -41,6 +44,9 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
     rewrite = settings.prompter.sampling.max_new_tokens + FRAME
     most = settings.frozen.sampling.max_new_tokens
     found = []
+    if any(term.normalise == "reference" for term in settings.reward.terms):
+        calls = min(settings.reward.normalise_prompts, len(prompts.train))
+        found.append(Need("scales", calls, calls * rewrite, calls * most))
     for stage in stages:
         plain, rewritten = _calls(settings, stage, len(prompts.train), len(prompts.test))
         if calls := plain + rewritten:
@@ -65,8 +71,7 @@ def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, 
             return 0, 0
         drawn = step.steps * step.prompts_per_step
         asked = (min(drawn, train) if step.method in OFFLINE else drawn) * step.rewrites * step.responses
-        looks = 1 + step.steps // evaluate.every + bool(step.steps % evaluate.every) if evaluate.every else 0
-        return 0, asked + looks * min(evaluate.monitor_prompts, test)
+        return 0, asked + _monitored(settings, test)
     if stage == "oracle":
         oracle = settings.rlhf
         calls = oracle.steps * oracle.prompts_per_step * oracle.rewrites * oracle.responses
@@ -74,8 +79,7 @@ def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, 
     if stage == "evaluation":
         samples = held_out * evaluate.responses
         plain = samples * sum(arm in ("no_prompter", "rlhf") for arm in evaluate.arms)
-        passes = {f"pass_{n + 1}" for n in range(len(settings.prompter.before))} - set(evaluate.arms)
-        rewritten = samples * (len(evaluate.arms) + len(passes)) - plain
+        rewritten = samples * len(_arms(settings)) - plain
         candidates = sum(int(arm.removeprefix("gibbs_")) for arm in evaluate.arms if arm.startswith("gibbs_"))
         return plain, rewritten + samples * candidates * evaluate.gibbs_responses
     count = min(headroom.prompts, test)
@@ -85,6 +89,49 @@ def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, 
         count * headroom.answers + noisy,
         count * headroom.rewrites * headroom.responses + (2 + trained) * noisy,
     )
+
+
+def _monitored(settings: Settings, test: int) -> int:
+    """Answers of the small evaluations in training."""
+    steps, evaluate = settings.train.steps, settings.evaluate
+    if not (steps and evaluate.every):
+        return 0
+    looks = 1 + steps // evaluate.every + bool(steps % evaluate.every)
+    return looks * min(evaluate.monitor_prompts, test)
+
+
+def _arms(settings: Settings) -> list[str]:
+    """The arms that are compared, those of a chain's passes among them."""
+    passes = [f"pass_{n + 1}" for n in range(len(settings.prompter.before))]
+    return list(dict.fromkeys([*settings.evaluate.arms, *passes]))
+
+
+def judged(settings: Settings) -> Need:
+    """What a language model that judges is asked: each comparison in both orders, equal answers not left out."""
+    evaluate, judge = settings.evaluate, settings.judge
+    prompts = _prompts(settings).test[: evaluate.prompts][: judge.prompts]
+    comparisons = len(prompts) * min(evaluate.responses, judge.samples or evaluate.responses)
+    calls = 2 * comparisons * len(judged_pairs(_arms(settings), judge))
+    rubric = len(question("", "", "", judge.criteria)[0]) + sum(map(len, prompts)) / max(1, len(prompts))
+    asked = rubric / CHARACTERS + FRAME + 2 * settings.frozen.sampling.max_new_tokens
+    return Need("judging", calls, round(calls * asked), calls * judge.max_new_tokens)
+
+
+def seconds(settings: Settings, needs: Sequence[Need]) -> list[Need]:
+    """Of the stages' answers those that the second reward sees: all arms' and the small evaluations', no candidates."""
+    test = len(_prompts(settings).test)
+    samples = min(test, settings.evaluate.prompts or test) * settings.evaluate.responses * len(_arms(settings))
+    counts = {"training": _monitored(settings, test), "evaluation": samples}
+    return [
+        replace(
+            n,
+            calls=counts[n.stage],
+            input=n.input * counts[n.stage] // n.calls,
+            output=n.output * counts[n.stage] // n.calls,
+        )
+        for n in needs
+        if counts.get(n.stage)
+    ]
 
 
 def spoken(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
@@ -97,14 +144,32 @@ def spoken(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
     remote = is_endpoint(str(settings.frozen.model))
     yield f"answers that it will ask of the frozen model, {settings.frozen.model}" + ("" if remote else " (local)")
     yield from _table(needs, settings.frozen.endpoint if remote else EndpointSettings())
-    if is_endpoint(str(settings.reward.model)):
-        yield f"grades that it will ask of the reward, {settings.reward.model}"
-        graded = [Need(n.stage, n.calls, n.calls * RUBRIC + n.input + n.output, n.calls * GRADE) for n in needs]
-        yield from _table(graded, settings.reward.endpoint)
+    for source in settings.reward.terms or (settings.reward,):
+        if is_endpoint(str(source.model)):
+            yield f"grades that it will ask of the reward, {source.model}"
+            yield from _table(_grades(needs), source.endpoint)
+    if is_endpoint(str(settings.evaluate.second_reward)):
+        yield f"grades that it will ask of the second reward, {settings.evaluate.second_reward}"
+        yield from _table(_grades(seconds(settings, needs)), settings.reward.endpoint)
+    judge = str(settings.evaluate.judge)
+    by_url = is_endpoint(judge)
+    if "evaluation" in stages and (by_url or judge.startswith("lm:")) and judge not in _rewards(settings):
+        yield f"verdicts that it will ask of the judge, {judge}" + ("" if by_url else " (local)")
+        yield from _table([judged(settings)], settings.judge.endpoint if by_url else EndpointSettings())
     yield (
         f"tokens are estimates: {CHARACTERS} characters of a prompt are one, rewrites and answers are taken as long as"
         " max_new_tokens lets them be, so that it is less as a rule; retries are not in it"
     )
+
+
+def _grades(needs: Sequence[Need]) -> list[Need]:
+    """What a model that scores is asked, one grade an answer."""
+    return [Need(n.stage, n.calls, n.calls * RUBRIC + n.input + n.output, n.calls * GRADE) for n in needs]
+
+
+def _rewards(settings: Settings) -> tuple[str, str]:
+    """Names of the rewards: a judge of such a name is that reward, whose grades are cached."""
+    return str(settings.reward.model), str(settings.evaluate.second_reward)
 
 
 def _table(needs: Sequence[Need], endpoint: EndpointSettings) -> Iterator[str]:

@@ -70,8 +70,8 @@ class GibbsPrompter:
 
     Sampling-importance-resampling of (10): converges to rho* as `candidates` grows (B7); lam 0 keeps the best. Every
     rewrite asked for gets candidates of its own. `frozen_calls` counts what scoring cost; `kl_bounds` collects, a draw
-    each, log N + sum w log w over different candidates, whose mean bounds the KL to the reference from above. Terms on
-    x' count in R, as they do in what training maximises.
+    each, log N + sum w log w over different candidates, whose mean bounds the KL to the reference from above; nan for a
+    draw without a reward. Terms on x' count in R, as they do in what training maximises.
     """
 
     reference: Prompter
@@ -112,6 +112,7 @@ class GibbsPrompter:
 
     def _choose(self, options: Sequence[Generation], scores: FloatArray, luck: float) -> Generation:
         if np.isnan(scores).all():
+            self.kl_bounds.append(np.nan)
             unread = all(option.failure for option in options)
             return replace(options[0], failure=options[0].failure if unread else NO_REWARD)
         if self.lam > 0:

@@ -20,8 +20,8 @@ def arms(summary: Tree) -> None:
     columns += [f"second reward ({second})"] if second else []
     rows = []
     for name, arm in summary["arms"].items():
-        cells = [name, figure(arm["mean_reward"], arm["ci95"]), f"{arm['reward_variance']:.2f}"]
-        cells.append("-" if arm["kl_to_reference"] is None else f"{arm['kl_to_reference']:.2f}")
+        cells = [name, figure(arm["mean_reward"], arm["ci95"])]
+        cells += [two(arm, key) for key in ("reward_variance", "kl_to_reference")]
         cells += [figure(arm["second_reward"]["mean"], arm["second_reward"]["ci95"])] if second else []
         cells.append(figure(wins[name]["win_rate"], wins[name]["ci95"]) if name in wins else "-")
         rows.append(cells)
@@ -47,7 +47,7 @@ def win_rates(summary: Tree, judge: str) -> None:
                     figure(row["win_rate"], row["ci95"]),
                     controlled["withheld"] or figure(controlled["win_rate"], controlled["ci95"]),
                     f"{row['win']} / {row['tie']} / {row['loss']}",
-                    share(row["order_consistency"]),
+                    share(row["order_consistency"], row.get("order_consistency_ci95")),
                     str(row["unparsed"]),
                 ]
             )
@@ -78,9 +78,22 @@ def agreement(found: Tree) -> None:
     table(title, ["", "agreement", "Cohen's kappa", "verdicts compared"], rows)
 
 
-def share(value: float | None) -> str:
-    """A share as a percentage; undefined is a dash."""
-    return "-" if value is None or value != value else f"{100 * value:.1f}%"
+def share(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """A share as a percentage, with its interval where there is one; undefined is a dash."""
+    if value is None or value != value:
+        return "-"
+    low, high = interval or (None, None)
+    bounds = "" if low is None or high is None or low != low else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * value:.1f}%{bounds}"
+
+
+def two(arm: Tree, key: str) -> str:
+    """A figure of an arm and its interval to two decimals; a dash where it has none."""
+    value, (low, high) = arm[key], arm.get(f"{key}_ci95") or (None, None)
+    if value is None or value != value:
+        return "-"
+    bounds = "" if low is None or high is None or low != low else f" [{low + 0:.2f}, {high + 0:.2f}]"
+    return f"{value:.2f}{bounds}"
 
 
 def headroom(found: Tree) -> None:

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,3 +157,25 @@ def test_gibbs_with_lambda_zero_takes_the_best_and_without_any_reward_fails():
     assert {g.text for g in best[0]} == {"ccc"}
     broken = GibbsPrompter(fixed, fixed, FunctionReward("none", lambda xs, ys: [None] * len(xs)), 3, 1, lam=0.5)
     assert broken.rewrite(["x"], 1, seed=0)[0][0].failure == "no candidate has a reward"
+
+
+def test_every_figure_has_an_interval_that_holds_it():
+    a, b = random_arm("align_pro", 0, prompts=40), random_arm("no_prompter", 1, prompts=40)
+    kl = np.random.default_rng(2).exponential(size=(40, 3))
+    kl[3] = np.nan
+    a = replace(a, kl=kl, second_rewards=a.rewards * 2, bonus=a.rewards / 5, prompt_terms={"brevity": a.rewards})
+    b = replace(b, second_rewards=b.rewards + 1)
+    summary = summarise([a, b], "letters", "twice", 300, 0)
+    found = summary["arms"]["align_pro"]
+    same = {
+        "order_consistency",
+        "mean_length_difference",
+    }  # a reward judges; texts have one word
+    for record in (found, found["second_reward"], win_rate(a, b, BY_LENGTH, 300, 0)):
+        for name, value in record.items():
+            if isinstance(value, float):
+                low, high = record.get(f"{name}_ci95") or record["ci95"]
+                assert low <= value + 1e-12 and value - 1e-12 <= high, name
+                assert low < high or name in same, name
+    assert found["kl_to_reference"] == pytest.approx(np.nanmean(kl))
+    assert summary["arms"]["no_prompter"]["kl_to_reference_ci95"] is None

@@ -168,3 +168,21 @@ def test_the_command_line_tells_what_there_is_and_what_it_would_take(inside):
     code, said = inside("paper", "--dry-run", "--cells", "p1-f1-orca", "--train.steps=2")
     assert code == 0 and "256 rewrites" in said and "nothing is missing" in said
     assert inside("paper", "p1-f1-orca")[0] == 2
+
+
+def test_progress_moves_with_every_arm_that_a_cell_has_finished(tmp_path):
+    (cell,) = grid.cells("tiny", "p1-f1-orca")
+    uses = {cell.name: cell.name}
+    sizes = {cell.name: running._size(cell, uses)}
+    folder = tmp_path / cell.name
+    (folder / "arms").mkdir(parents=True)
+    (folder / "rlhf").mkdir()
+    for path, part in ((folder, cell.settings.train), (folder / "rlhf", cell.settings.rlhf)):
+        (path / "metrics.jsonl").write_text('{"step": 1}\n' * part.steps)
+    seen = [running._progressed([cell], tmp_path, sizes, uses)]
+    for name in cell.settings.evaluate.arms:
+        (folder / "arms" / f"{name}.json").write_text("{}")
+        seen.append(running._progressed([cell], tmp_path, sizes, uses))
+    assert seen[0] == cell.actions(with_oracle=True)
+    assert sorted(set(seen)) == seen
+    assert seen[-1] == pytest.approx(sizes[cell.name])

@@ -15,7 +15,13 @@ def arm(mean: float, variance: float) -> dict:
         "mean_reward": mean,
         "ci95": [mean - 0.111, mean + 0.111],
         "reward_variance": variance,
-        "second_reward": {"mean": mean + 10, "ci95": [mean + 9, mean + 11], "variance": variance + 1},
+        "reward_variance_ci95": [variance - 0.0613, variance + 0.0787],
+        "second_reward": {
+            "mean": mean + 10,
+            "ci95": [mean + 9, mean + 11],
+            "variance": variance + 1,
+            "variance_ci95": [variance + 0.5, variance + 2],
+        },
     }
 
 
@@ -92,7 +98,7 @@ def test_values_flow_from_the_runs_to_the_figures(found):
     assert mine["table1"]["judged"] == 100 and mine["table1"]["unparsed"] == 3
     assert mine["paper"] == {"win": 63, "loss": 26}
     assert mine["arms"]["align_pro"]["reward"]["value"] == 1.2345
-    assert mine["arms"]["rlhf"]["second_variance"] == 1.5
+    assert mine["arms"]["rlhf"]["second_variance"] == {"value": 1.5, "ci95": [1.0, 2.5]}
     assert mine["gains"]["second_reward"]["value"] == 0.9876
     assert mine["cost"] == {"frozen_calls": 1023, "oracle_calls": 7, "training_seconds": 6.0, "oracle_taken": False}
     assert found["cost"] == {

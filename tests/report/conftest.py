@@ -32,7 +32,9 @@ def evaluation(arms: dict[str, tuple[float, float | None]] = ARMS, prompts: int 
             "reward_variance": 0.61 - gain / 4,
             "variance_between_prompts": 0.36 - gain / 8,
             "variance_within_prompts": 0.25 - gain / 8,
+            "reward_variance_ci95": [0.5317 - gain / 4, 0.7129 - gain / 4],
             "kl_to_reference": kl,
+            "kl_to_reference_ci95": None if kl is None else [0.8 * kl, 1.3 * kl],
             "frozen_calls": prompts * 4 * (16 if name.startswith("gibbs") else 1),
             "failed": 3 if name == "align_pro" else 0,
             "second_reward": {"mean": 0.5 + gain / 3, "ci95": [0.45 + gain / 3, 0.55 + gain / 3]},
@@ -74,6 +76,8 @@ def evaluation(arms: dict[str, tuple[float, float | None]] = ARMS, prompts: int 
                 "order_consistency": 1.0,
                 "unparsed": 0,
                 "mean_length_difference": 14.2 * gain,
+                "mean_length_difference_ci95": [14.2 * gain - 3, 14.2 * gain + 3],
+                "order_consistency_ci95": [0.9321, 1.0],
             }
             for judge in (SECOND,)
             for (a, b), gain in gains.items()

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from alignpro import config
-from alignpro.cli.options import Words, read_words, recipe_of, say
+from alignpro.cli.options import (
+    BudgetOption,
+    FrozenOption,
+    PrompterOption,
+    PromptsOption,
+    RewardOption,
+    ThenOption,
+    Words,
+    budget_of,
+    given,
+    read_words,
+    recipe_of,
+    say,
+)
 
 
 def compare(
@@ -17,14 +30,25 @@ def compare(
         Path | None, typer.Option(help="folder for the runs, new or to go on with; runs/compare by default")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one torch thread each")] = 1,
+    prompter: PrompterOption = None,
+    then: ThenOption = None,
+    frozen: FrozenOption = None,
+    reward: RewardOption = None,
+    prompts: PromptsOption = None,
+    budget: BudgetOption = None,
 ) -> None:
     """Train every method of the compare settings with several seeds: objective reached against answers spent."""
     from alignpro import tables
     from alignpro.compare import compare as do_compare
+    from alignpro.endpoints.accounting import spoken
 
     name, overrides = read_words(words or [])
+    overrides = [*given(prompter, then, frozen, reward, prompts), *budget_of(budget), *overrides]
     folder = out or Path("runs/compare")
-    tables.methods(do_compare(config.load(recipe_of(name, overrides), overrides), folder, jobs))
+    found = do_compare(config.load(recipe_of(name, overrides), overrides), folder, jobs)
+    tables.methods(found)
+    if cost := found.get("cost"):
+        say(f"all runs: {spoken(cost['endpoints'])}")
     say(f"figures: {folder / 'methods.json'}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from alignpro.data.judged_pairs import JudgedPair
 from alignpro.evaluate.judging import SLICE, Comparison, judge_pairs
 from alignpro.maths import agreement as rater
+from alignpro.maths import stats
 from alignpro.rng import derive
 from alignpro.types import Judge, Verdict
 
@@ -73,7 +74,8 @@ def measured(
             "compared": int(whole.sum()) // (2 if twice else 1),
         }
 
-    consistent = [c.consistent for c in found if c.consistent is not None]
+    consistent = np.array([np.nan if c.consistent is None else float(c.consistent) for c in found])
+    consistency, around = stats.pooled(consistent, where, draws, derive(seed, "agreement", "order"))
     return {
         "schema": 1,
         "judge": judge,
@@ -84,7 +86,8 @@ def measured(
         "unparsed": said.count(None),
         "unparsed_reasons": dict(Counter(c.failure for c in found if c.failure).most_common()),
         "verdicts": {verdict: said.count(verdict) for verdict in rater.VERDICTS},
-        "position_consistency": float(np.mean(consistent)) if consistent else float("nan"),
+        "position_consistency": consistency,
+        "position_consistency_ci95": list(around),
         "with_majority": figures(with_majority, "majority"),
         "with_majority_where_neither_ties": figures(clear(with_majority), "clear"),
         "with_one_person": figures(against(lambda pair: pair.verdicts), "one"),

@@ -55,8 +55,9 @@ def answering_by(models: Models, sampling: Sampling) -> Models:
 class ArmResult:
     """One arm on B prompts, K samples each: `rewards`, `second_rewards` [B, K] (nan where failed), texts [B][K].
 
-    `parts` and `prompt_terms` [B, K] by name are raw scores of a composite reward's terms and of terms on x', and
-    `bonus` [B, K] is the weighted sum of the latter.
+    `kl` [B, K] is each sample's log ratio to the arm's reference in nats (k1, (E4); of gibbs_N its bound), nan where a
+    sample has none, and None for an arm that has none. `parts` and `prompt_terms` [B, K] by name are raw scores of a
+    composite reward's terms and of terms on x', and `bonus` [B, K] is the weighted sum of the latter.
     """
 
     name: str
@@ -65,7 +66,7 @@ class ArmResult:
     responses: tuple[tuple[Generation, ...], ...]
     rewards: FloatArray
     second_rewards: FloatArray | None
-    kl: float | None
+    kl: FloatArray | None
     frozen_calls: int
     failures: Counter[str]
     parts: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -183,16 +184,16 @@ def _kl(
     models: Models,
     rewrites: Sequence[Sequence[Generation]],
     responses: Sequence[Sequence[Generation]],
-) -> float | None:
-    """Mean KL a sample to the arm's own reference, by k1 over its samples (E4); for gibbs_N its upper bound; else
-    None, as for an oracle that samples from less than its whole distribution. For a chain it is that of the last pass,
-    given what came before."""
+) -> FloatArray | None:
+    """KL of each sample [B, K] to the arm's own reference, by k1 (E4); for gibbs_N its upper bound; else None, as for
+    an oracle that samples from less than its whole distribution. For a chain it is that of the last pass, given what
+    came before."""
     if isinstance(prompter, GibbsPrompter):
-        return float(np.mean(prompter.kl_bounds)) if prompter.kl_bounds else float("nan")
+        return np.array(prompter.kl_bounds).reshape(len(rewrites), -1)
     if name in ("reference_prompter", "align_pro"):
-        return float(np.nanmean(log_ratios(models.reference_lm, rewrites)))
+        return log_ratios(models.reference_lm, rewrites)
     if name == "rlhf" and isinstance(models.frozen, LocalFrozenModel) and not models.frozen.truncated:
-        return float(np.nanmean(log_ratios(models.frozen.lm, responses)))
+        return log_ratios(models.frozen.lm, responses)
     return None
 
 

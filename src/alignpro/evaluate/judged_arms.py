@@ -7,7 +7,7 @@ from typing import Any
 
 from alignpro.config import JudgeSettings
 from alignpro.evaluate.judging import Answered, Answers, compared, count
-from alignpro.evaluate.summary import pairs
+from alignpro.evaluate.pairing import judged_pairs
 from alignpro.evaluate.win_rate import figures
 from alignpro.rng import derive
 from alignpro.types import Generation, Judge
@@ -62,5 +62,4 @@ def read_answers(rows: Sequence[Mapping[str, Any]]) -> list[Answers]:
 
 def _pairs(arms: Sequence[Answered], limits: JudgeSettings | None) -> list[tuple[Answered, Answered]]:
     by_name = {arm.name: arm for arm in arms}
-    wanted = limits.pairs if limits else "all"
-    return [(by_name[a], by_name[b]) for a, b in pairs(list(by_name)) if wanted == "all" or wanted in (a, b)]
+    return [(by_name[a], by_name[b]) for a, b in judged_pairs(list(by_name), limits)]

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.pairing import pairs
 from alignpro.maths import stats
+from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.rng import derive
 from alignpro.types import FloatArray
 
 SCHEMA = 1
-BASELINES = ("no_prompter", "reference_prompter")
 
 
 def summarise(
@@ -20,7 +21,8 @@ def summarise(
     """The contract of design.md but for its win rates, with `differences` (paired, over prompts) and each arm's
     `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
 
-    Every interval is a 95% percentile bootstrap over prompts.
+    Every interval is a 95% bootstrap over prompts: of percentiles for means, studentised for variances and KL, which
+    are skewed.
     """
     by_name = {arm.name: arm for arm in arms}
     differences = []
@@ -42,25 +44,21 @@ def summarise(
     }
 
 
-def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Everything against the baselines, and the trained prompter against the rest."""
-    found = [(a, b) for b in BASELINES if b in names for a in names if a not in BASELINES]
-    if set(BASELINES) <= set(names):
-        found.append(("reference_prompter", "no_prompter"))
-    if "align_pro" in names:
-        found += [("align_pro", b) for b in names if b not in (*BASELINES, "align_pro")]
-    return found
-
-
 def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> dict[str, Any]:
-    parts = stats.variance(arm.rewards)
+    parts, around = stats.variance(arm.rewards), variance_intervals(arm.rewards, draws, derive(seed, "variance"))
     figures: dict[str, Any] = {
         "mean_reward": stats.mean(arm.rewards),
         "ci95": list(stats.mean_interval(stats.prompt_means(arm.rewards), draws, derive(seed, "mean"))),
         "reward_variance": parts.total,
+        "reward_variance_ci95": list(around.total),
         "variance_between_prompts": parts.between,
+        "variance_between_prompts_ci95": list(around.between),
         "variance_within_prompts": parts.within,
-        "kl_to_reference": arm.kl,
+        "variance_within_prompts_ci95": list(around.within),
+        "kl_to_reference": None if arm.kl is None else stats.mean(arm.kl),
+        "kl_to_reference_ci95": None
+        if arm.kl is None
+        else list(stats.studentised_interval(stats.prompt_means(arm.kl), draws, derive(seed, "kl"))),
         "frozen_calls": arm.frozen_calls,
         "failed": sum(arm.failures.values()),
     }
@@ -71,12 +69,15 @@ def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> di
     if arm.prompt_terms and arm.bonus is not None:
         figures["prompt_terms"] = _terms(arm.prompt_terms, draws, seed)
         figures["prompt_bonus"] = stats.mean(arm.bonus)
+        bonus = stats.prompt_means(arm.bonus)
+        figures["prompt_bonus_ci95"] = list(stats.mean_interval(bonus, draws, derive(seed, "mean")))
     figures["second_reward"] = None
     if second_reward is not None and arm.second_rewards is not None:
         figures["second_reward"] = {
             "mean": stats.mean(arm.second_rewards),
             "ci95": list(stats.mean_interval(stats.prompt_means(arm.second_rewards), draws, derive(seed, "mean"))),
             "variance": stats.variance(arm.second_rewards).total,
+            "variance_ci95": list(variance_intervals(arm.second_rewards, draws, derive(seed, "variance")).total),
         }
     return figures
 

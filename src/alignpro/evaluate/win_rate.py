@@ -36,9 +36,10 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
     points = np.array([np.nan if v is None else POINTS[v] for v in verdicts])
     prompts = np.array([comparison.prompt for comparison in found], dtype=np.int64)
     characters = np.array([float(len(c.a) - len(c.b)) for c in found])
-    words = [len(c.a.split()) - len(c.b.split()) for c in found]
+    words = np.array([float(len(c.a.split()) - len(c.b.split())) for c in found])
     per_prompt = prompt_points(points, prompts)
-    consistent = [c.consistent for c in found if c.consistent is not None]
+    agreed = np.array([np.nan if c.consistent is None else float(c.consistent) for c in found])
+    consistency, longer = (stats.pooled(values, prompts, draws, seed) for values in (agreed, words))
     controlled = length_controlled(points, characters, prompts, draws, seed)
     unparsed = Counter(comparison.failure for comparison in found if comparison.failure)
     return {
@@ -56,10 +57,12 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
             "ci95": list(controlled.ci95),
             "withheld": controlled.withheld,
         },
-        "order_consistency": float(np.mean(consistent)) if consistent else float("nan"),
+        "order_consistency": consistency[0],
+        "order_consistency_ci95": list(consistency[1]),
         "unparsed": verdicts.count(None),
         **({"unparsed_reasons": dict(unparsed.most_common())} if unparsed else {}),
-        "mean_length_difference": float(np.mean(words)) if words else float("nan"),
+        "mean_length_difference": longer[0],
+        "mean_length_difference_ci95": list(longer[1]),
     }
 
 

@@ -115,9 +115,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |" + (" --- |" if second else ""),
     ]
     for name, arm in evaluation["arms"].items():
-        row = (
-            f"| `{name}` | {n} | {_with_interval(arm['mean_reward'], arm['ci95'])} | {_number(arm['kl_to_reference'])}"
-        )
+        row = f"| `{name}` | {n} | {_with_interval(arm['mean_reward'], arm['ci95'])} | {_known(arm, 'kl_to_reference')}"
         row += f" | {arm['failed']} |"
         if second:
             other = arm.get("second_reward") or {}
@@ -141,7 +139,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
             judged, rate = w["win"] + w["tie"] + w["loss"], _with_interval(w["win_rate"], w["ci95"])
             lines.append(
                 f"| `{w['a']}` over `{w['b']}` | {shown(w['judge'])} | {judged} | {rate}"
-                f" | {_number(w['order_consistency'])} | {w['unparsed']} | {_number(w['mean_length_difference'])} |"
+                f" | {_known(w, 'order_consistency')} | {w['unparsed']} | {_known(w, 'mean_length_difference')} |"
             )
     return "\n".join(lines)
 
@@ -163,6 +161,12 @@ def _limits(settings: Settings, evaluation: Mapping[str, Any] | None) -> Iterabl
 def _with_interval(value: Any, interval: Any) -> str:
     low, high = interval or (None, None)
     return f"{_number(value)} [{_number(low)}, {_number(high)}]"
+
+
+def _known(record: Mapping[str, Any], key: str) -> str:
+    """A figure with its interval, or alone where it has none."""
+    interval = record.get(f"{key}_ci95")
+    return _with_interval(record[key], interval) if interval else _number(record[key])
 
 
 def _number(value: Any) -> str:

@@ -92,6 +92,20 @@ def mean_interval(per_prompt: FloatArray, draws: int, seed: int) -> Interval:
     return bootstrap(lambda index: np.asarray(present[index].mean(1)), len(present), draws, seed)
 
 
+def pooled(values: FloatArray, prompts: npt.NDArray[np.int64], draws: int, seed: int) -> tuple[float, Interval]:
+    """Mean over all values [N] and its bootstrap interval over prompts, which `prompts` [N] tell; nan is left out.
+
+    Every value counts once, so that a prompt with more of them counts more.
+    """
+    present = np.isfinite(values)
+    if not present.any():
+        return (np.nan, (np.nan, np.nan))
+    which = np.unique(prompts[present], return_inverse=True)[1]
+    count, total = np.bincount(which), np.bincount(which, values[present])
+    interval = bootstrap(lambda index: np.asarray(total[index].sum(1) / count[index].sum(1)), len(count), draws, seed)
+    return float(values[present].mean()), interval
+
+
 def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: float = 0.95) -> Interval:
     """Bootstrap-t interval over prompts of the mean of one figure a prompt [B]; nan entries are left out.
 
@@ -106,7 +120,7 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     rounding = 1e-12 * np.abs(present).max()  # equal figures have a spread of some 1e-17 of them
     if error <= rounding:
         return (float(centre), float(centre))
-    shares = _resamples(len(present), draws, seed)
+    shares = resamples(len(present), draws, seed)
     away = present - centre
     shift = shares @ away
     spread = np.sqrt(np.maximum(shares @ away**2 - shift**2, 0.0) * len(present) / (len(present) - 1))
@@ -117,7 +131,7 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
 
 
 @lru_cache(maxsize=8)
-def _resamples(prompts: int, draws: int, seed: int) -> FloatArray:
+def resamples(prompts: int, draws: int, seed: int) -> FloatArray:
     """The share that each prompt has in each resample [draws, prompts]: resampled means are one product of matrices."""
     uniform = np.full(prompts, 1 / prompts)
     return np.random.default_rng(seed).multinomial(prompts, uniform, draws) / prompts
@@ -135,9 +149,13 @@ def t_interval(values: Sequence[float]) -> Interval:
     n = len(values)
     if n < 2:
         return (np.nan, np.nan)
-    quantile = T_975[n - 2] if n - 2 < len(T_975) else 1.95996 + 2.37227 / (n - 1) + 2.8225 / (n - 1) ** 2
-    centre, half = float(np.mean(values)), float(quantile * np.std(values, ddof=1) / np.sqrt(n))
+    centre, half = float(np.mean(values)), float(t_quantile(n - 1) * np.std(values, ddof=1) / np.sqrt(n))
     return (centre - half, centre + half)
+
+
+def t_quantile(freedom: int) -> float:
+    """97.5% quantile of Student's t with 1 or more degrees of freedom."""
+    return T_975[freedom - 1] if freedom <= len(T_975) else 1.95996 + 2.37227 / freedom + 2.8225 / freedom**2
 
 
 def paired_difference(a: FloatArray, b: FloatArray, draws: int, seed: int) -> tuple[float, Interval]:

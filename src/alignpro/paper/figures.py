@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,10 +67,7 @@ def missing(row: Tree) -> str:
 
 def figure_of(arm: Tree | None, key: str) -> Estimate:
     """A figure of an arm of paper.json; nan where there is none."""
-    found = arm.get(key) if arm else None
-    if isinstance(found, Mapping):
-        return read(dict(found))
-    return Estimate(math.nan if found is None else float(found))
+    return read(arm.get(key) if arm else None)
 
 
 def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, named: bool) -> None:

@@ -14,7 +14,7 @@ import torch
 from alignpro.config import DATA_SETS, LAB_PROMPTS, Settings
 from alignpro.endpoints.address import OPENAI_KEY, is_endpoint
 from alignpro.errors import AlignProError, HubUnreachable
-from alignpro.evaluate.summary import pairs
+from alignpro.evaluate.pairing import pairs
 from alignpro.models.loading import Role, device_of, resolve
 from alignpro.paper.grid import Cell
 from alignpro.rewards.functions import load_function

@@ -139,7 +139,7 @@ def _figure(
                 told = f"by {names[kind]}" + (", which training did not see" if kind == "second_reward" else "")
                 cards.append(card(shown[0].upper() + shown[1:], f"{mine[0]['data']['prompts']}; {told}", svg))
     marks = legend(f"{chip(look)}: {escape(look.meaning)}" for look in LOOKS.values())
-    whiskers = "Whiskers are 95% intervals, by resampling prompts. " if anchor == "figure2" else ""
+    whiskers = "Whiskers are 95% intervals, by resampling prompts. "
     numbers = fold("The numbers", _numbers(rows, data, keys))
     return section(anchor, title, f"{whiskers}{IN_TEXT}", marks + grid(cards, "thirds") + numbers)
 

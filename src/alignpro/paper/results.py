@@ -103,9 +103,9 @@ def _arms(found: Record) -> dict[str, Any]:
             second = arm.get("second_reward")
             told[name] = {
                 "reward": _told(estimate(arm, "mean_reward")),
-                "variance": _or_none(number(arm.get("reward_variance"))),
+                "variance": _told(estimate(arm, "reward_variance", "reward_variance_ci95")),
                 "second_reward": _told(estimate(second, "mean")),
-                "second_variance": _or_none(number(second.get("variance"))) if isinstance(second, dict) else None,
+                "second_variance": _told(estimate(second, "variance", "variance_ci95")),
             }
     return told
 
@@ -131,9 +131,9 @@ def _claim(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for row in rows:
         arms, wins = row["arms"] or {}, row["table1"]
         if name == "variance":
-            variances = [arms[arm]["variance"] for arm in ARMS if arm in arms]
+            variances = [arms[arm]["variance"]["value"] for arm in ARMS if arm in arms]
             if len(variances) == len(ARMS) and None not in variances:
-                holds.append(arms[A]["variance"] == min(variances))
+                holds.append(arms[A]["variance"]["value"] == min(variances))
             continue
         figure, of = (wins and wins["win_rate"], 0.5) if name == "wins" else ((row["gains"] or {}).get("reward"), 0.0)
         if figure and figure["value"] is not None:

@@ -11,17 +11,19 @@ from typing import Any
 
 from alignpro import folder as files
 from alignpro.apart import run_apart
+from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.folder import RunFolder
 from alignpro.interrupt import StopRequest
 from alignpro.paper import oracle
 from alignpro.paper.grid import Cell, Scale
 from alignpro.progress import Progress
+from alignpro.stages.evaluation import arm_names
 
 LOOK_EVERY = 2.0
 """Seconds between looks at how far the cells are."""
 OF_TRAINING = 0.25
-"""What evaluation costs, as a share of training; for the estimate of what remains alone."""
+"""What evaluation costs, as a share of training's texts; for progress and the estimate of what remains alone."""
 
 
 def claim(out: Path, scale: Scale, cells: Sequence[Cell]) -> None:
@@ -61,7 +63,7 @@ def run(cells: Sequence[Cell], everything: Sequence[Cell], out: Path, jobs: int)
     done: dict[str, Future[None]] = {}
     with (
         StopRequest("stopping the cells; each saves first") as stop,
-        progress.task("the grid, texts sampled in training", round(sum(sizes.values()))) as advance,
+        progress.task("the grid, texts sampled", round(sum(sizes.values()))) as advance,
         ThreadPoolExecutor(jobs) as pool,
     ):
 
@@ -129,7 +131,14 @@ def _progressed(cells: Sequence[Cell], out: Path, sizes: Mapping[str, float], us
         parts = [(folder.metrics, settings.train)]
         parts += [(folder.rlhf / "metrics.jsonl", settings.rlhf)] if uses.get(cell.name) == cell.name else []
         total += sum(len(files.read_jsonl(path)) * part.prompts_per_step * part.rewrites for path, part in parts)
+        total += OF_TRAINING * cell.actions(False) * _compared(folder, settings)
     return total
+
+
+def _compared(folder: RunFolder, settings: Settings) -> float:
+    """Share of the comparison's arms that a cell has finished."""
+    names = arm_names(settings)
+    return sum((folder.arms / f"{name}.json").is_file() for name in names) / len(names)
 
 
 def _note(cells: Sequence[Cell], out: Path, started: Mapping[str, float], spent: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from alignpro.report import curves, figures
-from alignpro.report.estimate import MINUS, Estimate, count, number, percent, spoken
+from alignpro.report.estimate import MINUS, Estimate, count, percent, spoken
 from alignpro.report.figures import Row
 from alignpro.report.markup import bullets, card, chip, grid, legend, section, table, tiles
 from alignpro.report.palette import Looks
@@ -63,8 +63,8 @@ def arms(evaluation: Evaluation, looks: Looks) -> str:
             f"{chip(looks[arm.name])}<small>{escape(looks[arm.name].meaning)}</small>",
             spoken(arm.reward),
             *([spoken(arm.second_reward)] if second else []),
-            number(arm.variance),
-            number(arm.kl),
+            spoken(arm.variance),
+            spoken(arm.kl),
             count(arm.frozen_calls),
             count(arm.failed),
         ]
@@ -159,11 +159,11 @@ def spread(run: Run, looks: Looks) -> str:
         )
         cards.append(card("Rewards of single answers", text, figures.distributions(rewards, looks, "spread")))
     measured = _in_order(run.evaluation, looks) if run.evaluation else []
-    split = [arm for arm in measured if not math.isnan(arm.variance_between + arm.variance_within)]
+    split = [arm for arm in measured if arm.variance_between.defined and arm.variance_within.defined]
     if split:
         text = (
             "Solid: between prompts, some being easier than others. Pale: within a prompt, the luck of sampling a"
-            " rewrite and an answer. The figures are those two parts."
+            " rewrite and an answer. The figures are those two parts, the whiskers 95% intervals of their sum."
         )
         cards.append(card("Where the variance comes from", text, figures.variances(split, looks, "variance")))
     return section("spread", "Spread of the rewards", "", grid(cards)) if cards else ""
@@ -190,9 +190,9 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
             percent(wr.rate),
             percent(wr.at_equal_length),
             " / ".join(percent(Estimate(share)) for share in (wr.win, wr.tie, wr.loss)),
-            percent(Estimate(wr.order_consistency)),
+            percent(wr.order_consistency),
             count(wr.unparsed),
-            number(wr.length_difference, signed=True),
+            spoken(wr.length_difference, signed=True),
         ]
         for wr in evaluation.win_rates
     ]

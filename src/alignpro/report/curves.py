@@ -63,7 +63,7 @@ def monitor_means(samples: Sequence[Sample]) -> Points:
 
 def placed_on_kl(evaluation: Evaluation) -> list[Arm]:
     """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
-    with_reward = [arm for arm in evaluation.arms if arm.reward.defined and not math.isnan(arm.kl)]
+    with_reward = [arm for arm in evaluation.arms if arm.reward.defined and arm.kl.defined]
     return [arm for arm in with_reward if arm.name not in ("no_prompter", "rlhf")]
 
 
@@ -83,9 +83,12 @@ def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:
                 axes.axhspan(arm.reward.lo, arm.reward.hi, color=colour, alpha=0.1, linewidth=0)
         for arm in placed_on_kl(evaluation):
             look = looks[arm.name]
+            at, colour = arm.kl.value, INK[look.token]
             if arm.reward.bounded:
-                axes.plot([arm.kl, arm.kl], [arm.reward.lo, arm.reward.hi], color=INK[look.token], linewidth=2.5)
-            dot(axes, arm.kl, arm.reward.value, look.token, look.marker, size=10)
+                axes.plot([at, at], [arm.reward.lo, arm.reward.hi], color=colour, linewidth=2.5)
+            if arm.kl.bounded:
+                axes.plot([arm.kl.lo, arm.kl.hi], [arm.reward.value] * 2, color=colour, linewidth=2.5)
+            dot(axes, at, arm.reward.value, look.token, look.marker, size=10)
         axes.set_xlabel("KL to the reference prompter, nats")
         axes.set_ylabel("mean reward")
         return inline(figure, "Mean reward of each arm against how far its prompter left the reference")

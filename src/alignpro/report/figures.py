@@ -144,12 +144,14 @@ def variances(arms: Sequence[Arm], looks: Looks, name: str) -> str:
     with drawing(name):
         figure, axes = _rows_canvas(len(arms), "variance of the reward")
         for place, arm in enumerate(arms):
-            look, between, within = looks[arm.name], arm.variance_between, arm.variance_within
+            look, between, within = looks[arm.name], arm.variance_between.value, arm.variance_within.value
             _caption(axes, place, look.label, f"{number(between)} + {number(within)}")
             # An estimate of the part between prompts may come out below zero; a bar has no such length.
             solid, pale = max(between, 0.0), max(within, 0.0)
             axes.barh(place + 0.1, solid, 0.3, color=INK[look.token], linewidth=0)
             axes.barh(place + 0.1, pale, 0.3, solid, color=INK[look.token], alpha=0.4, linewidth=0)
+            if arm.variance.bounded:
+                axes.plot([arm.variance.lo, arm.variance.hi], [place + 0.1] * 2, color=INK["ink"], linewidth=1.2)
         axes.set_xlim(left=0)
         return inline(figure, "Variance of the reward between prompts and within a prompt, by arm")
 

@@ -49,7 +49,7 @@ def places_arms(run: Run) -> bool:
     found, compared = run.headroom, run.evaluation.arm("align_pro") if run.evaluation else None
     if found is None or not found.in_plane:
         return False
-    return compared is None or math.isnan(compared.kl) or bool(found.trained and found.trained.placed)
+    return compared is None or not compared.kl.defined or bool(found.trained and found.trained.placed)
 
 
 def _advice(found: Headroom) -> str:

@@ -45,10 +45,10 @@ class Arm:
     name: str
     reward: Estimate
     second_reward: Estimate
-    variance: float
-    variance_between: float
-    variance_within: float
-    kl: float
+    variance: Estimate
+    variance_between: Estimate
+    variance_within: Estimate
+    kl: Estimate
     frozen_calls: float
     failed: float
     reward_terms: Mapping[str, Estimate] = field(default_factory=dict)
@@ -77,9 +77,9 @@ class WinRate:
     loss: float
     rate: Estimate
     at_equal_length: Estimate
-    order_consistency: float
+    order_consistency: Estimate
     unparsed: float
-    length_difference: float
+    length_difference: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +243,20 @@ def _arm(name: str, record: Record) -> Arm:
         name=text(name),
         reward=estimate(record, "mean_reward"),
         second_reward=estimate(record.get("second_reward"), "mean"),
-        variance=number(record.get("reward_variance")),
-        variance_between=number(record.get("variance_between_prompts")),
-        variance_within=number(record.get("variance_within_prompts")),
-        kl=number(record.get("kl_to_reference")),
+        variance=_bounded(record, "reward_variance"),
+        variance_between=_bounded(record, "variance_between_prompts"),
+        variance_within=_bounded(record, "variance_within_prompts"),
+        kl=_bounded(record, "kl_to_reference"),
         frozen_calls=number(record.get("frozen_calls")),
         failed=number(record.get("failed")),
         reward_terms=_terms(record.get("reward_terms")),
         prompt_terms=_terms(record.get("prompt_terms")),
     )
+
+
+def _bounded(record: Record, key: str) -> Estimate:
+    """A figure whose interval stands beside it under a name of its own."""
+    return estimate(record, key, f"{key}_ci95")
 
 
 def _terms(found: object) -> dict[str, Estimate]:
@@ -271,7 +276,7 @@ def _win_rate(record: Record) -> WinRate:
         loss=loss / judged,
         rate=estimate(record, "win_rate"),
         at_equal_length=estimate(record.get("length_controlled"), "win_rate"),
-        order_consistency=number(record.get("order_consistency")),
+        order_consistency=_bounded(record, "order_consistency"),
         unparsed=number(record.get("unparsed")),
-        length_difference=number(record.get("mean_length_difference")),
+        length_difference=_bounded(record, "mean_length_difference"),
     )

@@ -122,7 +122,7 @@ def oriented(win_rate: WinRate, a: str) -> WinRate:
         at_equal_length=win_rate.at_equal_length.mirrored(total=1.0),
         order_consistency=win_rate.order_consistency,
         unparsed=win_rate.unparsed,
-        length_difference=-win_rate.length_difference,
+        length_difference=win_rate.length_difference.mirrored(),
     )
 
 

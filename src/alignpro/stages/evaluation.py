@@ -5,36 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 from alignpro import folder as files
-from alignpro.assemble import load_other_frozen, load_trained
+from alignpro.assemble import Pieces, load_other_frozen, load_trained
 from alignpro.config import Settings
 from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
 from alignpro.evaluate.summary import summarise
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.rng import derive
 from alignpro.stages.judging import judge
+from alignpro.stages.kept_arms import KeptArms, identity
 from alignpro.stages.run import Run
 from alignpro.train.collected import check_failures
 
 
 def evaluate(run: Run) -> dict[str, Any]:
-    """Run every arm on the held-out prompts with the models as saved, and write evaluation.json and samples.jsonl."""
+    """Run every arm on the held-out prompts with the models as saved, and write evaluation.json and samples.jsonl.
+
+    Each finished arm is kept in arms/ at once, and taken from there where a comparison by the same settings and weights
+    goes on.
+    """
     settings, pieces, folder = run.settings, run.pieces, run.folder
     trained = load_trained(settings, folder.prompter) if folder.trained else None
-    oracle = folder.rlhf / "model"
-    models = pieces.models(trained, load_other_frozen(settings, oracle) if files.holds_model(oracle) else None)
+    tuned = folder.rlhf / "model"
+    oracle = load_other_frozen(settings, tuned) if files.holds_model(tuned) else None
+    models = pieces.models(trained, oracle)
     if settings.evaluate.sampling is not None:
         models = answering_by(models, settings.evaluate.sampling)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
     files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
     names = [n for n in arm_names(settings) if not (n == "align_pro" and trained is None)]
+    kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
     arms: list[ArmResult] = []
     with run.progress.task("evaluating", len(names)) as advance:
         for number, name in enumerate(names):
             advance(number, name)
-            arm = run_arm(name, models, prompts, settings, seed, settings.evaluate.responses)
-            files.append_jsonl(folder.samples, sample_rows(arm, "evaluation", settings.train.steps))
-            check_failures(arm.rewards, arm.failures, settings.reward.max_failed, f"arm {name}")
-            arms.append(arm)
+            arm = kept.get(name, prompts)
+            sampled = arm or run_arm(name, models, prompts, settings, seed, settings.evaluate.responses)
+            files.append_jsonl(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
+            if arm is None:  # one with too many failures is not kept: it may fare better when the run goes on
+                check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {name}")
+            arms.append(arm or kept.put(sampled))
             run.stop.check()
         second = pieces.second_reward.name if pieces.second_reward else None
         summary = summarise(
@@ -49,7 +60,15 @@ def evaluate(run: Run) -> dict[str, Any]:
     summary |= judge(folder, settings, pieces.judge, arms, run.progress, run.stop, summary)
     summary["cost"] |= endpoint_costs(run)
     files.write_json(folder.evaluation, summary)
+    kept.done()
     return summary
+
+
+def _weights(pieces: Pieces, trained: LocalPrompter | None, oracle: LocalFrozenModel | None) -> list[str]:
+    """Digests of the models that arms are put together from; of one behind URLs its name."""
+    local = [one.lm for row in pieces.before for one in row]
+    local += [one.lm for one in (pieces.reference, trained, oracle) if one]
+    return [pieces.frozen_weights or str(pieces.settings.frozen.model), *(fingerprint(lm.model) for lm in local)]
 
 
 def endpoint_costs(run: Run) -> dict[str, Any]:
