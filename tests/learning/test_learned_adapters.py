@@ -111,7 +111,7 @@ def test_an_adapter_without_a_head_is_refused_over_a_language_model_and_taken_ov
     own.save_pretrained(tmp_path / "classifier")
     AutoTokenizer.from_pretrained(shop / "llama").save_pretrained(tmp_path / "classifier")
     told = json.loads((out / "adapter_config.json").read_text())
-    told["base_model_name_or_path"] = str(tmp_path / "classifier")
+    told |= {"base_model_name_or_path": str(tmp_path / "classifier"), "modules_to_save": None, "task_type": None}
     (out / "adapter_config.json").write_text(json.dumps(told))
     found = load_reward_model(RewardSpec(model=str(out))).model
     assert torch.equal(found.score.weight, own.score.weight)
