@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli import settings
 from test_processes import finish, launch
 
+from alignpro import processes
+from alignpro.assemble import assemble
+from alignpro.errors import SettingsError
 from alignpro.folder import read_jsonl
 
 pytestmark = pytest.mark.timeout(900)
@@ -74,3 +78,9 @@ def test_a_checkpoint_knows_nothing_of_the_split(runs):
 def assert_same_weights(one, other):
     apart = [(a - b).abs().mean() for a, b in zip(one["weights"], other["weights"], strict=True)]
     assert max(map(float, apart)) < 1e-5
+
+
+def test_an_adapter_is_not_split(workshop, spy, monkeypatch):
+    monkeypatch.setattr(processes, "is_sharded", lambda: True)
+    with pytest.raises(SettingsError, match="an adapter is not split by FSDP"):
+        assemble(settings(workshop, "reward.model=python:rewards:spy", "prompter.lora.rank=2"), print)

@@ -37,7 +37,7 @@ FSDP = {
     "FSDP_OFFLOAD_PARAMS": "false",
     "FSDP_ACTIVATION_CHECKPOINTING": "false",
 }
-"""What a launch by FSDP may say; which layers to split and when to free them is read where models are split."""
+"""What a launch by FSDP may say, where it says anything; `alignpro.models.sharding` reads the rest."""
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
