@@ -25,9 +25,9 @@ SETTINGS = (
     "train.steps=2",
     "train.save_every=1",
     "train.average=0.5",
-    "train.ppo={learning_rate: 1e-3, minibatch_size: 9, epochs: 2, gradient_accumulation: 3, max_grad_norm: 0.5}",
-    "train.group={learning_rate: 1e-3, minibatch_size: 9, epochs: 2, target_kl: 0.05, max_grad_norm: 0.5}",
-    "train.offline={learning_rate: 1e-3, gradient_accumulation: 4, max_grad_norm: 0.5}",
+    "train.ppo={learning_rate: 1e-4, minibatch_size: 9, epochs: 2, gradient_accumulation: 3, max_grad_norm: 0.5}",
+    "train.group={learning_rate: 1e-4, minibatch_size: 9, epochs: 2, target_kl: 0.0003, max_grad_norm: 0.5}",
+    "train.offline={learning_rate: 1e-4, gradient_accumulation: 4, max_grad_norm: 0.5}",
     "evaluate.every=0",
     "reward.max_failed=0.6",
 )
