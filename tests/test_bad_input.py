@@ -176,7 +176,7 @@ def interrupted(workshop, out, how):
     """Start a slow run, stop it after its second checkpoint."""
     words = [w for w in models(workshop) if not w.startswith("--reward")]
     process = start(workshop, "run", *words, "--reward=python:rewards:slow", *SMALL, f"--out={out}")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not (out / "checkpoints" / "step-000002").exists():
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
@@ -224,7 +224,7 @@ def test_a_hub_id_without_network_is_told_at_once(workshop, tmp_path):
     )
     assert "cannot be reached" in got
     assert "someone/some-model" in got
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 240
     assert not (tmp_path / "run").exists()
 
 
