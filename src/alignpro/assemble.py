@@ -150,7 +150,7 @@ def frozen_of(settings: Settings, endpoints: Endpoints) -> FrozenModel:
     """The frozen model of the settings, here or behind URLs. Raises as `load_frozen` and `Endpoints.load`."""
     frozen = settings.frozen
     if is_endpoint(str(frozen.model)):
-        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frozen.template)
+        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frozen.template, frozen.system)
     return load_frozen(frozen, device_of(settings.device), settings.dtype)
 
 

@@ -199,6 +199,16 @@ def test_options_that_a_server_lacks_are_left_out_and_that_is_remembered():
         assert server.requests[-1].body["max_completion_tokens"] == 16
 
 
+def test_a_system_message_goes_before_every_prompt_and_has_answers_of_its_own(tmp_path):
+    with ScriptedServer() as server:
+        for system in (None, "Be brief.", "Be brief."):
+            with model_at(server, cache=tmp_path / "answers", system=system) as model:
+                model.respond(["hello"], [1], 0)
+        user = {"role": "user", "content": "hello"}
+        sent = [request.body["messages"] for request in server.requests]
+        assert sent == [[user], [{"role": "system", "content": "Be brief."}, user]]
+
+
 def test_a_prompt_that_is_no_text_fails_alone():
     with ScriptedServer() as server:
         rows, _ = ask(server, ["good", "bad \ud800"])

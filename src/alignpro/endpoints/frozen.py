@@ -53,6 +53,7 @@ class EndpointModel:
         cache: AnswerCache | None = None,
         account: Account | None = None,
         policy: Policy | None = None,
+        system: str | None = None,
     ) -> None:
         if fault := check_template(template):
             raise SettingsError(f"frozen.template: {fault}")
@@ -80,6 +81,7 @@ class EndpointModel:
             key_variable=endpoint.key_variable,
             scrub=lambda text: text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text,
             length="max_completion_tokens" if endpoint.urls == (OPENAI_URL,) else "max_tokens",
+            system=system,
         )
         self._locks: weakref.WeakValueDictionary[tuple[str, int], asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop = asyncio.new_event_loop()
@@ -210,7 +212,7 @@ class EndpointModel:
 
     async def _ask(self, text: str, n: int, seed: int, call: Call) -> list[Answer]:
         cache, books = self.cache, self._requests.books
-        what = {"messages": [{"role": "user", "content": text}], "sampling": self.sampling.model_dump(), "seed": seed}
+        what = {"messages": self._requests.messages(text), "sampling": self.sampling.model_dump(), "seed": seed}
         keys = [key(self.endpoint.identity, self.endpoint.model, what, i) for i in range(n)]
 
         def save(answers: Mapping[int, Answer]) -> None:
@@ -266,15 +268,17 @@ def load_endpoint(
     account: Account | None = None,
     policy: Policy | None = None,
     identity: str | None = None,
+    system: str | None = None,
 ) -> EndpointModel:
-    """The frozen model that `spec` names; `cache` is a file of answers, made where there is none.
+    """The frozen model that `spec` names; `cache` is a file of answers, made where there is none; `system` a fixed
+    system message.
 
     Nothing is sent before the first prompt. Raises EndpointUnusable for a spec that cannot be read, a missing key or
     missing packages, SettingsError for a template or a budget that cannot be used, CacheUnusable.
     """
     endpoint = parse_endpoint(spec, identity)
     answers = AnswerCache(cache) if cache is not None else None
-    model = EndpointModel(endpoint, sampling, template or "{prompt}", answers, account, policy)
+    model = EndpointModel(endpoint, sampling, template or "{prompt}", answers, account, policy, system)
     model._owns_cache = True
     return model
 

@@ -27,7 +27,12 @@ class Endpoints:
         self._file = Path(cache).expanduser() if cache else None
 
     def load(
-        self, spec: str, sampling: Sampling, settings: EndpointSettings, template: str | None = None
+        self,
+        spec: str,
+        sampling: Sampling,
+        settings: EndpointSettings,
+        template: str | None = None,
+        system: str | None = None,
     ) -> EndpointModel:
         """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
         from alignpro.endpoints.address import parse_endpoint
@@ -46,7 +51,7 @@ class Endpoints:
             first_concurrency=min(settings.concurrency, settings.most_concurrency),
             most_concurrency=settings.most_concurrency,
         )
-        model = load_endpoint(spec, sampling, template=template, account=self.account, policy=policy)
+        model = load_endpoint(spec, sampling, template=template, account=self.account, policy=policy, system=system)
         self.models.append(model)
         return model
 

@@ -53,6 +53,7 @@ class Requests:
     key_variable: str
     scrub: Callable[[str], str]
     length: str = "max_tokens"
+    system: str | None = None
     dialects: dict[str, Dialect] = field(default_factory=dict)
     _refusals: dict[str, int] = field(default_factory=dict)
 
@@ -189,7 +190,7 @@ class Requests:
         """One request to one URL; what comes of it is told to the host and to the books. Raises as `exchange`."""
         loop = asyncio.get_running_loop()
         longest = longest or self.sampling.max_new_tokens
-        most = Usage(len(text.encode()) + FRAME_TOKENS, len(batch) * longest)
+        most = Usage(len(text.encode()) + len((self.system or "").encode()) + FRAME_TOKENS, len(batch) * longest)
         while not self.account.reserve(self.model, most):
             await asyncio.sleep(0.01)
             call.check()
@@ -237,11 +238,16 @@ class Requests:
             if not settled:
                 self.account.release(self.model, most)
 
+    def messages(self, text: str) -> list[dict[str, str]]:
+        """The conversation that a prompt is sent as."""
+        turn = {"role": "user", "content": text}
+        return [turn] if self.system is None else [{"role": "system", "content": self.system}, turn]
+
     def _request(self, dialect: Dialect, text: str, n: int, seed: int, longest: int) -> dict[str, Any]:
         greedy = self.sampling.top_k == 1  # said as temperature 0, which servers know that do not know top_k
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "user", "content": text}],
+            "messages": self.messages(text),
             "temperature": 0.0 if greedy else self.sampling.temperature,
             "top_p": self.sampling.top_p,
             dialect.length: longest,
