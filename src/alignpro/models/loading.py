@@ -39,14 +39,14 @@ def load_pretrained(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base)
     except (*FAULTS, TypeError) as error:
-        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
+        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
     try:
-        model = auto.from_pretrained(base or source, dtype=_dtype(dtype, device), **placed)
+        model = auto.from_pretrained(base or source, dtype=dtype_of(dtype, device), **placed)
         if base is not None:
             model = merged(model, source)
     except FAULTS as error:
-        raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({_first_line(error)})") from error
+        raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({first_line(error)})") from error
     return (model if placed else model.to(device)).eval(), tokenizer
 
 
@@ -159,7 +159,7 @@ def device_of(wanted: str) -> str:
     try:
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {wanted!r} cannot be used here ({_first_line(error)}); try device=cpu") from error
+        raise SettingsError(f"device {wanted!r} cannot be used here ({first_line(error)}); try device=cpu") from error
     return wanted
 
 
@@ -204,7 +204,8 @@ def _check_hub(name: str, role: Role) -> None:
         ) from error
 
 
-def _dtype(name: str, device: str) -> torch.dtype:
+def dtype_of(name: str, device: str) -> torch.dtype:
+    """The precision of a dtype setting: auto is bfloat16 where the device computes in it, else float32."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     if device.startswith("cuda") and torch.cuda.is_bf16_supported():
@@ -212,5 +213,6 @@ def _dtype(name: str, device: str) -> torch.dtype:
     return torch.float32
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     return (str(error).strip() or type(error).__name__).split("\n", 1)[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from alignpro.errors import UsageError
 from alignpro.report import reward_figures as figures
 from alignpro.report.estimate import Estimate, count, number, percent, spoken
+from alignpro.report.learned import amount, figure_of, in_two, record
 from alignpro.report.markup import bullets, card, fold, grid, section, table, tiles
 from alignpro.report.page import document
 from alignpro.report.records import Record, estimate, read_json, read_settings, records, text
@@ -45,9 +46,9 @@ def write_reward_report(folder: Path) -> Path:
 
 
 def _summary(found: Record) -> str:
-    accuracy, longer = _figure(found, "accuracy"), _figure(found, "longer_wins")
-    over = _figure(found, "over_longer")
-    pairs, prompts, dropped = (_record(found, key) for key in ("pairs", "prompts", "dropped"))
+    accuracy, longer = figure_of(found, "accuracy"), figure_of(found, "longer_wins")
+    over = figure_of(found, "over_longer")
+    pairs, prompts, dropped = (record(found, key) for key in ("pairs", "prompts", "dropped"))
     verdict = (
         f"The reward agrees with {percent(accuracy)} of held-out preferences"
         if accuracy.defined
@@ -60,25 +61,25 @@ def _summary(found: Record) -> str:
         None: "",
     }[over.side()]
     tile = [
-        KeyFigure("Held-out accuracy", *_split(percent(accuracy)), f"{count(_n(pairs, 'test'))} pairs"),
-        KeyFigure("“The longer wins”", *_split(percent(longer)), "accuracy of that rule on the same pairs"),
-        KeyFigure("Log loss", *_split(spoken(_figure(found, "log_loss"))), "nats a pair; a coin has 0.693"),
-        KeyFigure("Temperature", *_split(spoken(_temperature(found))), "1 is calibrated, above 1 too sure"),
+        KeyFigure("Held-out accuracy", *in_two(percent(accuracy)), f"{count(amount(pairs, 'test'))} pairs"),
+        KeyFigure("“The longer wins”", *in_two(percent(longer)), "accuracy of that rule on the same pairs"),
+        KeyFigure("Log loss", *in_two(spoken(figure_of(found, "log_loss"))), "nats a pair; a coin has 0.693"),
+        KeyFigure("Temperature", *in_two(spoken(_temperature(found))), "1 is calibrated, above 1 too sure"),
     ]
-    length = _record(found, "length")
+    length = record(found, "length")
     lines = [
-        f"Base {text(found.get('base'))}; preferences {text(found.get('preferences'))}: {count(_n(pairs, 'train'))}"
-        f" training pairs of {count(_n(prompts, 'train'))} prompts, {count(_n(pairs, 'test'))} held-out pairs of"
-        f" {count(_n(prompts, 'test'))} others.",
+        f"Base {text(found.get('base'))}; preferences {text(found.get('preferences'))}: {count(amount(pairs, 'train'))}"
+        f" training pairs of {count(amount(prompts, 'train'))} prompts, {count(amount(pairs, 'test'))} held-out pairs"
+        f" of {count(amount(prompts, 'test'))} others.",
         f"Length bias: the score's correlation with the length of the answer in words is"
-        f" {spoken(_figure(length, 'score'), signed=True)}; the model prefers the longer answer in"
-        f" {percent(_figure(length, 'longer_chosen_by_model'))} of pairs.",
-        f"Held-out answers score {number(_n(_record(found, 'scores'), 'mean'))} on average, with a deviation of"
-        f" {number(_n(_record(found, 'scores'), 'deviation'))}: prices of KL are read against this.",
+        f" {spoken(figure_of(length, 'score'), signed=True)}; the model prefers the longer answer in"
+        f" {percent(figure_of(length, 'longer_chosen_by_model'))} of pairs.",
+        f"Held-out answers score {number(amount(record(found, 'scores'), 'mean'))} on average, with a deviation of"
+        f" {number(amount(record(found, 'scores'), 'deviation'))}: prices of KL are read against this.",
     ]
-    if unscored := _n(found, "unscored"):
+    if unscored := amount(found, "unscored"):
         lines.append(f"{count(unscored)} held-out pairs have no score and count for nothing here.")
-    lines += [f"{count(_n(dropped, reason))} left out: {reason}." for reason in dropped]
+    lines += [f"{count(amount(dropped, reason))} left out: {reason}." for reason in dropped]
     return (
         f'<section class="summary"><h1>{escape(verdict)}{", " + beside if beside else ""}</h1>'
         '<p class="lead">Intervals are 95%, by bootstrap over prompts.</p>'
@@ -87,7 +88,7 @@ def _summary(found: Record) -> str:
 
 
 def _learning(found: Record) -> str:
-    curve = [(_n(row, "pairs"), estimate(row, "value")) for row in records(found.get("learning_curve"))]
+    curve = [(amount(row, "pairs"), estimate(row, "value")) for row in records(found.get("learning_curve"))]
     curve = [(pairs, value) for pairs, value in curve if value.defined and not math.isnan(pairs)]
     if not curve:
         return ""
@@ -95,26 +96,29 @@ def _learning(found: Record) -> str:
         "Accuracy on the same held-out pairs after so many training pairs of one training. Its learning rate falls over"
         " the whole of it, so an early point may be below what a training of that length alone would reach."
     )
-    svg = figures.learning_curve(curve, _figure(found, "longer_wins"), "reward-learning")
+    svg = figures.learning_curve(curve, figure_of(found, "longer_wins"), "reward-learning")
     rows = [[count(pairs), percent(value)] for pairs, value in curve]
     shown = grid([card("Accuracy against training pairs", "Dashed: the longer answer wins.", svg)])
     return section("learning", "Learning curve", told, shown + fold("Figures", table(["Pairs", "Accuracy"], rows)))
 
 
 def _calibration(found: Record) -> str:
-    tree = _record(found, "calibration")
-    bins = [(_n(row, "confidence"), estimate(row, "accuracy"), _n(row, "pairs")) for row in records(tree.get("bins"))]
+    tree = record(found, "calibration")
+    bins = [
+        (amount(row, "confidence"), estimate(row, "accuracy"), amount(row, "pairs"))
+        for row in records(tree.get("bins"))
+    ]
     if not bins:
         return ""
-    error = _record(tree, "error")
+    error = record(tree, "error")
     told = (
         "Of pairs for which the model gives its choice a like probability, the share where its choice was preferred. On"
         " the line the two are equal; below it the model is too sure."
     )
     svg = figures.reliability([(at, value) for at, value, _ in bins], "reward-calibration")
     lines = [
-        f"Expected calibration error {percent(_figure(tree, 'error'))}; a perfectly calibrated model would show"
-        f" {percent(Estimate(_n(error, 'if_calibrated')))} with as many pairs, by chance.",
+        f"Expected calibration error {percent(figure_of(tree, 'error'))}; a perfectly calibrated model would show"
+        f" {percent(Estimate(amount(error, 'if_calibrated')))} with as many pairs, by chance.",
         f"The likeliest temperature is {spoken(_temperature(found))}: divide differences of scores by it before reading"
         " them as log odds.",
     ]
@@ -130,7 +134,7 @@ def _calibration(found: Record) -> str:
 
 def _by_strength(found: Record) -> str:
     groups = [
-        (_range(_n(row, "low"), _n(row, "high")), estimate(row, "value"), _n(row, "pairs"))
+        (_range(amount(row, "low"), amount(row, "high")), estimate(row, "value"), amount(row, "pairs"))
         for row in records(found.get("by_strength"))
     ]
     if not groups:
@@ -144,25 +148,5 @@ def _range(low: float, high: float) -> str:
     return number(low) if low == high else f"{number(low)} to {number(high)}"
 
 
-def _figure(tree: Record, key: str) -> Estimate:
-    return estimate(tree.get(key), "value")
-
-
 def _temperature(found: Record) -> Estimate:
-    return _figure(_record(found, "calibration"), "temperature")
-
-
-def _record(tree: Record, key: str) -> Record:
-    value = tree.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _n(tree: Record, key: str) -> float:
-    value = tree.get(key)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-
-
-def _split(told: str) -> tuple[str, str]:
-    """A figure, and its interval."""
-    value, _, bounds = told.partition(" ")
-    return value, bounds
+    return figure_of(record(found, "calibration"), "temperature")

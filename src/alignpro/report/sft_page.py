@@ -8,10 +8,11 @@ from pathlib import Path
 
 from alignpro.errors import UsageError
 from alignpro.report import sft_figures as figures
-from alignpro.report.estimate import Estimate, count, number, spoken
+from alignpro.report.estimate import count, number, spoken
+from alignpro.report.learned import amount, figure_of, in_two, record
 from alignpro.report.markup import bullets, card, fold, grid, section, table, tiles
 from alignpro.report.page import document
-from alignpro.report.records import Record, estimate, read_json, read_settings, records, text
+from alignpro.report.records import Record, read_json, read_settings, records, text
 from alignpro.report.run_sections import making_of
 from alignpro.report.verdict import KeyFigure
 
@@ -37,30 +38,30 @@ def write_sft_report(folder: Path) -> Path:
 
 
 def _summary(found: Record) -> str:
-    gain, pairs, prompts = _figure(found, "gain"), _record(found, "pairs"), _record(found, "prompts")
+    gain, pairs, prompts = figure_of(found, "gain"), record(found, "pairs"), record(found, "prompts")
     verdict = {
         1: "The fitted prompter is likelier to write the better prompts than its base",
         0: "The fitted prompter cannot be told from its base on held-out pairs",
         -1: "The fitted prompter is less likely to write the better prompts than its base",
         None: "No held-out pair could be measured",
     }[gain.side()]
-    held = f"{count(_n(pairs, 'test'))} held-out pairs"
+    held = f"{count(amount(pairs, 'test'))} held-out pairs"
     tile = [
-        KeyFigure("Held-out loss", *_split(spoken(_figure(found, "loss_per_token"))), f"nats a token; {held}"),
-        KeyFigure("Before", *_split(spoken(_figure(found, "loss_before"))), "the base on the same pairs"),
-        KeyFigure("Gain", *_split(spoken(gain, signed=True)), "nats a token, paired"),
-        KeyFigure("Perplexity", *_split(spoken(_figure(found, "perplexity"))), "of the fitted prompter"),
+        KeyFigure("Held-out loss", *in_two(spoken(figure_of(found, "loss_per_token"))), f"nats a token; {held}"),
+        KeyFigure("Before", *in_two(spoken(figure_of(found, "loss_before"))), "the base on the same pairs"),
+        KeyFigure("Gain", *in_two(spoken(gain, signed=True)), "nats a token, paired"),
+        KeyFigure("Perplexity", *in_two(spoken(figure_of(found, "perplexity"))), "of the fitted prompter"),
     ]
     lines = [
-        f"Base {text(found.get('base'))}: {count(_n(pairs, 'train'))} training pairs of"
-        f" {count(_n(prompts, 'train'))} prompts, {count(_n(pairs, 'validation'))} pairs of"
-        f" {count(_n(prompts, 'validation'))} others that choose the epoch, {held} of"
-        f" {count(_n(prompts, 'test'))} others yet, which chose nothing.",
+        f"Base {text(found.get('base'))}: {count(amount(pairs, 'train'))} training pairs of"
+        f" {count(amount(prompts, 'train'))} prompts, {count(amount(pairs, 'validation'))} pairs of"
+        f" {count(amount(prompts, 'validation'))} others that choose the epoch, {held} of"
+        f" {count(amount(prompts, 'test'))} others yet, which chose nothing.",
         "A smaller loss says that a prompter writes more like these pairs, not that answers are better: alignpro run"
         " with train.steps=0 measures that.",
     ]
-    dropped = _record(found, "dropped")
-    lines += [f"{count(_n(dropped, reason))} left out: {reason}." for reason in dropped]
+    dropped = record(found, "dropped")
+    lines += [f"{count(amount(dropped, reason))} left out: {reason}." for reason in dropped]
     return (
         f'<section class="summary"><h1>{escape(verdict)}</h1>'
         '<p class="lead">Intervals are 95%, by bootstrap over prompts.</p>'
@@ -69,34 +70,14 @@ def _summary(found: Record) -> str:
 
 
 def _epochs(found: Record) -> str:
-    losses = [(_n(row, "epoch"), _n(row, "validation_loss")) for row in records(found.get("epochs"))]
+    losses = [(amount(row, "epoch"), amount(row, "validation_loss")) for row in records(found.get("epochs"))]
     losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(epoch) and math.isfinite(loss)]
     if not losses:
         return ""
-    kept = _n(found, "kept_epoch")
+    kept = amount(found, "kept_epoch")
     told = f"Loss on validation pairs after each pass over the training pairs. Epoch {count(kept)} is kept."
-    svg = figures.epochs(losses, kept, _figure(found, "loss_per_token"), "sft-epochs")
+    svg = figures.epochs(losses, kept, figure_of(found, "loss_per_token"), "sft-epochs")
     legend = "Circles: validation pairs, the large one the epoch that is kept. Diamond: held-out pairs, 95% interval."
     rows = [[count(epoch), number(loss)] for epoch, loss in losses]
     shown = grid([card("Loss against epochs, nats a token", legend, svg)])
     return section("epochs", "Epochs", told, shown + fold("Figures", table(["Epoch", "Validation loss"], rows)))
-
-
-def _figure(tree: Record, key: str) -> Estimate:
-    return estimate(tree.get(key), "value")
-
-
-def _record(tree: Record, key: str) -> Record:
-    value = tree.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _n(tree: Record, key: str) -> float:
-    value = tree.get(key)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-
-
-def _split(told: str) -> tuple[str, str]:
-    """A figure, and its interval."""
-    value, _, bounds = told.partition(" ")
-    return value, bounds

@@ -13,7 +13,7 @@ from torch import nn
 from alignpro import processes
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
-from alignpro.models.loading import base_of, has_tokenizer, merged, resolve
+from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, merged, resolve
 from alignpro.models.padding import pad
 from alignpro.rewards.layout import Row
 from alignpro.types import FloatArray
@@ -98,14 +98,14 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
             source if base is None or has_tokenizer(source) else base, trust_remote_code=trust
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({_first_line(error)})") from error
+        raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # what is missing is told below, in one line
     try:
         own = {} if base is None else _own_layers(source)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             base or source,
-            dtype=_dtype(dtype, device),
+            dtype=dtype_of(dtype, device),
             trust_remote_code=trust,
             output_loading_info=True,
             **({"device_map": spec.device_map} if spec.device_map else {}),
@@ -116,7 +116,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
             score_in_float32(model)  # before the adapter's head is read into a copy of it
             model = merged(model, source)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({_first_line(error)})") from error
+        raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({first_line(error)})") from error
     finally:
         hf_logging.set_verbosity(level)
     if lacking:
@@ -157,7 +157,7 @@ def _refuse_custom_code(source: str, name: str) -> None:
     try:
         found, _ = PretrainedConfig.get_config_dict(source)
     except OSError as error:
-        raise ModelNotUsable(f"reward.model {name}: no config could be loaded ({_first_line(error)})") from error
+        raise ModelNotUsable(f"reward.model {name}: no config could be loaded ({first_line(error)})") from error
     own = found.get("auto_map") or {}
     if "AutoModelForSequenceClassification" in own or (own and found.get("model_type") not in CONFIG_MAPPING):
         raise ModelNotUsable(
@@ -174,13 +174,3 @@ def score_in_float32(model: Any) -> None:
             head.float().register_forward_pre_hook(
                 lambda _, given: tuple(x.float() if torch.is_tensor(x) else x for x in given)
             )
-
-
-def _dtype(name: str, device: str) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
