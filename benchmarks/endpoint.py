@@ -22,9 +22,9 @@ from typing import Any
 import aiohttp
 
 from alignpro.config import Sampling
-from alignpro.endpoints.address import parse_endpoint
-from alignpro.endpoints.frozen import load_endpoint
-from alignpro.endpoints.pool import Policy
+from alignpro.remote.address import parse_endpoint
+from alignpro.remote.frozen import load_endpoint
+from alignpro.remote.pool import Policy
 from alignpro.rng import derive
 
 SAMPLING = Sampling(max_new_tokens=32, temperature=0.7)

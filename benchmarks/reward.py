@@ -13,12 +13,13 @@ import time
 
 import numpy as np
 
-from alignpro import config, threads
+from alignpro import config
 from alignpro.config import RewardSettings
 from alignpro.models.padding import pad
 from alignpro.rewards.classifier import batch_logits
 from alignpro.rewards.layout import Row, pair
 from alignpro.rewards.model import RewardModel, load_reward_model
+from alignpro.runtime import threads
 
 PAIRS, BATCH, RUNS = 1024, 64, 7
 

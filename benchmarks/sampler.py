@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 import torch
 
-from alignpro import config, threads
-from alignpro.assemble import assemble
+from alignpro import config
 from alignpro.models.language_model import LanguageModel
+from alignpro.running.assemble import assemble
+from alignpro.runtime import threads
 
 PROMPTS, RUNS = 128, 7
 

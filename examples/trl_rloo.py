@@ -15,7 +15,7 @@ from alignpro import config
 from alignpro.adapters.environment import environment
 from alignpro.adapters.trl import reward_function, rows
 from alignpro.models.loading import resolve
-from alignpro.user_prompts import prompts_of
+from alignpro.running.prompts import prompts_of
 
 
 def main(out: Path, steps: int = 2) -> None:

@@ -15,8 +15,9 @@ from cli import settings
 from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from alignpro import job, processes
 from alignpro.models.local import load_prompter
+from alignpro.running import job
+from alignpro.runtime import processes
 
 SETTINGS = (
     "reward.model=python:shared_run:score",

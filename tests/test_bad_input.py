@@ -8,7 +8,7 @@ import time
 import pytest
 from cli import SMALL, call, models, start
 
-from alignpro.folder import read_jsonl
+from alignpro.runtime.files import read_jsonl
 
 
 def lines(output):

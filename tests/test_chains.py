@@ -7,10 +7,11 @@ import pytest
 from cli import SMALL, models
 
 import alignpro
-from alignpro import assemble, config
-from alignpro.folder import read_jsonl
+from alignpro import config
+from alignpro.flow.prompters import Chain
 from alignpro.models.fingerprint import fingerprint
-from alignpro.prompters import Chain
+from alignpro.running import assemble
+from alignpro.runtime.files import read_jsonl
 
 QUICK = (*SMALL, "--train.steps=2", "--train.save_every=1", "--evaluate.every=0", "--evaluate.arms=[align_pro]")
 

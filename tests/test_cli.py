@@ -6,7 +6,7 @@ import shutil
 
 from cli import call
 
-from alignpro.folder import read_jsonl
+from alignpro.runtime.files import read_jsonl
 
 
 def test_help_names_every_command_and_comes_without_torch(tmp_path):

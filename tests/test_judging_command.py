@@ -6,11 +6,11 @@ import time
 
 import pytest
 from cli import start
-from judges import is_judging, obedient
+from scripted_judges import is_judging, obedient
 from scripted_server import Reply, ScriptedServer, completion
 
-from alignpro.endpoints.cache import AnswerCache
-from alignpro.folder import read_jsonl
+from alignpro.remote.cache import AnswerCache
+from alignpro.runtime.files import read_jsonl
 
 PAIRS = [
     {

@@ -8,7 +8,7 @@ from cli import SMALL, call
 from tiny import CLASSES, save_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from alignpro.folder import read_jsonl
+from alignpro.runtime.files import read_jsonl
 
 SHARED = Path(__file__).parents[2] / "shared" / "models" / "stories260K"
 CONTRACT = {

@@ -9,31 +9,28 @@ import alignpro
 SOURCE = Path(alignpro.__file__).parent
 ROOMS = (
     ("errors", "types", "rng"),
-    ("processes",),
-    ("config", "threads", "progress", "interrupt", "recipes"),
-    ("folder",),
-    ("tracking",),
+    ("config", "recipes"),
+    ("runtime",),
     ("maths",),
     ("data",),
     ("models",),
-    ("endpoints",),
+    ("remote",),
     ("rewards",),
-    ("rollout",),
-    ("prompters", "theory"),
+    ("flow",),
+    ("judges", "theory"),
     ("train",),
     ("evaluate",),
     ("headroom", "lab"),
-    ("user_prompts",),
-    ("assemble", "plan"),
     ("report",),
-    ("stages", "environment"),
-    ("job", "api", "doctor", "apart", "export", "adapters", "shared_budget"),
-    ("judging", "compare", "tables", "learning"),
-    ("paper",),
+    ("running",),
+    ("fits",),
+    ("studies",),
+    ("export", "adapters"),
     ("cli",),
     ("__init__", "__main__"),
 )
 CONFIG = tuple(f"config/{path.name}" for path in (SOURCE / "config").glob("*.py"))
+RUNTIME = tuple(f"runtime/{name}.py" for name in ("files", "run_folder", "processes", "progress", "interrupt"))
 CLI = tuple(f"cli/{path.name}" for path in (SOURCE / "cli").glob("*.py"))
 LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
 
@@ -66,7 +63,7 @@ def test_every_file_has_a_room_and_imports_point_down():
 
 
 def test_the_ground_floor_and_the_report_need_no_torch():
-    for name in ("errors.py", "types.py", "rng.py", *CONFIG, "folder.py", *CLI):
+    for name in ("errors.py", "types.py", "rng.py", *CONFIG, *RUNTIME, *CLI):
         top = [n for n in ast.parse((SOURCE / name).read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)]
         assert not any("torch" in ast.unparse(node) for node in top), name
     assert not any("torch" in path.read_text() for path in (SOURCE / "report").glob("*.py"))

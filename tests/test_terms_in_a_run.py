@@ -8,12 +8,13 @@ import pytest
 from cli import SMALL, models, settings
 from tiny_classifiers import save_classifier
 
-from alignpro import api, job
-from alignpro.compare import compare
 from alignpro.config import build
 from alignpro.errors import SettingsError
-from alignpro.folder import read_json, read_jsonl
-from alignpro.prompters import GibbsPrompter
+from alignpro.flow.prompters import GibbsPrompter
+from alignpro.running import job
+from alignpro.running import rewriter as api
+from alignpro.runtime.files import read_json, read_jsonl
+from alignpro.studies.compare import compare
 from alignpro.types import Generation, PromptResult, RewardResult
 
 TERMS = (

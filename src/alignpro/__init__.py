@@ -17,19 +17,19 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from alignpro.api import SampledPrompter, TrainedPrompter
     from alignpro.config import Settings
     from alignpro.config import load as load_settings
-    from alignpro.job import headroom as estimate_headroom
-    from alignpro.job import run
+    from alignpro.running.job import headroom as estimate_headroom
+    from alignpro.running.job import run
+    from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
 
 _WHERE = {
-    "SampledPrompter": ("alignpro.api", "SampledPrompter"),
+    "SampledPrompter": ("alignpro.running.rewriter", "SampledPrompter"),
     "Settings": ("alignpro.config", "Settings"),
-    "TrainedPrompter": ("alignpro.api", "TrainedPrompter"),
-    "estimate_headroom": ("alignpro.job", "headroom"),
+    "TrainedPrompter": ("alignpro.running.rewriter", "TrainedPrompter"),
+    "estimate_headroom": ("alignpro.running.job", "headroom"),
     "load_settings": ("alignpro.config", "load"),
-    "run": ("alignpro.job", "run"),
+    "run": ("alignpro.running.job", "run"),
 }
 
 

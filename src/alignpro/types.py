@@ -48,7 +48,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """x -> x' -> y -> r for B prompts, G rewrites each, K responses each; made by `alignpro.rollout.rollout` alone.
+    """x -> x' -> y -> r for B prompts, G rewrites each, K responses each; made by `flow.rollout.rollout` alone.
 
     `rewards` [B, G, K] holds nan where the rewrite, the response or the reward failed; `failures` counts the reasons.
     `frozen_calls` is the number of responses asked of the frozen model. `parts` [B, G, K] by name are the raw scores of

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from alignpro.assemble import prompts_of
 from alignpro.config import DATA_SETS, DataSettings, build
 from alignpro.data.records import normalised
 from alignpro.data.sources import SOURCES, load_preferences, split
 from alignpro.errors import DataError, HubUnreachable, SettingsError
+from alignpro.running.assemble import prompts_of
 
 
 def uf(i, high=8.0, low=2.0, **more):

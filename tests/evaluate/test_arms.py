@@ -1,49 +1,20 @@
 import math
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 
-from alignpro.evaluate.arms import ArmResult
-from alignpro.evaluate.judged_arms import judge_arms
 from alignpro.evaluate.summary import summarise
-from alignpro.evaluate.win_rate import win_rate
+from alignpro.flow.prompters import GibbsPrompter
+from alignpro.judges.arms import judge_arms
+from alignpro.judges.by_reward import RewardJudge
+from alignpro.judges.win_rate import win_rate
 from alignpro.maths import gibbs
-from alignpro.prompters import GibbsPrompter
 from alignpro.rewards.functions import FunctionReward
-from alignpro.rewards.judge import RewardJudge
-from alignpro.types import Generation, Judgement
+from alignpro.types import Generation
 
 BY_LENGTH = RewardJudge(FunctionReward("length", lambda xs, ys: [len(y) for y in ys]))
-
-
-def arm(name, texts, failed=()):
-    """An arm whose reward is the number of letters."""
-    responses = tuple(
-        tuple(Generation(y, failure="refused" if (b, k) in failed else None) for k, y in enumerate(row))
-        for b, row in enumerate(texts)
-    )
-    rewards = np.array(
-        [[np.nan if (b, k) in failed else len(y) for k, y in enumerate(row)] for b, row in enumerate(texts)], float
-    )
-    prompts = tuple(f"x{i}" for i in range(len(texts)))
-    return ArmResult(
-        name,
-        prompts,
-        responses,
-        responses,
-        rewards,
-        None,
-        None,
-        rewards.size,
-        Counter({"refused": len(failed)}) if failed else Counter(),
-    )
-
-
-def random_arm(name, seed, prompts=30, samples=3):
-    rng = np.random.default_rng(seed)
-    return arm(name, [["a" * int(rng.integers(1, 9)) for _ in range(samples)] for _ in range(prompts)])
 
 
 def test_swapping_the_arms_mirrors_the_result():
@@ -58,22 +29,6 @@ def test_swapping_the_arms_mirrors_the_result():
 def test_an_arm_against_itself_wins_half():
     a = random_arm("a", 0)
     assert win_rate(a, a, BY_LENGTH, 200, 0)["win_rate"] == 0.5
-
-
-class AlwaysFirst:
-    name = "always the first"
-    symmetric = False
-
-    def compare(self, prompts, a, b):
-        return [Judgement("a")] * len(prompts)
-
-
-class Mute:
-    name = "says nothing"
-    symmetric = False
-
-    def compare(self, prompts, a, b):
-        return [Judgement(None)] * len(prompts)
 
 
 def test_a_judge_that_prefers_a_place_shows_in_the_consistency_and_wins_nothing():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from cli import ESTIMATE, SMALL, models, settings
 
-from alignpro import job
 from alignpro.errors import Interrupted, RewardFailure, SettingsError, UsageError
-from alignpro.folder import read_jsonl
+from alignpro.running import job
+from alignpro.runtime.files import read_jsonl
 
 ESTIMATE = (*ESTIMATE, "train.steps=1", "evaluate.every=0", "evaluate.arms=[no_prompter, align_pro]")
 SPIED = ("reward.model=python:rewards:spy", *ESTIMATE)

@@ -7,8 +7,8 @@ from alignpro.config import HeadroomSettings
 from alignpro.errors import RewardFailure
 from alignpro.evaluate.arms import Models
 from alignpro.headroom.samples import gather
-from alignpro.interrupt import StopRequest
 from alignpro.rewards.functions import FunctionReward
+from alignpro.runtime.interrupt import StopRequest
 from alignpro.types import Generation
 
 SETTINGS = HeadroomSettings(rewrites=6, responses=2, answers=8, chunk=2)

@@ -3,11 +3,11 @@
 import pytest
 from tiny import save_model
 
-from alignpro.assemble import trainable
 from alignpro.config import FrozenSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.errors import SettingsError
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen, load_prompter
+from alignpro.running.assemble import trainable
 
 SPREAD = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
 SPREAD |= {"model.layers.0": "cpu", "model.layers.1": "disk"}

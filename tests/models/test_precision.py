@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny import save_model
 
-from alignpro.assemble import trainable
 from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import collate, score
+from alignpro.running.assemble import trainable
 from alignpro.train.loop import Average
 from alignpro.train.ppo import Ppo
 from alignpro.train.update import Experience

@@ -5,15 +5,15 @@ from tiny import CHAT, CLASSES, make_tokenizer, save_model
 from tiny_classifiers import DECODERS, ENCODERS, classifier_tokenizer, save_classifier
 from tokenizers import AddedToken
 
-from alignpro.assemble import tell_plain_turns
 from alignpro.config import FrozenSettings, PrompterSettings, RewardSpec, Sampling
 from alignpro.data.rewrites import BetterPrompt
-from alignpro.learning.sft import READ_OTHERWISE, unusable
+from alignpro.fits.sft import READ_OTHERWISE, unusable
 from alignpro.models.framing import as_text, marks
 from alignpro.models.local import load_frozen, load_prompter
 from alignpro.models.prompting import fill
 from alignpro.rewards.layout import filled, pair
 from alignpro.rewards.model import load_reward_model
+from alignpro.running.assemble import tell_plain_turns
 
 ORDINARY = ["tell me about owls", "", "a <b> | c <| d |> [x] </div>", " the rain\n\nin  town ", "<|en d|> ünï 雨 🦉"]
 PLANTED = [

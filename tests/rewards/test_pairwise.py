@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from alignpro import config
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
+from alignpro.judges.pairwise import PairwiseJudge
 from alignpro.rewards import load_reward
 from alignpro.rewards.composite import CompositeReward, Term
 from alignpro.rewards.pairwise import NOTHING_TO_COMPARE, check_comparisons, load_pairwise
@@ -34,12 +35,13 @@ def logits(folder, xs, first, second):
 @pytest.mark.parametrize("kind", ["deberta", "llama"])
 def test_verdicts_are_the_sign_of_the_models_own_log_odds(kind, tmp_path):
     save_classifier(tmp_path, kind)
-    judge = load_pairwise(spec(tmp_path, batch_size=3))
+    model = load_pairwise(spec(tmp_path, batch_size=3))
+    judge = PairwiseJudge(model)
     odds = logits(tmp_path, XS, A, B)[:, 0]
-    np.testing.assert_allclose(judge.log_odds(XS, A, B).values, odds, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.log_odds(XS, A, B).values, odds, rtol=1e-4, atol=1e-5)
     assert [found.verdict for found in judge.compare(XS, A, B)] == ["a" if value > 0 else "b" for value in odds]
     margin = float(np.median(np.abs(odds)))
-    wide = load_pairwise(spec(tmp_path), tie_margin=margin).compare(XS, A, B)
+    wide = PairwiseJudge(load_pairwise(spec(tmp_path)), tie_margin=margin).compare(XS, A, B)
     assert [found.verdict == "tie" for found in wide] == [abs(value) <= margin for value in odds]
     long = judge.compare(XS[:1], ["a " * 400], B[:1])
     assert [found.verdict for found in long] == [None]
@@ -49,9 +51,9 @@ def test_a_model_of_two_or_three_labels_is_told_which_is_which(tmp_path):
     save_classifier(tmp_path, "bert", ("first", "second", "equal"))
     with pytest.raises(SettingsError, match="3 labels"):
         load_pairwise(spec(tmp_path))
-    judge = load_pairwise(spec(tmp_path, head={"first": 1, "second": -1}))
+    model = load_pairwise(spec(tmp_path, head={"first": 1, "second": -1}))
     found = logits(tmp_path, XS, A, B)
-    np.testing.assert_allclose(judge.log_odds(XS, A, B).values, found[:, 0] - found[:, 1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.log_odds(XS, A, B).values, found[:, 0] - found[:, 1], rtol=1e-4, atol=1e-5)
 
 
 def test_it_is_no_reward_by_itself_and_says_so(tmp_path):
@@ -72,7 +74,7 @@ def test_against_fixed_answers_it_is_one_and_a_preference_for_a_place_cancels(tm
     path.write_text("".join(json.dumps({"prompt": x, "response": y}) + "\n" for x, y in rows))
     reward = load_reward(spec(tmp_path, against=str(path)))
     result = reward.score(XS, A)
-    judge = reward.judge
+    judge = reward.model
     half = [
         np.mean([judge.log_odds([x], [y], [c]).values[0] - judge.log_odds([x], [c], [y]).values[0] for c in cs]) / 2
         for x, y, cs in (("owls", A[0], ["one", "two"]), ("rain", A[1], ["three"]), ("owls", A[2], ["one", "two"]))

@@ -5,10 +5,10 @@ from importlib import resources
 import pytest
 
 from alignpro import config
-from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import ModelNotUsable, SettingsError
+from alignpro.judges.loading import load_judge, load_second_reward_and_judge
+from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
-from alignpro.rewards.load_judge import load_judge, load_second_reward_and_judge
 
 GOLD = "python:alignpro.lab:gold_utility"
 

@@ -5,11 +5,12 @@ import json
 import pytest
 from cli import settings
 
-from alignpro import config, job
+from alignpro import config
 from alignpro.errors import Interrupted, SettingsError
-from alignpro.folder import read_jsonl
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_prompter
+from alignpro.running import job
+from alignpro.runtime.files import read_jsonl
 
 SAMPLED = ("train.rewrites=3", "train.prompts_per_step=4", "train.steps=4", "train.save_every=2", "evaluate.every=0")
 RATES = (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alignpro.errors import RewardFailure
-from alignpro.train.collected import check_failures
+from alignpro.flow.failures import check_failures
 from alignpro.train.loop import prompts_of_step
 
 

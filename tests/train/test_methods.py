@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from alignpro.assemble import copy_of
 from alignpro.config import OFFLINE, KlSettings, TrainSettings
-from alignpro.interrupt import StopRequest
 from alignpro.lab.few_words import few_words
 from alignpro.models.local import LocalPrompter
+from alignpro.running.assemble import copy_of
+from alignpro.runtime.interrupt import StopRequest
 from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
 from alignpro.train import offline
 from alignpro.train import prompter as prompter_training

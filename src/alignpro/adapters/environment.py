@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from alignpro.assemble import frozen_of
 from alignpro.config import Settings, load
-from alignpro.endpoints.opened import Endpoints
 from alignpro.errors import SettingsError
+from alignpro.flow.rollout import answer
 from alignpro.maths.stats import mean_over_responses
 from alignpro.models.loading import device_of
 from alignpro.models.prompting import META_PROMPT, fill, parse_rewrite
+from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
-from alignpro.rollout import answer
+from alignpro.running.assemble import frozen_of
 from alignpro.types import FloatArray, FrozenModel, Generation, Reward
 
 

@@ -22,7 +22,7 @@ def recipes() -> None:
 
 def doctor() -> None:
     """Say what this machine has, and whether the lab's models load."""
-    from alignpro.doctor import findings
+    from alignpro.cli.doctor import findings
 
     bad = False
     for name, value, good in findings():

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import typer
 
-from alignpro import processes
 from alignpro.cli import about, exporting, judging, learning, rewriting, runs, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
 from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
+from alignpro.runtime import processes
 
 app = typer.Typer(
     help="Align a frozen language model by training a small prompter in front of it.",

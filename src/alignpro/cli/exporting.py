@@ -25,7 +25,7 @@ def export(
     if private and repo is None:
         raise UsageError("--private is of --push-to-hub, which is not given")
     from alignpro import export as exporting
-    from alignpro.folder import RunFolder
+    from alignpro.runtime.run_folder import RunFolder
 
     if repo is not None:
         exporting.check_hub(repo)

@@ -33,7 +33,7 @@ def judge(
     ] = Path("runs/agreement"),
 ) -> None:
     """Judge a run's answers again, sampling none; or measure how a judge agrees with people."""
-    from alignpro import tables
+    from alignpro.cli import tables
 
     name, overrides = read_words(words or [])
     if judge is not None:
@@ -41,7 +41,7 @@ def judge(
     if agreement is not None:
         if name is not None:
             raise UsageError(f"give the folder of a run ({name}) or --agreement, not both")
-        from alignpro.judging import measure_agreement
+        from alignpro.running.rejudge import measure_agreement
 
         found = measure_agreement(config.load("local", overrides), agreement, out, limit)
         tables.agreement(found)
@@ -51,7 +51,7 @@ def judge(
         return
     if name is None:
         raise UsageError("give the folder of the run to judge, or --agreement FILE with pairs that people have judged")
-    from alignpro.judging import judge_again
+    from alignpro.running.rejudge import judge_again
 
     summary = judge_again(Path(name), overrides)
     judged_by = summary["win_rates"][-1]["judge"]

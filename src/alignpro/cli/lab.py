@@ -23,9 +23,9 @@ def lab_build(
     ] = False,
 ) -> None:
     """Make the lab's prompter, frozen model and reward model anew from one seed."""
-    from alignpro import threads as torch_threads
     from alignpro.lab.build import SECOND, build, build_second
     from alignpro.lab.build import Recipe as BuildRecipe
+    from alignpro.runtime import threads as torch_threads
 
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"--out {out} is not empty; give a new folder")
@@ -45,9 +45,9 @@ def lab_preferences(
     threads: Annotated[int | None, typer.Option(min=1, help="torch threads; free cores by default")] = None,
 ) -> None:
     """Make preferences between answers of the lab's frozen model, for `alignpro reward lab`."""
-    from alignpro import threads as torch_threads
-    from alignpro.folder import append_jsonl
     from alignpro.lab.preferences import preferences
+    from alignpro.runtime import threads as torch_threads
+    from alignpro.runtime.files import append_jsonl
 
     if out.exists():
         raise UsageError(f"--out {out} is there already; give a new file")
@@ -64,10 +64,11 @@ def lab_suffixes(
     responses: Annotated[int, typer.Option(min=1, help="answers for each prompt and suffix")] = 2,
 ) -> None:
     """Search every fixed suffix (all combinations of cues) on the test prompts and set the best beside align_pro."""
-    from alignpro import threads as torch_threads
-    from alignpro.assemble import assemble
-    from alignpro.folder import RunFolder, read_jsonl
     from alignpro.lab.suffixes import search
+    from alignpro.running.assemble import assemble
+    from alignpro.runtime import threads as torch_threads
+    from alignpro.runtime.files import read_jsonl
+    from alignpro.runtime.run_folder import RunFolder
 
     opened = RunFolder(folder)
     settings = opened.settings()

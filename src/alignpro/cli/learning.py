@@ -46,8 +46,8 @@ def reward(
     settings, recipe = _settings(words, named, resume, out, own=base)
     if dry_run:
         return say(config.dump(_shown(settings, out)).rstrip())
-    from alignpro import tables
-    from alignpro.learning import learn_reward
+    from alignpro.cli import tables
+    from alignpro.fits import learn_reward
 
     folder = folder_of(out, f"reward-{recipe}")
     tables.reward(learn_reward(settings, folder, resume=resume))
@@ -69,8 +69,8 @@ def sft(
     settings, recipe = _settings(words, {"prompter.model": base, "sft.pairs": pairs}, resume, out, own=base)
     if dry_run:
         return say(config.dump(_shown(settings, out)).rstrip())
-    from alignpro import tables
-    from alignpro.learning import learn_prompter
+    from alignpro.cli import tables
+    from alignpro.fits import learn_prompter
 
     folder = folder_of(out, f"sft-{recipe}")
     tables.sft(learn_prompter(settings, folder, resume=resume))
@@ -95,8 +95,8 @@ def pairs(
     )
     if dry_run:
         return say(config.dump(_shown(settings, out)).rstrip())
-    from alignpro import tables
-    from alignpro.learning import make_pairs
+    from alignpro.cli import tables
+    from alignpro.fits import make_pairs
 
     tables.pairs(make_pairs(_shown(settings, out), out))
     say(f"pairs: {out}")
@@ -116,8 +116,8 @@ def rlhf(
     settings, recipe = _settings(words, {}, resume, out, own=frozen, more=more)
     if dry_run:
         return say(config.dump(_shown(settings, out)).rstrip())
-    from alignpro import tables
-    from alignpro.learning import fine_tune
+    from alignpro.cli import tables
+    from alignpro.fits import fine_tune
 
     folder = folder_of(out, f"rlhf-{recipe}")
     tables.arms(fine_tune(settings, folder, resume=resume))
@@ -147,6 +147,6 @@ def _settings(
 
 
 def _shown(settings: Settings | None, out: Path | None) -> Settings:
-    from alignpro.folder import RunFolder
+    from alignpro.runtime.run_folder import RunFolder
 
     return settings or RunFolder(out or Path()).settings()

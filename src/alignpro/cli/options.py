@@ -83,8 +83,8 @@ def recipe_of(name: str | None, overrides: list[str]) -> str:
 def folder_of(out: Path | None, recipe: str) -> Path:
     if out is not None:
         return out
-    from alignpro import processes
-    from alignpro.folder import next_free
+    from alignpro.runtime import processes
+    from alignpro.runtime.run_folder import next_free
 
     folder = processes.by_first(lambda: next_free(Path("runs"), Path(recipe).stem))
     sys.argv.append(f"--out={folder}")  # so that the hint to resume names the folder that was chosen

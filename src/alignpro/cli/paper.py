@@ -32,8 +32,8 @@ def paper(
     ] = False,
 ) -> None:
     """Run the paper's grid, print Table 1, draw Figures 2 and 3. The same command goes on where it was stopped."""
-    from alignpro import threads
-    from alignpro.paper import experiments
+    from alignpro.runtime import threads
+    from alignpro.studies.paper import experiments
 
     name, overrides = read_words(words or [])
     if name:
@@ -50,10 +50,10 @@ def paper(
 
 
 def _show(found: dict[str, Any]) -> None:
-    from alignpro import tables
-    from alignpro.paper.figures import architecture
-    from alignpro.paper.results import read
+    from alignpro.cli import tables
     from alignpro.report.estimate import number, percent, spoken
+    from alignpro.studies.paper.figures import architecture
+    from alignpro.studies.paper.results import read
 
     rows = []
     for row in found["cells"]:

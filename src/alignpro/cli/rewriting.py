@@ -46,8 +46,8 @@ def rewrite(
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
     """Rewrite a prompt with a trained prompter, or without training by --method gibbs."""
-    from alignpro.api import Rewriter, SampledPrompter, TrainedPrompter
-    from alignpro.folder import RunFolder
+    from alignpro.running.rewriter import Rewriter, SampledPrompter, TrainedPrompter
+    from alignpro.runtime.run_folder import RunFolder
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     if not text.strip() or prompt.startswith("--"):

@@ -86,8 +86,8 @@ def evaluate(
     name, overrides = read_words(words)
     if name is None:
         raise UsageError("give the folder of the run to evaluate")
-    from alignpro import tables
-    from alignpro.job import evaluate_again
+    from alignpro.cli import tables
+    from alignpro.running.job import evaluate_again
 
     tables.arms(evaluate_again(Path(name), overrides))
     say(f"report: {Path(name) / 'report.html'}")
@@ -115,8 +115,8 @@ def headroom(
     dry_run: DryRun = False,
 ) -> None:
     """Say how much there is to gain, by what, and whether to train at all; from samples alone, before any training."""
-    from alignpro import tables
-    from alignpro.job import headroom as estimate
+    from alignpro.cli import tables
+    from alignpro.running.job import headroom as estimate
 
     name, overrides = read_words(words or [])
     overrides = [*budget_of(budget), *overrides]
@@ -158,7 +158,7 @@ def report(folder: RunFolderArgument) -> None:
 def _run(
     words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
 ) -> None:
-    from alignpro.folder import MAY_CHANGE, RunFolder
+    from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
 
     if resume and out is None:
         raise UsageError("--resume needs --out with the folder of the run to go on with")
@@ -175,8 +175,8 @@ def _run(
         stages = ["training", "oracle"] if only_train else ["training", "oracle", "evaluation"]
         _dry_run(settings, [*stages, "headroom"] if settings.headroom.after_training and not only_train else stages)
         return
-    from alignpro import tables
-    from alignpro.job import run as do_run
+    from alignpro.cli import tables
+    from alignpro.running.job import run as do_run
 
     folder = folder_of(out, recipe)
     summary = do_run(settings, folder, resume=resume, only_train=only_train)
@@ -187,7 +187,7 @@ def _run(
 
 
 def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
-    from alignpro.plan import spoken
+    from alignpro.running.plan import spoken
 
     say(config.dump(settings).rstrip())
     for line in spoken(settings, stages):
@@ -195,7 +195,8 @@ def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
 
 
 def _say_headroom(folder: Path) -> None:
-    from alignpro.folder import RunFolder, read_json
+    from alignpro.runtime.files import read_json
+    from alignpro.runtime.run_folder import RunFolder
 
     found = read_json(RunFolder(folder).headroom)
     if found and found.get("trained_prompter"):  # what was estimated before training asks to train

@@ -38,9 +38,9 @@ def compare(
     budget: BudgetOption = None,
 ) -> None:
     """Train every method of the compare settings with several seeds: objective reached against answers spent."""
-    from alignpro import tables
-    from alignpro.compare import compare as do_compare
-    from alignpro.endpoints.accounting import spoken
+    from alignpro.cli import tables
+    from alignpro.remote.accounting import spoken
+    from alignpro.studies.compare import compare as do_compare
 
     name, overrides = read_words(words or [])
     overrides = [*given(prompter, then, frozen, reward, prompts), *budget_of(budget), *overrides]

@@ -11,12 +11,12 @@ import numpy as np
 
 from alignpro.config import Sampling, Settings
 from alignpro.errors import SettingsError
+from alignpro.flow.prompters import GibbsPrompter, IdentityPrompter
+from alignpro.flow.rollout import rollout
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.models.logprobs import score
-from alignpro.prompters import GibbsPrompter, IdentityPrompter
 from alignpro.rng import derive
-from alignpro.rollout import rollout
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms
 
 

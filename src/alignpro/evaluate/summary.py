@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignpro.evaluate.arms import ArmResult
-from alignpro.evaluate.pairing import pairs
+from alignpro.judges.pairing import pairs
 from alignpro.maths import stats
 from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.rng import derive

@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from alignpro import folder as files
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageError
 from alignpro.export.card import card
-from alignpro.folder import RunFolder
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
 from alignpro.models.local import load_prompter
+from alignpro.runtime import files as files
+from alignpro.runtime.run_folder import RunFolder
 
 Form = Literal["merged", "adapter"]
 FRAME = "alignpro.json"

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from alignpro.evaluate.arms import Models
+from alignpro.flow.rollout import answer
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.samples import Samples
 from alignpro.maths import stats
 from alignpro.models.perturb import Load, perturbed
 from alignpro.rng import derive
-from alignpro.rollout import answer
 from alignpro.types import FloatArray, Generation
 
 

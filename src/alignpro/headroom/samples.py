@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignpro import folder as files
 from alignpro.config import HeadroomSettings
 from alignpro.evaluate.arms import Models, log_ratios
-from alignpro.interrupt import StopRequest
+from alignpro.flow.failures import check_failures
+from alignpro.flow.prompters import IdentityPrompter
+from alignpro.flow.rollout import rollout, score_rewrites
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
-from alignpro.progress import Advance
-from alignpro.prompters import IdentityPrompter
 from alignpro.rng import derive
-from alignpro.rollout import rollout, score_rewrites
-from alignpro.train.collected import check_failures
+from alignpro.runtime import files as files
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Advance
 from alignpro.types import FloatArray, Generation
 
 TV_REWRITES, TV_RESPONSES = 8, 8

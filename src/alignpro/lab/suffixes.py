@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from alignpro.errors import UsageError
+from alignpro.flow.rollout import rollout
 from alignpro.lab import world
 from alignpro.maths import stats
 from alignpro.rng import derive
-from alignpro.rollout import rollout
 from alignpro.types import FloatArray, FrozenModel, Generation, Reward
 
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import torch
 from safetensors import SafetensorError
 
-from alignpro import processes
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
+from alignpro.runtime import processes
 
 Role = Literal["prompter", "frozen", "reward"]
 ADAPTER = "adapter_config.json"

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from alignpro import processes
 from alignpro.models.padding import pad, positions
+from alignpro.runtime import processes
 
 
 @dataclass(frozen=True, slots=True)

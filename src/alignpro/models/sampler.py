@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from alignpro import processes
 from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
 from alignpro.models.sharding import gathered
+from alignpro.runtime import processes
 from alignpro.types import Generation
 
 Ended = Callable[[int, Generation], None]

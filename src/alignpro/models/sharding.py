@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignpro import processes
+from alignpro.runtime import processes
 
 
 def shard(model: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from alignpro.endpoints import accounting
+from alignpro.remote import accounting
 from alignpro.report.estimate import Estimate
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -15,17 +15,7 @@ import numpy as np
 from alignpro.errors import UsageError
 from alignpro.report.estimate import Estimate
 from alignpro.report.headroom_folder import Headroom, headroom
-from alignpro.report.records import (
-    Record,
-    estimate,
-    number,
-    read_json,
-    read_lines,
-    read_settings,
-    records,
-    spent,
-    text,
-)
+from alignpro.report.records import Record, estimate, number, read_json, read_lines, read_settings, records, spent, text
 from alignpro.types import FloatArray
 
 _WITHOUT = {

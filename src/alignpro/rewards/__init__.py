@@ -1,10 +1,10 @@
-"""Rewards of (x, y), the judges built on them, and terms on x' alone."""
+"""Rewards of (x, y), and terms on x' alone."""
 
 from __future__ import annotations
 
 from alignpro.config import RewardSettings, RewardSpec
-from alignpro.endpoints.address import is_endpoint
-from alignpro.endpoints.opened import Endpoints
+from alignpro.remote.address import is_endpoint
+from alignpro.remote.opened import Endpoints
 from alignpro.rewards.composite import CompositeReward, Term, scale_of
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.scorer import GREEDY, ModelScorer

@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from alignpro import processes
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, merged, resolve
 from alignpro.models.padding import pad
 from alignpro.rewards.layout import Row
+from alignpro.runtime import processes
 from alignpro.types import FloatArray
 
 BATCH = 128

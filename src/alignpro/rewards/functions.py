@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from alignpro import processes
 from alignpro.errors import SettingsError
+from alignpro.runtime import processes
 from alignpro.types import RewardResult
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str]], Sequence[float | None]]

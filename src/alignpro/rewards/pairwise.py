@@ -1,5 +1,5 @@
-"""Pairwise reward models: a classifier of (x, y1, y2) tells which answer is better. A judge first; a reward only
-against fixed answers."""
+"""Pairwise reward models: a classifier of (x, y1, y2) tells which answer is better. A judge by nature, as in
+judges/pairwise.py; a reward only against fixed answers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ import numpy as np
 
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
-from alignpro.folder import read_jsonl
 from alignpro.models.loading import display_name
 from alignpro.rewards.classifier import BATCH, batch_logits, labels_of, load_classifier, token_limit
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rewards.heads import Head, head_of, only
-from alignpro.rewards.judge import judged
 from alignpro.rewards.layout import filled
 from alignpro.rewards.model import NOT_FINITE, TOO_LONG
-from alignpro.types import Judgement, Reward, RewardResult
+from alignpro.runtime.files import read_jsonl
+from alignpro.types import Reward, RewardResult
 
 NOTHING_TO_COMPARE = "no comparison answer for this prompt"
 
 
 @dataclass(frozen=True)
 class PairwiseModel:
-    """Prefers the answer that `head` gives log-odds above `tie_margin`; closer is a tie, no score no verdict."""
+    """Tells by `head` how much likelier it is that the answer shown first is the better one."""
 
     name: str
     model: Any
@@ -35,15 +34,6 @@ class PairwiseModel:
     template: str
     head: Head = only
     batch_size: int = BATCH
-    tie_margin: float = 0.0
-    symmetric = False
-
-    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
-        """A judgement of each (prompt, a, b), as presented: which stands first can matter to the model. Its scores are
-        half the log-odds and their negative."""
-        odds = self.log_odds(prompts, a, b)
-        halves = ((odds / 2, -odds / 2) for odds in odds.values.tolist())
-        return [judged(pair, self.tie_margin, failure=why) for pair, why in zip(halves, odds.reasons, strict=True)]
 
     def log_odds(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> RewardResult:
         """log p(first is better) - log p(second is) [N], as presented; equal triples are scored once."""
@@ -69,12 +59,12 @@ class PairwiseReward:
     prompt without such answers has no reward, and neither has an answer that could not be compared with all of them.
     """
 
-    judge: PairwiseModel
+    model: PairwiseModel
     against: Mapping[str, tuple[str, ...]]
 
     @property
     def name(self) -> str:
-        return self.judge.name
+        return self.model.name
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
         """One reward a pair."""
@@ -82,7 +72,7 @@ class PairwiseReward:
         owners = [i for i, x in enumerate(prompts) for _ in self.against.get(x, ())]
         cs = [c for x in prompts for c in self.against.get(x, ())]
         xs, ys = [pairs[i][0] for i in owners], [pairs[i][1] for i in owners]
-        forward, backward = self.judge.log_odds(xs, ys, cs), self.judge.log_odds(xs, cs, ys)
+        forward, backward = self.model.log_odds(xs, ys, cs), self.model.log_odds(xs, cs, ys)
         total, count = np.zeros(len(prompts)), np.zeros(len(prompts))
         reasons: list[str | None] = [None if self.against.get(x) else NOTHING_TO_COMPARE for x in prompts]
         for i, one, other, why, also in zip(
@@ -95,10 +85,8 @@ class PairwiseReward:
             return RewardResult(total / count, tuple(reasons))
 
 
-def load_pairwise(
-    spec: RewardSpec, device: str = "cpu", dtype: str = "auto", setting: str = "reward", tie_margin: float = 0.0
-) -> PairwiseModel:
-    """The pairwise model that `spec` names, a judge. Raises ModelNotUsable, HubUnreachable, SettingsError.
+def load_pairwise(spec: RewardSpec, device: str = "cpu", dtype: str = "auto", setting: str = "reward") -> PairwiseModel:
+    """The pairwise model that `spec` names. Raises ModelNotUsable, HubUnreachable, SettingsError.
 
     A single label is the log-odds that the first answer is better; of several, `head` makes them.
     """
@@ -106,9 +94,7 @@ def load_pairwise(
     template, name = str(spec.template), str(spec.model)
     labels = labels_of(model, [filled(tokenizer, template, prompt="a", first="b", second="c")])
     head = head_of(spec.head, labels, f"{setting}.head")
-    return PairwiseModel(
-        display_name(name, "reward"), model, tokenizer, template, head, spec.batch_size or BATCH, tie_margin
-    )
+    return PairwiseModel(display_name(name, "reward"), model, tokenizer, template, head, spec.batch_size or BATCH)
 
 
 def load_pairwise_reward(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from alignpro.errors import RewardFailure
 from alignpro.maths import stats
 from alignpro.types import FloatArray, Generation
 
@@ -50,14 +49,3 @@ def columns(parts: Mapping[str, FloatArray], prompt_terms: Mapping[str, FloatArr
     named = {f"reward.{name}": values for name, values in parts.items()}
     named |= {f"prompt_term.{name}": values for name, values in prompt_terms.items()}
     return {name: float(stats.mean(values.reshape(1, -1))) for name, values in named.items()}
-
-
-def check_failures(rewards: FloatArray, failures: Counter[str], max_failed: float, where: str) -> None:
-    """Raise RewardFailure where more than the allowed share of samples has no reward."""
-    failed = int(np.isnan(rewards).sum())
-    if (failed and failed > max_failed * rewards.size) or failed == rewards.size:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in failures.most_common(3))
-        raise RewardFailure(
-            f"{where}: {failed} of {rewards.size} samples have no reward ({reasons}), more than the"
-            f" {max_failed:.0%} that reward.max_failed allows"
-        )

@@ -15,20 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignpro import folder as files
-from alignpro import processes
 from alignpro.config import TrainSettings
 from alignpro.errors import CheckpointError, Interrupted
-from alignpro.interrupt import StopRequest
+from alignpro.flow.failures import check_failures
 from alignpro.maths.kl import KlCoefficient
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.sharding import like, whole
-from alignpro.progress import Advance
 from alignpro.rng import derive
+from alignpro.runtime import files as files
+from alignpro.runtime import processes
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Advance
 from alignpro.train import checkpoint
-from alignpro.train.collected import Collect, Collected, check_failures
+from alignpro.train.collected import Collect, Collected
 from alignpro.train.update import Experience, Learner
 
 Monitor = Callable[[int], None]

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignpro import folder as files
-from alignpro import processes
 from alignpro.config import OfflineSettings, TrainSettings
-from alignpro.interrupt import StopRequest
+from alignpro.flow.failures import check_failures
+from alignpro.flow.rollout import objective, score_rewrites
 from alignpro.models.logprobs import forward
-from alignpro.progress import Advance
 from alignpro.rng import derive
-from alignpro.rollout import objective, score_rewrites
+from alignpro.runtime import files as files
+from alignpro.runtime import processes
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Advance
 from alignpro.train import dpo, exo, weighted_likelihood
-from alignpro.train.collected import Collect, Collected, check_failures
+from alignpro.train.collected import Collect, Collected
 from alignpro.train.update import Experience, adam, step
 from alignpro.types import FrozenModel, Generation, Prompter, Reward, RewriteTerms
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignpro import processes
 from alignpro.config import PpoSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths import losses
 from alignpro.maths.kl import k1
 from alignpro.models.logprobs import Actions, forward, hidden_states
 from alignpro.models.sharding import gathered
+from alignpro.runtime import processes
 from alignpro.train.update import Experience, adam, surrogate, sweep
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignpro.config import TrainSettings
+from alignpro.flow.rollout import rollout
 from alignpro.maths.stats import mean_over_responses
-from alignpro.rollout import rollout
 from alignpro.train.collected import Collect, Collected, columns
 from alignpro.types import FrozenModel, Prompter, Reward, RewriteTerms
 

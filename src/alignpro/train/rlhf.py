@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignpro.config import TrainSettings
+from alignpro.flow.prompters import IdentityPrompter
+from alignpro.flow.rollout import rollout
 from alignpro.models.local import LocalFrozenModel
-from alignpro.prompters import IdentityPrompter
-from alignpro.rollout import rollout
 from alignpro.train.collected import Collect, Collected, columns
 from alignpro.types import Reward
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from alignpro.errors import CheckpointError, Interrupted, LossNotFinite
-from alignpro.interrupt import StopRequest
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.rng import derive
+from alignpro.runtime.interrupt import StopRequest
 from alignpro.train import checkpoint
 from alignpro.train.master_weights import MasterAdam
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from alignpro import processes
 from alignpro.config import OnlineSettings
 from alignpro.maths import losses
 from alignpro.maths.kl import k3
 from alignpro.models.logprobs import Actions
 from alignpro.models.sharding import clip
+from alignpro.runtime import processes
 from alignpro.train.master_weights import MasterAdam
 
 

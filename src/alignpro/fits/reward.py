@@ -1,0 +1,220 @@
+"""`alignpro reward`: a reward model from preferences by Bradley-Terry, and what it is worth on held-out ones."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignpro.config import RewardLearningSettings, RewardSpec, Settings
+from alignpro.data.preferences import Preference
+from alignpro.data.records import with_system
+from alignpro.data.sources import load_preferences
+from alignpro.errors import DataError, SettingsError
+from alignpro.fits import figures
+from alignpro.fits.classifier import Base, load_base, quiet
+from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
+from alignpro.models.loading import device_of, display_name
+from alignpro.report import write_reward_report
+from alignpro.rewards.classifier import BATCH
+from alignpro.rewards.model import RewardModel, conversation, load_reward_model
+from alignpro.rng import derive
+from alignpro.running.assemble import check_not_adapter
+from alignpro.running.stages.saving import publish, write_model
+from alignpro.runtime import files as files
+from alignpro.runtime import run_folder
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.run_folder import RunFolder
+from alignpro.train import bradley_terry, supervised
+from alignpro.train.bradley_terry import Comparisons
+
+NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
+TOO_LONG = "longer than the model's context"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is learned from, what it is measured on, and the model."""
+
+    train: list[Comparisons]
+    test: list[Preference]
+    dropped: Counter[str]
+    prompts: tuple[int, int]
+    base: Base
+    device: str
+
+    @property
+    def pairs(self) -> int:
+        """Pairs learned from in one pass."""
+        return sum(len(group.pairs) for group in self.train)
+
+
+def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+    """Learn a reward in `out`: reward/ (a plain Hugging Face classifier, or a peft adapter with
+    its head), report.html, reward.json, which is returned.
+
+    Raises DataError, SettingsError, ModelNotUsable, RunFolderTaken before any training; LossNotFinite and Interrupted
+    in it, after which `resume` goes on from the last checkpoint.
+    """
+    begun = time.perf_counter()
+    opened = open_job(settings, Path(out), resume, "reward", NEEDED, _load)
+    work, folder, settings = opened.loaded, opened.folder, opened.settings
+    target = folder.path / "reward"
+    opened.progress.say(
+        f"{work.pairs} training pairs of {work.prompts[0]} prompts, {len(work.test)} held-out pairs of"
+        f" {work.prompts[1]}; writing to {folder.path}"
+    )
+    with StopRequest("finishing this step and saving") as stop:
+        if not run_folder.holds_model(target):
+            own, base = settings.reward_learning, work.base
+            with fitted(base.model, own, "reward_learning", settings.seed, base.new) as model:
+                _train(opened, model, stop)
+                write_model(model, base.tokenizer, target)
+            publish(target)
+        learned = load_reward_model(
+            RewardSpec(model=str(target), batch_size=settings.reward.batch_size), work.device, settings.dtype
+        )
+        found = _summary(opened, learned)
+    files.write_json(folder.path / "reward.json", found)
+    write_reward_report(folder.path)
+    opened.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
+    return found
+
+
+def _load(settings: Settings, say: Callable[[str], None]) -> Work:
+    own = settings.reward_learning
+    if settings.data.prompts == "lab":
+        raise DataError(
+            "data.prompts lab: the lab has no file of preferences; make one by `alignpro lab preferences --out FILE`"
+        )
+    preferences = load_preferences(settings.data, settings.seed, own.keep_not_higher)
+    if own.margin and all(pair.margin is None for pair in preferences.train):
+        raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
+    device = device_of(settings.device)
+    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
+    base = load_base(str(own.base), settings.seed, device, settings.dtype)
+    check_fit(base.model, own, "reward_learning")
+    model, tokenizer = base.model, base.tokenizer
+    dropped = preferences.dropped
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    with quiet():  # rows that are too long are counted here
+        train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
+        test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
+    dropped[TOO_LONG] += long + len(preferences.test) - len(test)
+    dropped = +dropped
+    say_dropped(say, dropped, "rows or pairs")
+    if not train or not test:
+        raise DataError(
+            f"data.prompts {settings.data.prompts}: no pair is left to {'train on' if not train else 'test on'};"
+            f" {dropped[TOO_LONG]} are longer than the base's context of {limit}"
+        )
+    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), base, device)
+
+
+def comparisons(
+    tokenizer: Any, pairs: Iterable[Preference], margin: float, limit: int
+) -> tuple[list[Comparisons], int, int]:
+    """Pairs of one prompt and system message together, each answer framed once; pairs too long; prompts left."""
+    groups: list[Comparisons] = []
+    prompts: set[str] = set()
+    long = 0
+    for (prompt, _), several in itertools.groupby(pairs, key=lambda pair: (pair.prompt, pair.system)):
+        place: dict[tuple[int, ...], int] = {}
+        group = Comparisons([], [], [])
+        for pair in several:
+            rows = _rows(tokenizer, pair)
+            if max(map(len, rows)) > limit:
+                long += 1
+                continue
+            chosen, rejected = (place.setdefault(tuple(row), len(place)) for row in rows)
+            group.pairs.append((chosen, rejected))
+            group.margins.append(margin * (pair.margin or 0.0))
+        group.rows.extend(list(row) for row in place)
+        if group.pairs:
+            groups.append(group)
+            prompts.add(prompt)
+    return groups, long, len(prompts)
+
+
+def _rows(tokenizer: Any, pair: Preference) -> list[list[int]]:
+    """The chosen and the rejected answer as the reward model reads them."""
+    asked = with_system(pair.prompt, pair.system)
+    return [conversation(tokenizer, asked, answer) for answer in (pair.chosen, pair.rejected)]
+
+
+def _train(opened: Opened[Work], model: Any, stop: StopRequest) -> None:
+    work, folder, own = opened.loaded, opened.folder, opened.settings.reward_learning
+    seed = derive(opened.settings.seed, "reward learning")
+    planned = supervised.plan([len(g.pairs) for g in work.train], own.batch_size, own.epochs, seed)
+    batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
+    seen = list(itertools.accumulate(sum(len(group.pairs) for group in batch) for batch in batches))
+    due = milestones(seen, [len(epoch) for epoch in planned], work.pairs, own.curve)
+    reward = RewardModel("learned", model, work.base.tokenizer, opened.settings.reward.batch_size or BATCH)
+    pad_id = model.config.pad_token_id
+    with opened.progress.task("learning the reward", len(batches)) as advance:
+
+        def after(step: int, loss: float) -> None:
+            files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}])
+            if step in due:
+                model.eval()
+                values = figures.scores(reward, work.test)
+                told = figures.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
+                files.append_jsonl(curve_of(folder), [{"step": step, "pairs": seen[step - 1], **told}])
+                model.train()
+            advance(step, f"loss {loss:.3f}")
+
+        supervised.fit(
+            model,
+            lambda step: batches[step - 1],
+            lambda batch: bradley_terry.pieces(
+                model,
+                batch,
+                pad_id,
+                centre=own.centre,
+                smoothing=own.label_smoothing,
+                tokens=own.batch_tokens,
+            ),
+            len(batches),
+            own.learning_rate,
+            warmup=round(own.warmup * len(batches)),
+            weight_decay=own.weight_decay,
+            max_grad_norm=own.max_grad_norm,
+            keeper=keeper(folder, own, stop, opened.progress),
+            on_step=after,
+        )
+
+
+def milestones(seen: Sequence[int], epochs: Sequence[int], pairs: int, curve: Sequence[float]) -> set[int]:
+    """Steps (from 1) after which accuracy is measured: at each share of the first pass, and at each epoch's end."""
+    first = seen[: epochs[0]]
+    shares = {
+        next(step for step, count in enumerate(first, 1) if count >= min(share * pairs, first[-1])) for share in curve
+    }
+    return shares | set(itertools.accumulate(epochs))
+
+
+def _summary(opened: Opened[Work], learned: RewardModel) -> dict[str, Any]:
+    work, settings = opened.loaded, opened.settings
+    own: RewardLearningSettings = settings.reward_learning
+    seed = derive(settings.seed, "reward learning", "bootstrap")
+    values = figures.scores(learned, work.test)
+    return {
+        "schema": 1,
+        "base": display_name(str(own.base), "frozen"),
+        "preferences": str(settings.data.prompts),
+        "pairs": {"train": work.pairs, "test": len(work.test)},
+        "prompts": {"train": work.prompts[0], "test": work.prompts[1]},
+        "dropped": dict(work.dropped),
+        **figures.report(values, work.test, own.bootstrap, seed),
+        "learning_curve": _curve(opened.folder),
+    }
+
+
+def _curve(folder: RunFolder) -> list[dict[str, Any]]:
+    return [
+        {"pairs": row["pairs"], "step": row["step"], **row["accuracy"]} for row in files.read_jsonl(curve_of(folder))
+    ]

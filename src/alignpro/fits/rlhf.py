@@ -1,0 +1,98 @@
+"""`alignpro rlhf`: the oracle by itself, the frozen model fine-tuned on the same reward, with no prompter at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from alignpro.config import Settings
+from alignpro.errors import SettingsError
+from alignpro.fits.opening import open_job
+from alignpro.judges.loading import load_second_reward_and_judge
+from alignpro.models.loading import device_of
+from alignpro.models.local import LocalPrompter, load_frozen
+from alignpro.remote.address import is_endpoint
+from alignpro.remote.opened import Endpoints
+from alignpro.report import write_report
+from alignpro.rewards import load_reward
+from alignpro.rewards.composite import check_scales
+from alignpro.running import stages
+from alignpro.running.assemble import Pieces, check_lengths, check_not_adapter, check_trainable, tell_plain_turns
+from alignpro.running.prompts import prompts_of
+from alignpro.running.stages import Run
+from alignpro.runtime import files as files
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.trackers import figures_of, tracking
+
+NEEDED = {"frozen.model": "--frozen MODEL", "reward.model": "--reward MODEL", "data.prompts": "--prompts FILE"}
+ARMS = ["no_prompter", "rlhf"]
+
+
+def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+    """Train the oracle in `out`, compare it with the frozen model as it is, report; returns what evaluation.json holds.
+
+    The model is rlhf/model/, a plain Hugging Face model; its metrics and checkpoints lie beside it. Raises as
+    `alignpro.run`.
+    """
+    begun = time.perf_counter()
+    if settings is not None:
+        settings = alone(settings)
+    opened = open_job(settings, Path(out), resume, "rlhf", NEEDED, _load)
+    opened.progress.say(
+        f"{len(opened.loaded.prompts.train)} training and {len(opened.loaded.prompts.test)} test prompts; frozen model"
+        f" {opened.loaded.frozen.name}, reward {opened.loaded.reward.name}; writing to {opened.folder.path}"
+    )
+    with (
+        StopRequest("finishing this step and saving") as stop,
+        closing(opened.loaded.endpoints) as endpoints,
+        tracking(opened.settings, opened.folder.path, opened.progress.say) as track,
+    ):
+        endpoints.keep(opened.folder.path)
+        run = Run(opened.folder, opened.loaded, opened.progress, stop)
+        stages.train_rlhf(run, track.log)
+        summary = stages.evaluate(run)
+        track.summary = figures_of(summary)
+        write_report(opened.folder.path)
+    asked = int(files.read_jsonl(opened.folder.rlhf / "metrics.jsonl")[-1]["frozen_calls"])
+    opened.progress.say(
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {asked:,} answers in training,"
+        f" {int(summary['cost']['frozen_calls']):,} in evaluation"
+    )
+    return summary
+
+
+def alone(settings: Settings) -> Settings:
+    """The settings of the oracle by itself: it is enabled, and the arms are those that need no prompter."""
+    return settings.model_copy(
+        update={
+            "prompter": settings.prompter.model_copy(update={"model": None, "before": []}),
+            "rlhf": settings.rlhf.model_copy(update={"enabled": True}),
+            "evaluate": settings.evaluate.model_copy(update={"arms": ARMS}),
+        }
+    )
+
+
+def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
+    if is_endpoint(str(settings.frozen.model)):
+        raise SettingsError(
+            f"frozen.model {settings.frozen.model}: the oracle is fine-tuned, so its weights must be here"
+        )
+    check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
+    check_scales(settings.reward)
+    prompts = prompts_of(settings.data, settings.seed)
+    device = device_of(settings.device)
+    endpoints = Endpoints(settings.budget)
+    reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
+    second, judge = load_second_reward_and_judge(settings, reward, device, endpoints)
+    endpoints.check()
+    frozen = load_frozen(settings.frozen, device, settings.dtype)
+    check_trainable(frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
+    check_lengths(frozen.lm, (*prompts.train, *prompts.test), "frozen", say)
+    tell_plain_turns({"frozen": frozen, "reward": reward}, say)
+    for reason, count in prompts.dropped.items():
+        say(f"{count} prompts left out: {reason}")
+    unused = LocalPrompter(frozen.lm)  # no arm asks for it
+    return Pieces(settings, prompts, unused, (), frozen, reward, second, judge, endpoints)

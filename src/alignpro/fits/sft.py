@@ -1,0 +1,209 @@
+"""`alignpro sft`: a reference prompter from pairs of a prompt and a better prompt, framed as at inference."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alignpro.config import Settings
+from alignpro.data.rewrites import BetterPrompt, load_rewrites
+from alignpro.errors import DataError
+from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
+from alignpro.maths import calibration
+from alignpro.models.framing import as_text
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.loading import device_of
+from alignpro.models.local import load_prompter
+from alignpro.models.logprobs import score
+from alignpro.models.lora import load_trained_state, trained_state
+from alignpro.models.prompting import parse_rewrite
+from alignpro.report import write_sft_report
+from alignpro.rng import derive
+from alignpro.running.assemble import check_not_adapter, load_trained
+from alignpro.running.stages.saving import publish, write_model
+from alignpro.runtime import files as files
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.train import sft, supervised
+from alignpro.types import FloatArray
+
+NEEDED = {"prompter.model": "--base MODEL", "sft.pairs": "--pairs FILE"}
+PROMPT_TOO_LONG = "prompt exceeds the prompter's context"
+REWRITE_TOO_LONG = "rewrite longer than prompter.sampling.max_new_tokens"
+READ_OTHERWISE = "rewrite would be read back otherwise"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Framed pairs: to train on, to choose the epoch by, to test on; the prompts they are of; the prompter."""
+
+    train: list[sft.Pair]
+    validation: list[sft.Pair]
+    test: list[sft.Pair]
+    prompts: dict[str, list[str]]
+    dropped: Counter[str]
+    lm: LanguageModel
+
+
+def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+    """Fit a prompter in `out`: prompter/ (a plain Hugging Face model, or a peft adapter), report.html and
+    sft.json, which is returned.
+
+    The epoch with the least loss on validation prompts is kept; test prompts are used for nothing but the figures.
+    Raises as `learn_reward`.
+    """
+    begun = time.perf_counter()
+    opened = open_job(settings, Path(out), resume, "sft", NEEDED, _load)
+    work, folder, settings = opened.loaded, opened.folder, opened.settings
+    opened.progress.say(
+        f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held out;"
+        f" prompter {work.lm.name}; writing to {folder.path}"
+    )
+    with StopRequest("finishing this step and saving") as stop:
+        seed = derive(settings.seed, "sft", "bootstrap")
+        before = _losses(work.lm, work.test)
+        if not folder.trained:
+            with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
+                _train(opened, replace(work.lm, model=model), stop)
+            publish(folder.prompter)
+        after = _losses(load_trained(settings, folder.prompter).lm, work.test)
+        found = _summary(opened, before, after, seed)
+    files.write_json(folder.path / "sft.json", found)
+    write_sft_report(folder.path)
+    opened.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
+    return found
+
+
+def _load(settings: Settings, say: Callable[[str], None]) -> Work:
+    check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
+    lm = load_prompter(settings.prompter, device_of(settings.device), settings.dtype).lm
+    check_fit(lm.model, settings.sft, "sft")
+    found = load_rewrites(settings.sft, settings.data, settings.seed, lambda pair: unusable(lm, pair))
+    say_dropped(say, found.dropped, "pairs")
+    prompts = list(dict.fromkeys(pair.prompt for pair in found.train))
+    chosen = set(prompts[: max(1, round(settings.sft.validation * len(prompts)))])
+    sides = {
+        "train": [pair for pair in found.train if pair.prompt not in chosen],
+        "validation": [pair for pair in found.train if pair.prompt in chosen],
+        "test": list(found.test),
+    }
+    if not sides["train"]:
+        raise DataError(
+            f"sft.pairs {settings.sft.pairs}: {len(prompts)} prompts cannot be split into training and validation; give"
+            " more pairs"
+        )
+    return Work(
+        **{name: [framed(lm, pair) for pair in side] for name, side in sides.items()},
+        prompts={name: [pair.prompt for pair in side] for name, side in sides.items()},
+        dropped=found.dropped,
+        lm=lm,
+    )
+
+
+def framed(lm: LanguageModel, pair: BetterPrompt) -> sft.Pair:
+    """The query that the prompter meets at inference, and the tokens of x' with the one that ends its turn."""
+    return lm.queries([pair.prompt])[0], sft.completion(lm, pair.rewrite)
+
+
+def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
+    """Why a pair would teach what cannot be sampled or read at inference; None where it would not."""
+    if not lm.cut_long_prompts and lm.too_long([pair.prompt]):
+        return PROMPT_TOO_LONG
+    if len(sft.completion(lm, pair.rewrite)) > lm.sampling.max_new_tokens:
+        return REWRITE_TOO_LONG
+    read = parse_rewrite(as_text(lm.tokenizer, pair.rewrite))  # a special token is not sampled as text
+    return None if read == pair.rewrite else READ_OTHERWISE
+
+
+def _train(opened: Opened[Work], policy: LanguageModel, stop: StopRequest) -> None:
+    work, folder, own = opened.loaded, opened.folder, opened.settings.sft
+    seed = derive(opened.settings.seed, "sft")
+    planned = supervised.plan([1] * len(work.train), own.batch_size, own.epochs, seed)
+    batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
+    ends = {step: epoch for epoch, step in enumerate(itertools.accumulate(map(len, planned)), 1)}
+    best = folder.path / "best.pt"
+    stopped = stops([row["validation"] for row in files.read_jsonl(curve_of(folder))], own.patience)
+    with opened.progress.task("fitting the prompter", len(batches)) as advance:
+
+        def after(step: int, loss: float) -> bool:
+            files.append_jsonl(folder.metrics, [{"step": step, "loss": loss}])
+            advance(step, f"loss {loss:.3f} a token")
+            if step not in ends:
+                return False
+            policy.model.eval()
+            now = _mean(_losses(policy, work.validation))
+            policy.model.train()
+            earlier = files.read_jsonl(curve_of(folder))
+            if now < min((row["validation"] for row in earlier), default=math.inf):
+                partial = best.with_suffix(".partial")
+                torch.save(trained_state(policy.model), partial)
+                partial.replace(best)
+            files.append_jsonl(curve_of(folder), [{"step": step, "epoch": ends[step], "validation": now}])
+            return stops([row["validation"] for row in earlier] + [now], own.patience)
+
+        supervised.fit(
+            policy.model,
+            lambda step: batches[step - 1],
+            lambda batch: sft.pieces(policy.model, batch, policy.pad_id, own.batch_tokens),
+            0 if stopped else len(batches),
+            own.learning_rate,
+            warmup=round(own.warmup * len(batches)),
+            weight_decay=own.weight_decay,
+            max_grad_norm=own.max_grad_norm,
+            keeper=keeper(folder, own, stop, opened.progress),
+            on_step=after,
+        )
+    load_trained_state(policy.model, torch.load(best, map_location="cpu", weights_only=True))
+    write_model(policy.model, policy.tokenizer, folder.prompter)
+    best.unlink()
+
+
+def stops(losses: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` epochs brought none better than the best before them."""
+    return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+
+
+def _losses(lm: LanguageModel, pairs: Sequence[sft.Pair]) -> FloatArray:
+    """For each pair: -log p of its completion in nats, and its tokens. [N, 2]"""
+    tokens = [np.asarray(completion) for _, completion in pairs]
+    scored = score(lm.model, [query for query, _ in pairs], tokens, lm.pad_id, 1.0, lm.batch_size)
+    return np.array([[-row.sum(dtype=np.float64), len(row)] for row in scored]).reshape(-1, 2)
+
+
+def _mean(losses: FloatArray) -> float:
+    return float(losses[:, 0].sum() / losses[:, 1].sum())
+
+
+def _summary(opened: Opened[Work], before: FloatArray, after: FloatArray, seed: int) -> dict[str, Any]:
+    work, own = opened.loaded, opened.settings.sft
+    rows = files.read_jsonl(curve_of(opened.folder))
+    place = {prompt: number for number, prompt in enumerate(dict.fromkeys(work.prompts["test"]))}
+    cluster = np.array([place[prompt] for prompt in work.prompts["test"]], dtype=np.int64)
+
+    def told(losses: FloatArray) -> dict[str, Any]:
+        value, ci95 = calibration.weighted(losses[:, 0], after[:, 1], cluster, own.bootstrap, seed)
+        return {"value": value, "ci95": list(ci95)}
+
+    loss = told(after)
+    perplexity = {"value": math.exp(loss["value"]), "ci95": [math.exp(end) for end in loss["ci95"]]}
+    return {
+        "schema": 1,
+        "base": work.lm.name,
+        "pairs": {name: len(prompts) for name, prompts in work.prompts.items()},
+        "prompts": {name: len(set(prompts)) for name, prompts in work.prompts.items()},
+        "dropped": dict(work.dropped),
+        "loss_per_token": loss,
+        "perplexity": perplexity,
+        "loss_before": told(before),
+        "gain": told(np.stack([before[:, 0] - after[:, 0], after[:, 1]], 1)),
+        "epochs": [{"epoch": row["epoch"], "validation_loss": row["validation"]} for row in rows],
+        "kept_epoch": min(rows, key=lambda row: row["validation"])["epoch"] if rows else None,
+    }

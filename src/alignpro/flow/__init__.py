@@ -1,0 +1,1 @@
+"""x -> x' -> y -> r, the one flow, and the prompters that need no training."""

@@ -1,0 +1,1 @@
+"""Everything that compares two answers: judges, verdicts, win rates, agreement with people."""

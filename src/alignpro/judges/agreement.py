@@ -1,0 +1,95 @@
+"""How a judge agrees with people, beside how people agree with each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from alignpro.data.judged_pairs import JudgedPair
+from alignpro.judges.comparisons import SLICE, Comparison, judge_pairs
+from alignpro.maths import agreement as rater
+from alignpro.maths import stats
+from alignpro.rng import derive
+from alignpro.types import Judge, Verdict
+
+Pair = tuple[Verdict, Verdict]
+
+
+def judge_all(judge: Judge, pairs: Sequence[JudgedPair], advance: Callable[[int, str], None]) -> list[Comparison]:
+    """Every pair before the judge, in both orders where these can matter. Raises as the judge."""
+    found: list[Comparison] = []
+    for start in range(0, len(pairs), SLICE):
+        part = pairs[start : start + SLICE]
+        orders = judge_pairs(judge, [p.prompt for p in part], [p.a for p in part], [p.b for p in part])
+        found += [Comparison(start + i, 0, p.a, p.b, o) for i, (p, o) in enumerate(zip(part, orders, strict=True))]
+        advance(len(found), "")
+    return found
+
+
+def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """What more than half of the people say, or None."""
+    verdict, times = Counter(verdicts).most_common(1)[0]
+    return verdict if 2 * times > len(verdicts) else None
+
+
+def measured(
+    judge: str, pairs: Sequence[JudgedPair], found: Sequence[Comparison], draws: int, seed: int
+) -> dict[str, Any]:
+    """The figures of agreement.json; every interval is a 95% percentile bootstrap over prompts.
+
+    The judge's verdict is that of both orders (orders that disagree: a tie). With one person: mean over the people of
+    a pair, and people among themselves: over pairs of people, so that the two can be compared.
+    """
+    said = [comparison.verdict for comparison in found]
+
+    def against(people: Callable[[JudgedPair], Iterable[Verdict | None]]) -> list[list[Pair]]:
+        return [
+            [] if verdict is None else [(verdict, other) for other in people(pair) if other is not None]
+            for pair, verdict in zip(pairs, said, strict=True)
+        ]
+
+    def clear(rows: list[list[Pair]]) -> list[list[Pair]]:
+        return [[pair for pair in row if "tie" not in pair] for row in rows]
+
+    with_majority = against(lambda pair: [majority(pair.verdicts)])
+    # Each two people once in either direction, since none of them is the one that is measured.
+    people = [list(itertools.permutations(pair.verdicts, 2)) for pair in pairs]
+    where = np.unique([pair.prompt for pair in pairs], return_inverse=True)[1]
+
+    def figures(rows: list[list[Pair]], what: str, twice: bool = False) -> dict[str, Any]:
+        tables = np.zeros((where.max() + 1, 3, 3))
+        for prompt, row in zip(where, rows, strict=True):
+            tables[prompt] += rater.table(row)
+        whole = tables.sum(0)
+        interval, interval_kappa = rater.intervals(tables, draws, derive(seed, "agreement", what))
+        return {
+            "agreement": float(rater.agreement(whole)),
+            "agreement_ci95": list(interval),
+            "kappa": float(rater.kappa(whole)),
+            "kappa_ci95": list(interval_kappa),
+            "compared": int(whole.sum()) // (2 if twice else 1),
+        }
+
+    consistent = np.array([np.nan if c.consistent is None else float(c.consistent) for c in found])
+    consistency, around = stats.pooled(consistent, where, draws, derive(seed, "agreement", "order"))
+    return {
+        "schema": 1,
+        "judge": judge,
+        "pairs": len(pairs),
+        "prompts": int(where.max()) + 1,
+        "annotators": max(len(pair.verdicts) for pair in pairs),
+        "without_majority": sum(majority(pair.verdicts) is None for pair in pairs),
+        "unparsed": said.count(None),
+        "unparsed_reasons": dict(Counter(c.failure for c in found if c.failure).most_common()),
+        "verdicts": {verdict: said.count(verdict) for verdict in rater.VERDICTS},
+        "position_consistency": consistency,
+        "position_consistency_ci95": list(around),
+        "with_majority": figures(with_majority, "majority"),
+        "with_majority_where_neither_ties": figures(clear(with_majority), "clear"),
+        "with_one_person": figures(against(lambda pair: pair.verdicts), "one"),
+        "people": figures(people, "people", twice=True),
+    }

@@ -1,0 +1,65 @@
+"""Every pair of arms before the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from alignpro.config import JudgeSettings
+from alignpro.judges.comparisons import Answered, Answers, compared, count
+from alignpro.judges.pairing import judged_pairs
+from alignpro.judges.win_rate import figures
+from alignpro.rng import derive
+from alignpro.types import Generation, Judge
+
+
+def comparisons(arms: Sequence[Answered], limits: JudgeSettings | None) -> int:
+    """Comparisons that `judge_arms` makes; a judge for whom the order matters is asked twice for each."""
+    return sum(count(a, b, limits) for a, b in _pairs(arms, limits))
+
+
+def judge_arms(
+    arms: Sequence[Answered],
+    judge: Judge,
+    limits: JudgeSettings | None,
+    draws: int,
+    seed: int,
+    advance: Callable[[int, str], None],
+    check: Callable[[], None],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Lines for judgements.jsonl, and `win_rates` of evaluation.json.
+
+    `advance` hears of progress; `check` is called where a stop loses nothing. Raises as the judge.
+    """
+    rows, win_rates, done = [], [], 0
+    for a, b in _pairs(arms, limits):
+        found = []
+        for part in compared(a, b, judge, limits):
+            check()
+            found += part
+            done += len(part)
+            advance(done, f"{a.name} against {b.name}")
+        rows += [comparison.row(a.name, b.name, judge.name) for comparison in found]
+        win_rates.append(figures(a.name, b.name, judge.name, found, draws, derive(seed, "win", a.name, b.name)))
+    return rows, win_rates
+
+
+def read_answers(rows: Sequence[Mapping[str, Any]]) -> list[Answers]:
+    """The arms of the last evaluation, from lines of samples.jsonl."""
+    arms: dict[str, dict[int, tuple[str, list[Generation]]]] = {}
+    for row in rows:
+        if row["stage"] == "evaluation":
+            prompts = arms.setdefault(row["arm"], {})
+            _, answers = prompts.setdefault(row["prompt_id"], (row["prompt"], []))
+            answers.append(Generation(row["response"], failure=row["failure"]))
+    return [
+        Answers(
+            name, tuple(prompt for prompt, _ in found.values()), tuple(tuple(answers) for _, answers in found.values())
+        )
+        for name, found in arms.items()
+    ]
+
+
+def _pairs(arms: Sequence[Answered], limits: JudgeSettings | None) -> list[tuple[Answered, Answered]]:
+    by_name = {arm.name: arm for arm in arms}
+    return [(by_name[a], by_name[b]) for a, b in judged_pairs(list(by_name), limits)]

@@ -1,0 +1,145 @@
+"""Who measures beside the reward that was trained on: the second reward, and the judge of win rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from alignpro.config import FrozenSettings, RewardSpec, Sampling, Settings
+from alignpro.errors import AlignProError, SettingsError
+from alignpro.judges.by_language_model import LlmJudge
+from alignpro.judges.by_reward import RewardJudge
+from alignpro.judges.pairwise import PairwiseJudge
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.framing import marks
+from alignpro.models.local import load_frozen
+from alignpro.remote.address import is_endpoint
+from alignpro.remote.opened import Endpoints
+from alignpro.rewards import load_reward
+from alignpro.rewards.functions import FunctionReward
+from alignpro.rewards.model import RewardModel
+from alignpro.rewards.pairwise import load_pairwise
+from alignpro.types import Judge, Reward
+
+LOCAL = "lm:"
+"""Before the folder or hub id of a causal LM that judges on this machine."""
+PAIRWISE = "pairwise:"
+"""Before the folder or hub id of a classifier of (x, y1, y2)."""
+T = TypeVar("T")
+
+
+def load_second_reward_and_judge(
+    settings: Settings, reward: Reward, device: str, endpoints: Endpoints
+) -> tuple[Reward | None, Judge]:
+    """The second reward, None where there is none, and the judge; a reward that is named twice is loaded once.
+
+    Raises SettingsError for a second reward that is the reward itself, and whatever loading raises.
+    """
+    evaluate = settings.evaluate
+    loaded: dict[str, Reward] = {str(settings.reward.model): reward}
+    if evaluate.second_reward in loaded:
+        raise SettingsError(
+            f"evaluate.second_reward is {evaluate.second_reward}, which is reward.model itself and would measure"
+            " nothing of its own; name another, or leave it out"
+        )
+    second = None
+    if evaluate.second_reward:
+        second = _reward(settings, evaluate.second_reward, "evaluate.second_reward", device, endpoints)
+        second = _renamed(second, evaluate.second_reward) if second.name == reward.name else second
+        loaded[evaluate.second_reward] = second
+    if evaluate.judge is None:
+        return second, RewardJudge(second or reward, evaluate.tie_margin)
+    return second, load_judge(settings, device, endpoints, loaded)
+
+
+def load_judge(
+    settings: Settings, device: str, endpoints: Endpoints, loaded: Mapping[str, Reward] | None = None
+) -> Judge:
+    """The judge that evaluate.judge names, or else the second reward, or else the reward.
+
+    `loaded` are rewards that are here already, by what names them. Raises SettingsError, EndpointUnusable,
+    ModelNotUsable, HubUnreachable, each naming the setting.
+    """
+    spec, second, loaded = settings.evaluate.judge, settings.evaluate.second_reward, loaded or {}
+    if spec is None:
+        reward = (
+            _reward(settings, second, "evaluate.second_reward", device, endpoints)
+            if second
+            else load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
+        )
+        return RewardJudge(reward, settings.evaluate.tie_margin)
+    if spec in loaded:
+        return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
+    if is_endpoint(spec):
+        return _behind_url(settings, spec, endpoints)
+    if spec.startswith(PAIRWISE):
+        return _pairwise(settings, spec, device)
+    if spec.startswith(LOCAL):
+        return _local(settings, spec, device)
+    found = _reward(settings, spec, "evaluate.judge", device, endpoints)
+    taken = {other.name for other in loaded.values()}
+    return RewardJudge(_renamed(found, spec) if found.name in taken else found, settings.evaluate.tie_margin)
+
+
+def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge:
+    judge = settings.judge
+    greedy = Sampling(max_new_tokens=judge.max_new_tokens).model_copy(update={"temperature": 0.0})
+    model = _told({}, lambda: endpoints.load(spec, greedy, judge.endpoint))
+    return LlmJudge(model.name, model, judge.criteria, settings.evaluate.tie_margin)
+
+
+def _pairwise(settings: Settings, spec: str, device: str) -> PairwiseJudge:
+    judge = settings.judge
+    try:
+        named = RewardSpec(model=spec.removeprefix(PAIRWISE), kind="pairwise", template=judge.template, head=judge.head)
+    except ValueError:
+        raise SettingsError(
+            f"evaluate.judge {spec}: judge.template is {judge.template!r}; give the text that the model was trained on,"
+            " with {prompt}, {first} and {second}"
+        ) from None
+    names = {"judge.model": "evaluate.judge"}
+    model = _told(names, lambda: load_pairwise(named, device, settings.dtype, "judge"))
+    return PairwiseJudge(model, settings.evaluate.tie_margin)
+
+
+def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
+    judge, name = settings.judge, spec.removeprefix(LOCAL)
+    if not name:
+        raise SettingsError(f"evaluate.judge {spec!r} names no model; write lm:FOLDER_OR_HUB_ID")
+    frozen = FrozenSettings(
+        model=name, sampling=Sampling(max_new_tokens=judge.max_new_tokens, top_k=1), batch_size=judge.batch_size
+    )
+    names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
+    model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
+    tokenizer = model.lm.tokenizer
+    return LlmJudge(
+        name="lab frozen model" if name == "lab" else model.name,
+        model=model,
+        criteria=judge.criteria,
+        tie_margin=settings.evaluate.tie_margin,
+        batch_size=judge.batch_size,
+        special=marks(tokenizer),
+        identity=f"{fingerprint(model.lm.model)} {judge.max_new_tokens}",
+    )
+
+
+def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
+    named = RewardSpec(model=spec, batch_size=settings.reward.batch_size, endpoint=settings.reward.endpoint)
+    return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype, endpoints=endpoints))
+
+
+def _told(names: Mapping[str, str], load: Callable[[], T]) -> T:
+    """What `load` gives; its faults name the settings that the user wrote."""
+    try:
+        return load()
+    except AlignProError as error:
+        text = str(error)
+        for name, instead in names.items():
+            text = text.replace(name, instead)
+        raise type(error)(text if names else f"evaluate.judge: {text}") from error
+
+
+def _renamed(reward: Reward, name: str) -> Reward:
+    """Two folders may end in one name; tables tell rewards apart by theirs."""
+    return replace(reward, name=name) if isinstance(reward, FunctionReward | RewardModel) else reward

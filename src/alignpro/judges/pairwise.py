@@ -1,0 +1,30 @@
+"""A pairwise model as judge: a classifier of (x, y1, y2) tells which answer is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alignpro.judges.by_reward import judged
+from alignpro.rewards.pairwise import PairwiseModel
+from alignpro.types import Judgement
+
+
+@dataclass(frozen=True)
+class PairwiseJudge:
+    """Prefers the answer that the model gives log-odds above `tie_margin`; closer is a tie, no score no verdict."""
+
+    model: PairwiseModel
+    tie_margin: float = 0.0
+    symmetric = False
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
+        """A judgement of each (prompt, a, b), as presented: which stands first can matter to the model. Its scores are
+        half the log-odds and their negative."""
+        odds = self.model.log_odds(prompts, a, b)
+        halves = ((odds / 2, -odds / 2) for odds in odds.values.tolist())
+        return [judged(pair, self.tie_margin, failure=why) for pair, why in zip(halves, odds.reasons, strict=True)]

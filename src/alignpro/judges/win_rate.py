@@ -1,0 +1,85 @@
+"""Win rates from comparisons; prompts are the clusters of every interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alignpro.judges.comparisons import Answered, Comparison, compared
+from alignpro.maths import stats
+from alignpro.maths.length_control import length_controlled
+from alignpro.types import Judge, Verdict
+
+POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+"""What a comparison is worth to the first arm."""
+
+
+def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> dict[str, Any]:
+    """Compare sample k of arm a with sample k of arm b on every prompt, and sum up as `figures`."""
+    found = [comparison for part in compared(a, b, judge) for comparison in part]
+    return figures(a.name, b.name, judge.name, found, draws, seed)
+
+
+def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int, seed: int) -> dict[str, Any]:
+    """One row of `win_rates` in evaluation.json.
+
+    A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
+    verdict cannot be read in either order is left out and counted as unparsed. `win`, `tie` and `loss` are counts, with
+    intervals of their shares beside them; `win_rate` counts a tie half and every prompt once. `order_consistency`
+    leaves out equal answers. `length_controlled` is the win rate at equal length in characters;
+    `mean_length_difference` is in words.
+    """
+    verdicts = [comparison.verdict for comparison in found]
+    points = np.array([np.nan if v is None else POINTS[v] for v in verdicts])
+    prompts = np.array([comparison.prompt for comparison in found], dtype=np.int64)
+    characters = np.array([float(len(c.a) - len(c.b)) for c in found])
+    words = np.array([float(len(c.a.split()) - len(c.b.split())) for c in found])
+    per_prompt = prompt_points(points, prompts)
+    agreed = np.array([np.nan if c.consistent is None else float(c.consistent) for c in found])
+    consistency, longer = (stats.pooled(values, prompts, draws, seed) for values in (agreed, words))
+    controlled = length_controlled(points, characters, prompts, draws, seed)
+    unparsed = Counter(comparison.failure for comparison in found if comparison.failure)
+    return {
+        "a": a,
+        "b": b,
+        "judge": judge,
+        "win": verdicts.count("a"),
+        "tie": verdicts.count("tie"),
+        "loss": verdicts.count("b"),
+        "win_rate": stats.mean(per_prompt[:, None]),
+        "ci95": list(stats.mean_interval(per_prompt, draws, seed)),
+        **share_intervals(verdicts, prompts, draws, seed),
+        "length_controlled": {
+            "win_rate": controlled.win_rate,
+            "ci95": list(controlled.ci95),
+            "withheld": controlled.withheld,
+        },
+        "order_consistency": consistency[0],
+        "order_consistency_ci95": list(consistency[1]),
+        "unparsed": verdicts.count(None),
+        **({"unparsed_reasons": dict(unparsed.most_common())} if unparsed else {}),
+        "mean_length_difference": longer[0],
+        "mean_length_difference_ci95": list(longer[1]),
+    }
+
+
+def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Mean points of each prompt that has a verdict."""
+    judged = np.isfinite(points)
+    which = np.unique(prompts[judged], return_inverse=True)[1]
+    return np.bincount(which, points[judged]) / np.bincount(which)
+
+
+def share_intervals(
+    verdicts: Sequence[Verdict | None], prompts: np.ndarray[Any, Any], draws: int, seed: int
+) -> dict[str, list[float]]:
+    """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] tell whose each is."""
+    judged = np.array([verdict is not None for verdict in verdicts], dtype=bool)
+    found = {}
+    for name, wanted in (("win_ci95", "a"), ("tie_ci95", "tie"), ("loss_ci95", "b")):
+        shares = np.where(judged, [float(verdict == wanted) for verdict in verdicts], np.nan)
+        found[name] = list(stats.mean_interval(prompt_points(shares, prompts), draws, seed))
+    return found

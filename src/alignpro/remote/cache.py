@@ -1,0 +1,146 @@
+"""Answers that were paid for, on disk: SQLite in WAL mode, each committed as it comes, so a killed run keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from alignpro.errors import CacheUnusable
+from alignpro.remote.accounting import Usage
+from alignpro.remote.answers import Answer
+
+APPLICATION, VERSION = 0x416C5072, 1
+CHUNK = 500
+T = TypeVar("T")
+
+
+def key(identity: str, model: str, request: Mapping[str, object], index: int) -> bytes:
+    """Digest of everything that decides one sample: which endpoint, which model, the whole request, which sample."""
+    whole = json.dumps([identity, model, request, index], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(whole.encode(), digest_size=20).digest()
+
+
+class AnswerCache:
+    """Samples by `key`; safe under threads, and several processes may share the file.
+
+    The first answer stored under a key stays. Raises CacheUnusable for a file that is locked longer than `wait_s`
+    seconds, damaged, or something else than a cache.
+    """
+
+    def __init__(self, path: Path, wait_s: float = 30.0) -> None:
+        self.path = path
+        self._wait_s = wait_s
+        self._lock = threading.Lock()
+        self._connection = self._do(self._open)
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """Those of the keys that are stored."""
+
+        def find() -> dict[bytes, Answer]:
+            found = {}
+            for start in range(0, len(keys), CHUNK):
+                chunk = keys[start : start + CHUNK]
+                marks = ",".join("?" * len(chunk))
+                rows = self._connection.execute(
+                    f"SELECT key, text, finish, failure, input, output FROM answers WHERE key IN ({marks})", chunk
+                )
+                for digest, text, finish, failure, read, written in rows:
+                    found[digest] = Answer(text, finish, failure, Usage(read, written))
+            return found
+
+        return self._do(find)
+
+    def put(self, answers: Mapping[bytes, Answer]) -> None:
+        """Store and commit."""
+        rows = [(digest, a.text, a.finish, a.failure, a.usage.input, a.usage.output) for digest, a in answers.items()]
+
+        def store() -> None:
+            with self._connection:
+                self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+        self._do(store)
+
+    def usage(self) -> Usage:
+        """Tokens of everything stored."""
+        read, written = self._do(
+            lambda: self._connection.execute("SELECT sum(input), sum(output) FROM answers").fetchone()
+        )
+        return Usage(read or 0, written or 0)
+
+    def __len__(self) -> int:
+        return int(self._do(lambda: self._connection.execute("SELECT count(*) FROM answers").fetchone())[0])
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> AnswerCache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=self._wait_s, check_same_thread=False)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        def ask(pragma: str) -> int:
+            return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+        if ask("schema_version") and (ask("application_id"), ask("user_version")) != (APPLICATION, VERSION):
+            raise CacheUnusable(
+                f"{self.path} is a database, but not one of answers that this version can read; name another file"
+            )
+        until = time.monotonic() + self._wait_s
+        while True:  # SQLite does not wait by itself for a change of the journal
+            try:
+                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA application_id={APPLICATION}")
+            connection.execute(f"PRAGMA user_version={VERSION}")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, text TEXT NOT NULL, finish TEXT NOT NULL,"
+                " failure TEXT, input INTEGER NOT NULL, output INTEGER NOT NULL) WITHOUT ROWID"
+            )
+
+    def _do(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            try:
+                return work()
+            except sqlite3.Error as error:
+                if "locked" in str(error):
+                    raise CacheUnusable(
+                        f"{self.path} has been locked by another process for {self._wait_s:g} s; end that one, or name"
+                        " another file"
+                    ) from error
+                raise CacheUnusable(
+                    f"{self.path} cannot be used as a cache of answers ({error}); move it away, and a new one is begun"
+                ) from error
+            except OSError as error:
+                raise CacheUnusable(
+                    f"{self.path} cannot be opened ({error}); name a file that can be written"
+                ) from error

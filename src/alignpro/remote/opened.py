@@ -1,0 +1,91 @@
+"""The models behind URLs of one run or command: one account under one budget, one file of answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alignpro.config import BudgetSettings, EndpointSettings, Sampling
+from alignpro.errors import SettingsError
+from alignpro.remote.accounting import Account, Budget, Price
+from alignpro.remote.cache import AnswerCache
+from alignpro.remote.frozen import EndpointModel, load_endpoint
+from alignpro.remote.pool import Policy
+from alignpro.runtime import processes
+
+ANSWERS, SPENDING = "answers.sqlite", "spending.json"
+"""Files in a run's folder."""
+
+
+class Endpoints:
+    """Loads models behind URLs, checks them, keeps what they answer and what that cost."""
+
+    def __init__(self, budget: BudgetSettings | None = None, cache: str | None = None) -> None:
+        budget = budget or BudgetSettings()
+        self.account = Account(budget=Budget(budget.tokens, budget.money, budget.calls))
+        self.models: list[EndpointModel] = []
+        self._cache: AnswerCache | None = None
+        self._file = Path(cache).expanduser() if cache else None
+
+    def load(
+        self,
+        spec: str,
+        sampling: Sampling,
+        settings: EndpointSettings,
+        template: str | None = None,
+        system: str | None = None,
+    ) -> EndpointModel:
+        """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
+        from alignpro.remote.address import parse_endpoint
+
+        name = parse_endpoint(spec).model
+        if settings.price is not None:
+            price = Price(settings.price.input, settings.price.output)
+            if self.account.prices.setdefault(name, price) != price:
+                raise SettingsError(
+                    f"{name} has two prices in the settings; give it the same endpoint.price everywhere"
+                )
+        policy = Policy(
+            timeout=settings.timeout,
+            attempts=settings.attempts,
+            patience=settings.patience,
+            first_concurrency=min(settings.concurrency, settings.most_concurrency),
+            most_concurrency=settings.most_concurrency,
+        )
+        model = load_endpoint(spec, sampling, template=template, account=self.account, policy=policy, system=system)
+        self.models.append(model)
+        return model
+
+    def keep(self, folder: Path) -> None:
+        """Keep answers and spending in a run's folder from now on; what it holds already is used and counted."""
+        if self.models:
+            self.account.keep(folder / SPENDING)
+            self._store(self._file or folder / ANSWERS)
+
+    def check(self) -> None:
+        """Ask every model for one token. Raises EndpointUnusable, EndpointDown, BudgetSpent."""
+        for model in self.models:
+            model.check()
+
+    def ready(self) -> None:
+        """Checked, with answers kept in the file of the settings, where there is one: for models outside of a run."""
+        if self.models and self._file is not None:
+            self._store(self._file)
+        self.check()
+
+    def _store(self, file: Path) -> None:
+        self._cache = self._cache or AnswerCache(file)
+        for model in self.models:
+            model.cache = self._cache
+
+    def report(self) -> dict[str, dict[str, float | None]]:
+        """By model, what it cost: the fields of `Spent`; nothing where every model is local."""
+        return self.account.report()
+
+    def close(self) -> None:
+        """End the connections; write what is known of the cost."""
+        if processes.is_first():
+            self.account.write()
+        for model in self.models:
+            model.close()
+        if self._cache is not None:
+            self._cache.close()

@@ -1,0 +1,1 @@
+"""From settings to a finished folder: the pieces, the stages, the job."""

@@ -1,0 +1,176 @@
+"""The job: train, compare, estimate, report, in one folder that a stopped run goes on in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alignpro import config
+from alignpro.config import Settings
+from alignpro.errors import UsageError
+from alignpro.remote.accounting import spoken
+from alignpro.report import write_report
+from alignpro.running import stages
+from alignpro.running.assemble import assemble
+from alignpro.running.machine import environment, threads_of
+from alignpro.running.stages import Run
+from alignpro.running.stages.kept_arms import forget_compared
+from alignpro.runtime import files as files
+from alignpro.runtime import processes, run_folder, threads
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Progress
+from alignpro.runtime.run_folder import RunFolder
+from alignpro.runtime.trackers import check as check_trackers
+from alignpro.runtime.trackers import figures_of, tracking
+
+
+def run(
+    settings: Settings | None, out: str | Path, *, resume: bool = False, only_train: bool = False
+) -> dict[str, Any]:
+    """Do the whole job in `out`, or its training alone; returns what evaluation.json holds, or {} after training alone.
+
+    Raises errors of the tree in `alignpro.errors`; what was computed before one is in the folder, and `resume` goes on
+    from there.
+    """
+    begun, out = time.perf_counter(), Path(out)
+    opened, count = _open(settings, out, resume)
+    with StopRequest("finishing this step and saving") as stop, opened(stop) as opened_run:
+        run = stages.with_scales(opened_run)
+        _announce(run, count)
+        with tracking(run.settings, out, run.progress.say) as track:
+            stages.train_prompter(run, track.log)
+            if run.settings.rlhf.enabled:
+                stages.train_rlhf(run, track.log)
+            if only_train:
+                _say_endpoints(run)
+                return {}
+            summary = stages.evaluate(run)
+            track.summary = figures_of(summary)
+        if run.settings.headroom.after_training:
+            stages.headroom(run)
+        processes.by_first(lambda: write_report(out))
+    run.progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)}")
+    _say_endpoints(run)
+    return summary
+
+
+def headroom(
+    settings: Settings | None, out: str | Path, *, resume: bool = False, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Estimate what there is to gain, before training in a new folder or of the run in `out`; returns headroom.json.
+
+    Of a run, `overrides` may change headroom.* alone. Raises as `run`; samples drawn before an error are kept.
+    """
+    begun, out = time.perf_counter(), Path(out)
+    if resume:
+        settings = override(RunFolder(out), overrides, ("headroom.",), "headroom")
+    if settings is not None:
+        settings.check_headroom()
+    opened, count = _open(settings, out, resume, settings if resume else None)
+    with StopRequest("stopping after these prompts; their samples are kept") as stop, opened(stop) as opened_run:
+        run = stages.with_scales(opened_run)
+        _announce(run, count)
+        found = stages.headroom(run)
+        processes.by_first(lambda: write_report(out))
+    run.progress.say(
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers of the frozen model"
+    )
+    _say_endpoints(run)
+    return found
+
+
+def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Evaluate a finished run anew, with `evaluate.key=value` overrides, replacing its evaluation.json and report.
+
+    Raises UsageError where the folder holds no run or an override is of another section.
+    """
+    folder = RunFolder(path)
+    settings = override(folder, overrides, ("evaluate.", "judge."), "evaluate")
+    if not folder.trained:
+        raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
+    opened, _ = _open(settings, path, True, settings)
+    forget_compared(folder.arms)
+    with StopRequest("stopping after this arm; finished ones are kept") as stop, opened(stop) as run:
+        summary = stages.evaluate(stages.with_scales(run))
+    _say_endpoints(run)
+    processes.by_first(lambda: write_report(path))
+    return summary
+
+
+def _open(
+    settings: Settings | None, out: Path, resume: bool, instead: Settings | None = None
+) -> tuple[Callable[[StopRequest], AbstractContextManager[Run]], int]:
+    """Everything checked and loaded, the folder claimed; `instead` are settings to use in place of a run's own."""
+    processes.begin()
+    progress = Progress()
+    if resume:
+        folder, settings = run_folder.reopen(out, None if instead else settings)
+        settings = instead or settings
+    else:
+        assert settings is not None
+        folder = RunFolder(out)
+    check_trackers(settings.track)
+    count = threads.use(threads_of(settings, folder, resume))
+    pieces = assemble(settings, progress.say, folder.path if resume else None)
+    try:
+        if not resume:
+            folder = run_folder.claim(out, settings)
+            pieces.endpoints.keep(folder.path)
+        if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
+            files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
+    except BaseException:
+        pieces.endpoints.close()
+        raise
+
+    @contextmanager
+    def opened(stop: StopRequest) -> Iterator[Run]:
+        with closing(pieces.endpoints):
+            yield Run(folder, pieces, progress, stop)
+
+    return opened, count
+
+
+def _say_endpoints(run: Run) -> None:
+    if told := spoken(run.pieces.endpoints.report()):
+        run.progress.say(told)
+
+
+def _announce(run: Run, count: int) -> None:
+    pieces = run.pieces
+    run.progress.say(
+        f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
+        f" {pieces.pipeline(pieces.reference).name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
+        f" {_shared(count)}; writing to {run.folder.path}"
+    )
+
+
+def _shared(threads: int) -> str:
+    """Processes and the threads of each."""
+    return f"{processes.count()} processes of {threads} threads" if processes.count() > 1 else f"{threads} threads"
+
+
+def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
+    """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
+    folder.settings()
+    foreign = [
+        o for o in overrides if not (o.startswith((*sections, "threads=", "device=")) or run_folder.MAY_CHANGE.match(o))
+    ]
+    if foreign:
+        may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
+        raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
+    return config.load(folder.config, overrides)
+
+
+def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
+    """Answers asked of the frozen model, and of the oracle's copy, by each stage."""
+    last = [files.read_jsonl(path / "metrics.jsonl")[-1:] for path in (folder.path, folder.rlhf)]
+    parts = {
+        "training": sum(int(row["frozen_calls"]) for rows in last for row in rows),
+        "evaluation": int(summary["cost"]["frozen_calls"]),
+        "headroom": int((files.read_json(folder.headroom) or {}).get("frozen_calls", 0)),
+    }
+    told = ", ".join(f"{count:,} in {name}" for name, count in parts.items() if count)
+    return f"{sum(parts.values()):,} answers of the frozen model, {told}"

@@ -1,0 +1,182 @@
+"""What a run will ask of the frozen model, of rewards behind URLs and of a judge, before any of it: calls, tokens and
+money by stage.
+
+Nothing is loaded but the prompts, and those of a data set on the hub are not fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alignpro.config import DATA_SETS, OFFLINE, EndpointSettings, Settings
+from alignpro.data.prompts import Prompts
+from alignpro.errors import AlignProError
+from alignpro.judges.pairing import judged_pairs
+from alignpro.judges.verdicts import question
+from alignpro.remote.address import is_endpoint
+from alignpro.running.prompts import prompts_of
+
+CHARACTERS, FRAME, RUBRIC, GRADE = 4, 10, 350, 256
+"""Characters a token, tokens of a chat template, tokens of the scorer's rubric, and the most that its grade takes."""
+STAGES = ("training", "oracle", "evaluation", "headroom")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Answers that a stage asks for, and tokens in and out: estimates, the latter two at most."""
+
+    stage: str
+    calls: int
+    input: int
+    output: int
+
+
+def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
+    """What each stage needs; a stage that the settings leave out has no row.
+
+    Rewrites that are equal share answers in the offline methods and in headroom, and count here as if none were.
+    Raises AlignProError where the prompts cannot be read.
+    """
+    prompts = _prompts(settings)
+    size = sum(map(len, prompts.test)) / max(1, len(prompts.test)) / CHARACTERS + FRAME
+    rewrite = settings.prompter.sampling.max_new_tokens + FRAME
+    most = settings.frozen.sampling.max_new_tokens
+    found = []
+    if any(term.normalise == "reference" for term in settings.reward.terms):
+        calls = min(settings.reward.normalise_prompts, len(prompts.train))
+        found.append(Need("scales", calls, calls * rewrite, calls * most))
+    for stage in stages:
+        plain, rewritten = _calls(settings, stage, len(prompts.train), len(prompts.test))
+        if calls := plain + rewritten:
+            found.append(Need(stage, calls, round(plain * size + rewritten * rewrite), calls * most))
+    return found
+
+
+def _prompts(settings: Settings) -> Prompts:
+    name = settings.data.prompts
+    if name is None or (name in DATA_SETS and not Path(name).exists()):
+        raise AlignProError(f"the prompts are not here ({name or 'none are named'}), so calls cannot be counted")
+    return prompts_of(settings.data, settings.seed)
+
+
+def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, int]:
+    """Answers to prompts as they are, and to rewrites."""
+    evaluate, headroom = settings.evaluate, settings.headroom
+    held_out = min(test, evaluate.prompts or test)
+    if stage == "training":
+        step = settings.train
+        if not step.steps:
+            return 0, 0
+        drawn = step.steps * step.prompts_per_step
+        asked = (min(drawn, train) if step.method in OFFLINE else drawn) * step.rewrites * step.responses
+        return 0, asked + _monitored(settings, test)
+    if stage == "oracle":
+        oracle = settings.rlhf
+        calls = oracle.steps * oracle.prompts_per_step * oracle.rewrites * oracle.responses
+        return (calls if oracle.enabled else 0), 0
+    if stage == "evaluation":
+        samples = held_out * evaluate.responses
+        plain = samples * sum(arm in ("no_prompter", "rlhf") for arm in evaluate.arms)
+        rewritten = samples * len(_arms(settings)) - plain
+        candidates = sum(int(arm.removeprefix("gibbs_")) for arm in evaluate.arms if arm.startswith("gibbs_"))
+        return plain, rewritten + samples * candidates * evaluate.gibbs_responses
+    count = min(headroom.prompts, test)
+    noisy = count * headroom.noise_samples * (len(headroom.noise) + 1) if headroom.noise else 0
+    trained = bool(settings.train.steps and headroom.after_training)
+    return (
+        count * headroom.answers + noisy,
+        count * headroom.rewrites * headroom.responses + (2 + trained) * noisy,
+    )
+
+
+def _monitored(settings: Settings, test: int) -> int:
+    """Answers of the small evaluations in training."""
+    steps, evaluate = settings.train.steps, settings.evaluate
+    if not (steps and evaluate.every):
+        return 0
+    looks = 1 + steps // evaluate.every + bool(steps % evaluate.every)
+    return looks * min(evaluate.monitor_prompts, test)
+
+
+def _arms(settings: Settings) -> list[str]:
+    """The arms that are compared, those of a chain's passes among them."""
+    passes = [f"pass_{n + 1}" for n in range(len(settings.prompter.before))]
+    return list(dict.fromkeys([*settings.evaluate.arms, *passes]))
+
+
+def judged(settings: Settings) -> Need:
+    """What a language model that judges is asked: each comparison in both orders, equal answers not left out."""
+    evaluate, judge = settings.evaluate, settings.judge
+    prompts = _prompts(settings).test[: evaluate.prompts][: judge.prompts]
+    comparisons = len(prompts) * min(evaluate.responses, judge.samples or evaluate.responses)
+    calls = 2 * comparisons * len(judged_pairs(_arms(settings), judge))
+    rubric = len(question("", "", "", judge.criteria)[0]) + sum(map(len, prompts)) / max(1, len(prompts))
+    asked = rubric / CHARACTERS + FRAME + 2 * settings.frozen.sampling.max_new_tokens
+    return Need("judging", calls, round(calls * asked), calls * judge.max_new_tokens)
+
+
+def seconds(settings: Settings, needs: Sequence[Need]) -> list[Need]:
+    """Of the stages' answers those that the second reward sees: all arms' and the small evaluations', no candidates."""
+    test = len(_prompts(settings).test)
+    samples = min(test, settings.evaluate.prompts or test) * settings.evaluate.responses * len(_arms(settings))
+    counts = {"training": _monitored(settings, test), "evaluation": samples}
+    return [
+        replace(
+            n,
+            calls=counts[n.stage],
+            input=n.input * counts[n.stage] // n.calls,
+            output=n.output * counts[n.stage] // n.calls,
+        )
+        for n in needs
+        if counts.get(n.stage)
+    ]
+
+
+def spoken(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
+    """The plan in lines: a table, what it rests on, and money where prices are known."""
+    try:
+        needs = plan(settings, stages)
+    except AlignProError as error:
+        yield str(error)
+        return
+    remote = is_endpoint(str(settings.frozen.model))
+    yield f"answers that it will ask of the frozen model, {settings.frozen.model}" + ("" if remote else " (local)")
+    yield from _table(needs, settings.frozen.endpoint if remote else EndpointSettings())
+    for source in settings.reward.terms or (settings.reward,):
+        if is_endpoint(str(source.model)):
+            yield f"grades that it will ask of the reward, {source.model}"
+            yield from _table(_grades(needs), source.endpoint)
+    if is_endpoint(str(settings.evaluate.second_reward)):
+        yield f"grades that it will ask of the second reward, {settings.evaluate.second_reward}"
+        yield from _table(_grades(seconds(settings, needs)), settings.reward.endpoint)
+    judge = str(settings.evaluate.judge)
+    by_url = is_endpoint(judge)
+    if "evaluation" in stages and (by_url or judge.startswith("lm:")) and judge not in _rewards(settings):
+        yield f"verdicts that it will ask of the judge, {judge}" + ("" if by_url else " (local)")
+        yield from _table([judged(settings)], settings.judge.endpoint if by_url else EndpointSettings())
+    yield (
+        f"tokens are estimates: {CHARACTERS} characters of a prompt are one, rewrites and answers are taken as long as"
+        " max_new_tokens lets them be, so that it is less as a rule; retries are not in it"
+    )
+
+
+def _grades(needs: Sequence[Need]) -> list[Need]:
+    """What a model that scores is asked, one grade an answer."""
+    return [Need(n.stage, n.calls, n.calls * RUBRIC + n.input + n.output, n.calls * GRADE) for n in needs]
+
+
+def _rewards(settings: Settings) -> tuple[str, str]:
+    """Names of the rewards: a judge of such a name is that reward, whose grades are cached."""
+    return str(settings.reward.model), str(settings.evaluate.second_reward)
+
+
+def _table(needs: Sequence[Need], endpoint: EndpointSettings) -> Iterator[str]:
+    total = Need("together", sum(n.calls for n in needs), sum(n.input for n in needs), sum(n.output for n in needs))
+    price = endpoint.price
+    yield f"  {'stage':12}{'calls':>12}{'tokens in':>14}{'tokens out':>14}" + (f"{'money':>12}" if price else "")
+    for need in (*needs, total):
+        line = f"  {need.stage:12}{need.calls:>12,}{need.input:>14,}{need.output:>14,}"
+        cost = (price.input * need.input + price.output * need.output) / 1e6 if price else 0.0
+        yield line + (f"{cost:>12.2f}" if price else "")

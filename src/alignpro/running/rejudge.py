@@ -1,0 +1,112 @@
+"""Judging as a job of its own: a run's answers judged anew, and a judge measured against people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from alignpro.config import Settings
+from alignpro.data.judged_pairs import load_judged_pairs
+from alignpro.errors import SettingsError, UsageError
+from alignpro.judges.agreement import judge_all, measured
+from alignpro.judges.arms import read_answers
+from alignpro.judges.by_language_model import LlmJudge
+from alignpro.remote.opened import Endpoints
+from alignpro.report import write_report
+from alignpro.rng import derive
+from alignpro.running import stages
+from alignpro.running.assemble import assemble_judge
+from alignpro.running.job import override
+from alignpro.running.machine import threads_of
+from alignpro.runtime import files as files
+from alignpro.runtime import threads
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Progress
+from alignpro.runtime.run_folder import RunFolder
+
+JUDGING = ("judge.", "evaluate.judge=", "evaluate.tie_margin=", "evaluate.bootstrap=")
+"""Settings that judging again may change."""
+
+
+def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Judge a finished run's answers anew, without sampling any, and add the win rates to its evaluation.json and
+    report; those by a judge of the same name are replaced.
+
+    `overrides` may change judge.*, evaluate.judge, evaluate.tie_margin and evaluate.bootstrap. Raises UsageError where
+    the folder holds no finished evaluation, and as the judge.
+    """
+    folder = RunFolder(path)
+    settings = override(folder, overrides, JUDGING, "judge")
+    summary = files.read_json(folder.evaluation)
+    arms = read_answers(files.read_jsonl(folder.samples))
+    shape = (summary["prompts"], summary["responses_per_prompt"]) if summary else None
+    whole = all((len(arm.prompts), len(row)) == shape for arm in arms for row in arm.responses)
+    if summary is None or not whole or {arm.name for arm in arms} != set(summary["arms"]):
+        raise UsageError(
+            f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
+            f" sample its answers again by `alignpro evaluate {path}`"
+        )
+    threads.use(threads_of(settings, folder, True))
+    progress = Progress()
+    with (
+        StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop,
+        closing(Endpoints(settings.budget)) as endpoints,
+    ):
+        judge = assemble_judge(settings, endpoints)
+        endpoints.keep(path)
+        endpoints.check()
+        summary |= stages.judge(folder, settings, judge, arms, progress, stop, summary)
+    files.write_json(folder.evaluation, summary)
+    write_report(path)
+    return summary
+
+
+def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | None = None) -> dict[str, Any]:
+    """How evaluate.judge agrees with people on the pairs of a file; writes agreement.json to `out`, which keeps a
+    language model's replies too.
+
+    `notes` of the result are lines for the user. Raises SettingsError without a judge, DataError, and as the judge.
+    """
+    if not settings.evaluate.judge:
+        raise SettingsError("agreement of which judge? give --judge")
+    pairs, dropped = load_judged_pairs(path)
+    pairs = pairs[:limit]
+    threads.use(settings.threads)
+    progress = Progress()
+    for reason, count in dropped.items():
+        progress.say(f"{count} rows left out: {reason}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
+    with (
+        StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
+        closing(Endpoints(settings.budget)) as endpoints,
+    ):
+        judge = assemble_judge(settings, endpoints)
+        endpoints.keep(out)
+        endpoints.check()
+        if isinstance(judge, LlmJudge):
+            judge = judge.keeping(out / "judge_answers.db")
+        with progress.task(f"judging by {judge.name}", len(pairs)) as advance:
+
+            def next_pairs(done: int, note: str) -> None:
+                stop.check()
+                advance(done, note)
+
+            judged = judge_all(judge, pairs, next_pairs)
+        cost = judge.cost() if isinstance(judge, LlmJudge) else None
+    found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
+    if cost:
+        found["cost"] = cost
+    files.write_json(out / "agreement.json", found)
+    notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
+    if not judge.symmetric:
+        low, high = found["position_consistency_ci95"]
+        notes.append(
+            f"share of pairs with the same verdict in both orders: {found['position_consistency']:.3f}"
+            f" [{low:.3f}, {high:.3f}]"
+        )
+    return found | {"notes": notes}

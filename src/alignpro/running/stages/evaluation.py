@@ -1,0 +1,85 @@
+"""The comparison at the end: every arm on the held-out prompts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignpro.config import Settings
+from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
+from alignpro.evaluate.summary import summarise
+from alignpro.flow.failures import check_failures
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.rng import derive
+from alignpro.running.assemble import Pieces, load_other_frozen, load_trained
+from alignpro.running.stages.judging import judge
+from alignpro.running.stages.kept_arms import KeptArms, identity
+from alignpro.running.stages.run import Run
+from alignpro.runtime import files as files
+from alignpro.runtime import run_folder
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Run every arm on the held-out prompts with the models as saved, and write evaluation.json and samples.jsonl.
+
+    Each finished arm is kept in arms/ at once, and taken from there where a comparison by the same settings and weights
+    goes on.
+    """
+    settings, pieces, folder = run.settings, run.pieces, run.folder
+    trained = load_trained(settings, folder.prompter) if folder.trained else None
+    tuned = folder.rlhf / "model"
+    oracle = load_other_frozen(settings, tuned) if run_folder.holds_model(tuned) else None
+    models = pieces.models(trained, oracle)
+    if settings.evaluate.sampling is not None:
+        models = answering_by(models, settings.evaluate.sampling)
+    prompts = pieces.prompts.test[: settings.evaluate.prompts]
+    seed = derive(settings.seed, "evaluate")
+    files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
+    names = [n for n in arm_names(settings) if not (n == "align_pro" and trained is None)]
+    kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
+    arms: list[ArmResult] = []
+    with run.progress.task("evaluating", len(names)) as advance:
+        for number, name in enumerate(names):
+            advance(number, name)
+            arm = kept.get(name, prompts)
+            sampled = arm or run_arm(name, models, prompts, settings, seed, settings.evaluate.responses)
+            files.append_jsonl(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
+            if arm is None:  # one with too many failures is not kept: it may fare better when the run goes on
+                check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {name}")
+            arms.append(arm or kept.put(sampled))
+            run.stop.check()
+        second = pieces.second_reward.name if pieces.second_reward else None
+        summary = summarise(
+            arms,
+            pieces.reward.name,
+            second,
+            settings.evaluate.bootstrap,
+            derive(seed, "bootstrap"),
+        )
+        advance(len(names), "")
+    summary["settings"] = settings.evaluate.model_dump(mode="json")
+    summary |= judge(folder, settings, pieces.judge, arms, run.progress, run.stop, summary)
+    summary["cost"] |= endpoint_costs(run)
+    files.write_json(folder.evaluation, summary)
+    kept.done()
+    return summary
+
+
+def _weights(pieces: Pieces, trained: LocalPrompter | None, oracle: LocalFrozenModel | None) -> list[str]:
+    """Digests of the models that arms are put together from; of one behind URLs its name."""
+    local = [one.lm for row in pieces.before for one in row]
+    local += [one.lm for one in (pieces.reference, trained, oracle) if one]
+    return [pieces.frozen_weights or str(pieces.settings.frozen.model), *(fingerprint(lm.model) for lm in local)]
+
+
+def endpoint_costs(run: Run) -> dict[str, Any]:
+    """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
+    found = run.pieces.endpoints.report()
+    return {"endpoints": found} if found else {}
+
+
+def arm_names(settings: Settings) -> list[str]:
+    """The arms of the settings, and of a chain every pass before the last."""
+    passes = [f"pass_{number + 1}" for number in range(len(settings.prompter.before))]
+    arms = settings.evaluate.arms
+    return [*arms, *(name for name in passes if name not in arms)]

@@ -1,0 +1,78 @@
+"""What there is to gain, estimated from samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignpro.headroom.estimates import Estimator
+from alignpro.headroom.robustness import robustness
+from alignpro.headroom.samples import gather
+from alignpro.models.fingerprint import fingerprint
+from alignpro.rng import derive
+from alignpro.running.assemble import load_other_frozen, load_trained
+from alignpro.running.stages.evaluation import endpoint_costs
+from alignpro.running.stages.run import Run
+from alignpro.runtime import files as files
+
+
+def headroom(run: Run) -> dict[str, Any]:
+    """Estimate how much there is to gain, the trained prompter in it where there is one, and write headroom.json."""
+    settings, pieces, folder = run.settings, run.pieces, run.folder
+    trained = load_trained(settings, folder.prompter) if folder.trained else None
+    models = pieces.models(trained, None)
+    prompts = pieces.prompts.test
+    chosen = sorted(range(len(prompts)), key=lambda i: derive(settings.seed, "headroom", prompts[i]))
+    prompts = tuple(prompts[i] for i in sorted(chosen[: settings.headroom.prompts]))
+    seed = derive(settings.seed, "headroom")
+    identity = [
+        fingerprint((trained.lm if trained else pieces.reference.lm).model),
+        pieces.frozen_weights or str(settings.frozen.model),
+    ]
+    with run.progress.task("estimating the headroom", len(prompts)) as advance:
+        samples = gather(
+            prompts,
+            models,
+            trained.lm if trained else None,
+            settings.headroom,
+            path=folder.path / "headroom_samples.jsonl",
+            identity=" ".join([*identity, pieces.reward.name, str(trained is not None)]),
+            seed=seed,
+            max_failed=settings.reward.max_failed,
+            stop=run.stop,
+            advance=advance,
+        )
+    estimator = Estimator(
+        samples,
+        settings.train.kl.coef,
+        settings.rlhf.kl.coef,
+        settings.headroom,
+        settings.evaluate.gibbs_responses,
+        settings.evaluate.bootstrap,
+        derive(seed, "bootstrap"),
+    )
+    found = estimator.report(pieces.reward.name)
+    if settings.prompt_terms:
+        left_out = ", ".join(term.called for term in settings.prompt_terms)
+        found["left_out"] = [term.called for term in settings.prompt_terms]
+        found["advice"]["text"] += f" This is of the reward alone; the terms on the rewrite ({left_out}) are left out."
+    if kinds := settings.headroom.noise:
+        with run.progress.task("adding noise", len(kinds) + 1) as advance:
+
+            def next_kind(number: int, name: str) -> None:
+                run.stop.check()
+                advance(number, name)
+
+            found["noise"] = robustness(
+                estimator,
+                models,
+                kinds,
+                lambda name: load_other_frozen(settings, name),
+                derive(seed, "noise"),
+                next_kind,
+            )
+            advance(len(kinds) + 1, "")
+        found["frozen_calls"] += sum(row["frozen_calls"] for row in found["noise"])
+    if cost := endpoint_costs(run):
+        found["cost"] = {"frozen_calls": found["frozen_calls"], **cost}
+    files.write_json(folder.headroom, found)
+    return found

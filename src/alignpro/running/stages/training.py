@@ -1,0 +1,160 @@
+"""Training: the prompter, and the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from alignpro.config import OFFLINE, TrainSettings
+from alignpro.errors import RunFailure
+from alignpro.evaluate.arms import run_arm, sample_rows
+from alignpro.models.fingerprint import fingerprint
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.rng import derive
+from alignpro.running.assemble import Pieces, trainable
+from alignpro.running.stages.run import Run, Track
+from alignpro.running.stages.saving import publish, write_model
+from alignpro.runtime import files as files
+from alignpro.runtime import processes, run_folder
+from alignpro.train import offline
+from alignpro.train import prompter as prompter_training
+from alignpro.train import rlhf as rlhf_training
+from alignpro.train.collected import Collect
+from alignpro.train.loop import prompts_of_step, train
+from alignpro.train.methods import learner
+
+
+def train_prompter(run: Run, track: Track) -> None:
+    """Train the prompter on (9) and write it as a plain Hugging Face model to prompter/; `track` gets every step."""
+    settings, pieces = run.settings, run.pieces
+    if run.folder.trained:
+        return
+    watched = pieces.prompts.test[: settings.evaluate.monitor_prompts]
+    own = (pieces.reference.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
+    with _unchanged(pieces), trainable(*own) as (policy_lm, reference_lm):
+        policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
+        models = replace(pieces, reference=reference).models(policy, None)
+
+        def monitor(step: int) -> None:
+            arm = run_arm("align_pro", models, watched, settings, derive(settings.seed, "monitor"), 1)
+            files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
+
+        collect, spent = _experience(run, policy, reference)
+        spent += int((files.read_json(run.folder.reward_scales) or {}).get("frozen_calls", 0))
+        _train(
+            run,
+            "training the prompter",
+            policy_lm,
+            reference_lm,
+            collect,
+            settings.train,
+            folder=run.folder.path,
+            seed=derive(settings.seed, "train"),
+            monitor=monitor,
+            monitor_every=settings.evaluate.every,
+            spent=spent,
+            track=track,
+        )
+        write_model(policy_lm.model, policy_lm.tokenizer, run.folder.prompter)
+    processes.by_first(lambda: publish(run.folder.prompter))
+
+
+def train_rlhf(run: Run, track: Track) -> None:
+    """Train the oracle by the same PPO on (2) and write it to rlhf/model/; trackers see its steps after the
+    prompter's, since they take none twice."""
+    settings, pieces = run.settings, run.pieces
+    target = run.folder.rlhf / "model"
+    if run_folder.holds_model(target):
+        return
+    run.folder.rlhf.mkdir(exist_ok=True)
+    frozen = pieces.local_frozen.lm
+    own = (frozen, settings.rlhf.lora, settings.rlhf, "rlhf.lora", settings.seed)
+    with _unchanged(pieces), trainable(*own) as (policy, reference):
+        _train(
+            run,
+            "training the RLHF oracle",
+            policy,
+            reference,
+            rlhf_training.collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
+            settings.rlhf,
+            folder=run.folder.rlhf,
+            seed=derive(settings.seed, "rlhf"),
+            track=lambda row: track(row, "rlhf/", settings.train.steps),
+        )
+        write_model(policy.model, policy.tokenizer, target)
+    processes.by_first(lambda: publish(target))
+
+
+@contextmanager
+def _unchanged(pieces: Pieces) -> Iterator[None]:
+    """Check that training left the frozen model and the reference, an adapter's base, as they were to the last bit.
+
+    Raises RunFailure where they did.
+    """
+    watched = {"the reference prompter": pieces.reference.lm}
+    if isinstance(pieces.frozen, LocalFrozenModel):
+        watched["the frozen model"] = pieces.frozen.lm
+    before = {name: fingerprint(lm.model) for name, lm in watched.items()}
+    yield
+    for name, lm in watched.items():
+        if fingerprint(lm.model) != before[name]:
+            raise RunFailure(
+                f"the weights of {name} changed during training, which is a defect of alignpro; please report it"
+            )
+
+
+def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tuple[Collect, int]:
+    """Where training's samples come from, and the answers asked of the frozen model beforehand."""
+    settings, pieces = run.settings, run.pieces
+    if settings.train.method not in OFFLINE:
+        collect = prompter_training.collector(
+            pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms
+        )
+        return collect, 0
+    seed, per_step = derive(settings.seed, "train"), settings.train.prompts_per_step
+    steps = [prompts_of_step(pieces.prompts.train, s + 1, per_step, seed) for s in range(settings.train.steps)]
+    prompts = list(dict.fromkeys(prompt for step in steps for prompt in step))
+    with run.progress.task("sampling the reference", len(prompts)) as advance:
+        gathered = offline.gather(
+            prompts,
+            pieces.pipeline(reference),
+            pieces.frozen,
+            pieces.reward,
+            settings.train,
+            path=run.folder.path / "rollouts.jsonl",
+            seed=derive(settings.seed, "offline"),
+            max_failed=settings.reward.max_failed,
+            stop=run.stop,
+            advance=advance,
+            prompt_terms=pieces.prompt_terms,
+        )
+    return offline.replay(gathered), offline.calls(gathered)
+
+
+def _train(
+    run: Run,
+    what: str,
+    policy: LanguageModel,
+    reference: LanguageModel,
+    collect: Collect,
+    settings: TrainSettings,
+    **own: Any,
+) -> None:
+    """Train one policy of the run by its settings' method; `own` is what `train` needs to know of this one alone."""
+    with run.progress.task(what, settings.steps) as advance:
+        train(
+            policy,
+            reference,
+            learner(policy.model, settings),
+            collect,
+            run.pieces.prompts.train,
+            settings,
+            max_failed=run.settings.reward.max_failed,
+            stop=run.stop,
+            advance=advance,
+            say=run.progress.say,
+            **own,
+        )

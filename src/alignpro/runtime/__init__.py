@@ -1,0 +1,1 @@
+"""Processes, threads, files, a run's folder, progress, Ctrl-C, trackers."""

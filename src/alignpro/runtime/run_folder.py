@@ -1,0 +1,156 @@
+"""A run's folder: claimed once, written whole or not at all, and readable without this package.
+
+config.yaml  environment.json  metrics.jsonl  samples.jsonl  judgements.jsonl  judge_answers.db  arms/
+checkpoints/  prompter/  evaluation.json  headroom.json  report.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignpro import config
+from alignpro.config import Settings
+from alignpro.errors import RunFolderTaken, UsageError
+from alignpro.runtime import files, processes
+
+MAY_CHANGE = re.compile(r"budget\.|(frozen|reward)\.endpoint\.")
+"""Settings that a run may go on with other values of; its figures do not depend on them."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def judgements(self) -> Path:
+        """What judges said of each comparison."""
+        return self.path / "judgements.jsonl"
+
+    @property
+    def judge_answers(self) -> Path:
+        """Replies of language models that judge, as they came."""
+        return self.path / "judge_answers.db"
+
+    @property
+    def arms(self) -> Path:
+        """Arms of the comparison that are finished, one file each."""
+        return self.path / "arms"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def prompter(self) -> Path:
+        return self.path / "prompter"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the prompter's training came to its end."""
+        return holds_model(self.prompter)
+
+    @property
+    def headroom(self) -> Path:
+        return self.path / "headroom.json"
+
+    @property
+    def reward_scales(self) -> Path:
+        """Statistics that a composite reward's terms are normalised by, taken once."""
+        return self.path / "reward_scales.json"
+
+    @property
+    def rlhf(self) -> Path:
+        """The oracle's own metrics, checkpoints and model."""
+        return self.path / "rlhf"
+
+    def settings(self) -> Settings:
+        """The resolved settings of this run. Raises UsageError where the folder holds none."""
+        return config.load(self.settings_file())
+
+    def settings_file(self) -> Path:
+        """config.yaml, which is there. Raises UsageError where it is not."""
+        if not self.config.is_file():
+            raise UsageError(
+                f"{self.path} holds no run: config.yaml is missing; give the folder that `alignpro run` wrote"
+            )
+        return self.config
+
+
+def holds_model(path: Path) -> bool:
+    """Whether a folder holds a whole model, or an adapter."""
+    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def claim(path: Path, settings: Settings) -> RunFolder:
+    """Take an empty or new folder for a run and write its settings.
+
+    Raises RunFolderTaken where the folder holds anything, and UsageError where it cannot be written.
+    """
+    return processes.by_first(lambda: _claim(path, settings))
+
+
+def _claim(path: Path, settings: Settings) -> RunFolder:
+    folder = RunFolder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        held = sorted(entry.name for entry in path.iterdir())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
+    if folder.config.is_file():
+        raise RunFolderTaken(
+            f"--out {path} holds another run; go on with it by `alignpro run --resume --out`, estimate its"
+            " headroom by `alignpro headroom FOLDER`, or give another folder"
+        )
+    if held:
+        raise RunFolderTaken(f"--out {path} is not empty (it holds {', '.join(held[:3])}); give a new or empty folder")
+    files.write_text(folder.config, config.dump(settings))
+    return folder
+
+
+def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
+    """An existing run to go on with. `settings`, where given, must be those of the run, but for what may change on the
+    way: the budget and how endpoints are asked; those are written into its config.yaml.
+
+    Raises UsageError where there is no run, or naming the settings that differ.
+    """
+    folder = RunFolder(path)
+    saved = folder.settings()
+    if settings is not None and settings != saved:
+        old, new = (config.flat(s.model_dump(mode="json")) for s in (saved, settings))
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not MAY_CHANGE.match(key)]
+        differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
+        if differing:
+            raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
+        files.write_text(folder.config, config.dump(settings))
+        saved = settings
+    return folder, saved
+
+
+def next_free(parent: Path, stem: str) -> Path:
+    """parent/stem-NNN with the first number above those there."""
+    numbers = [
+        int(entry.name.removeprefix(f"{stem}-"))
+        for entry in (parent.iterdir() if parent.is_dir() else ())
+        if entry.name.startswith(f"{stem}-") and entry.name.removeprefix(f"{stem}-").isdigit()
+    ]
+    return parent / f"{stem}-{max(numbers, default=0) + 1:03d}"

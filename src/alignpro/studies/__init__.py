@@ -1,0 +1,1 @@
+"""Many runs side by side: methods over seeds, the paper's grid."""

@@ -1,0 +1,154 @@
+"""Methods side by side: the objective each reaches on held-out prompts, against the frozen model's answers it spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from alignpro import config
+from alignpro.config import BudgetSettings, Settings
+from alignpro.errors import SettingsError, UsageError
+from alignpro.maths import stats
+from alignpro.rewards.composite import check_scales
+from alignpro.runtime import files as files
+from alignpro.runtime import run_folder
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Progress
+from alignpro.runtime.run_folder import RunFolder
+from alignpro.studies.apart import run_apart
+from alignpro.studies.shared_budget import left, spent
+
+UNTRAINED = "untrained"
+"""The run of each seed that trains nothing: no prompter, the reference, gibbs_N."""
+
+
+def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
+    """Train every method of `settings.compare` with every seed, each a run of its own in `out`, and tabulate.
+
+    Runs that are finished are not done again and stopped ones go on, so the same command resumes. Writes
+    methods.json: figures are means over seeds, intervals Student's t over them; `cost` is of all runs, and so is the
+    budget. Raises SettingsError before anything is written, UsageError where `out` holds something else or a budget is
+    to be shared by several jobs, BudgetSpent, RunFailure naming the run that broke, Interrupted.
+    """
+    if missing := settings.missing():
+        raise SettingsError(f"{', '.join(missing)} not set; every run of the comparison needs them")
+    check_scales(settings.reward)  # every run would measure statistics of its own, and maximise another objective
+    if jobs > 1 and settings.budget != BudgetSettings():
+        raise UsageError(
+            f"--budget is for all runs together, and {jobs} at a time could each spend what is left; give --jobs 1"
+        )
+    runs = dict(_runs(settings, out))
+    base = out / "compare.yaml"
+    if base.is_file() and _fixed(config.load(base)) != _fixed(settings):
+        raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
+    if not base.is_file() and out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_text(base, config.dump(settings))
+    waiting = [path for path in runs if not RunFolder(path).evaluation.is_file()]
+    progress = Progress()
+
+    def work(path: Path) -> None:
+        rest = left(settings.budget, spent(other for other in runs if other != path))
+        one = runs[path].model_copy(update={"budget": rest})
+        if RunFolder(path).config.is_file():
+            run_folder.reopen(path, one)  # it goes on with the budget of now
+        run_apart(path, one, stop)
+
+    with (
+        StopRequest("stopping the runs; each saves first") as stop,
+        progress.task("comparing methods", len(runs)) as advance,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        advance(len(runs) - len(waiting), "")
+        under_way = [pool.submit(work, path) for path in waiting]
+        try:
+            for number, finished in enumerate(as_completed(under_way), 1):
+                finished.result()
+                advance(len(runs) - len(waiting) + number, "")
+        except BaseException:
+            stop.asked = True  # the runs under way save and stop, those not begun do not begin
+            raise
+    found = tabulate(settings, out)
+    if cost := spent(runs):
+        found["cost"] = {"endpoints": cost}
+    files.write_json(out / "methods.json", found)
+    return found
+
+
+def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
+    """The table of finished runs, what methods.json holds; `value` is a mean over seeds, `values` one of each."""
+    lam, seeds = settings.train.kl.coef, range(settings.compare.seeds)
+    arms: dict[str, tuple[str, str, int]] = {
+        "no_prompter": (UNTRAINED, "no_prompter", 0),
+        "reference_prompter": (UNTRAINED, "reference_prompter", 0),
+        **{f"gibbs_{n}": (UNTRAINED, f"gibbs_{n}", n) for n in settings.compare.gibbs},
+        **{method: (method, "align_pro", 0) for method in settings.compare.methods},
+    }
+    rows, prompts = [], 0
+    for name, (run, arm, candidates) in arms.items():
+        folders = [RunFolder(out / f"{run}-{seed}") for seed in seeds]
+        evaluations = [files.read_json(folder.evaluation) or {} for folder in folders]
+        prompts = int(evaluations[0]["prompts"])
+        found = [evaluation["arms"][arm] for evaluation in evaluations]
+        reward = [one["mean_reward"] for one in found]
+        kl = [one["kl_to_reference"] or 0.0 for one in found]
+        last = [(files.read_jsonl(folder.metrics) or [{}])[-1] for folder in folders]
+        bonus = [one.get("prompt_bonus") or 0.0 for one in found]
+        trained = run != UNTRAINED
+        rows.append(
+            {
+                "method": name,
+                "training_calls": _mean([row["frozen_calls"] for row in last]) if trained else 0,
+                "calls_per_prompt": candidates * settings.evaluate.gibbs_responses,
+                "reward": _over_seeds(reward),
+                "kl": _over_seeds(kl),
+                "objective": _over_seeds([r + b - lam * k for r, b, k in zip(reward, bonus, kl, strict=True)]),
+                "seconds": _mean([row["seconds"] for row in last]) if trained else None,
+            }
+        )
+    return {"schema": 1, "kl_coef": lam, "seeds": len(seeds), "prompts": prompts, "methods": rows}
+
+
+def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
+    """Folder and settings of every run, seed by seed, so that a stopped comparison has whole seeds."""
+    shared = {"every": 0, "second_reward": None, "judge": None}
+    for seed in range(settings.compare.seeds):
+        trained = [
+            (method, {"method": method, **own}, ["align_pro"]) for method, own in settings.compare.methods.items()
+        ]
+        plain = ["no_prompter", "reference_prompter", *(f"gibbs_{n}" for n in settings.compare.gibbs)]
+        for name, train, arms in [(UNTRAINED, {"steps": 0}, plain), *trained]:
+            tree = settings.model_dump(mode="json")
+            tree |= {"seed": settings.seed + seed, "threads": 1}
+            tree["train"] = _merged(tree["train"], train)
+            tree["rlhf"]["enabled"] = False
+            tree["evaluate"] |= {**shared, "arms": arms}
+            tree["headroom"]["after_training"] = False
+            one = config.build(tree, f"compare.methods.{name}")
+            if name != UNTRAINED and not one.train.steps:
+                raise SettingsError(
+                    f"compare.methods.{name}: train.steps is 0, so that it would train nothing; set it to 1 or more"
+                )
+            yield out / f"{name}-{seed}", one
+
+
+def _fixed(settings: Settings) -> dict[str, Any]:
+    """Settings on which figures depend."""
+    tree = config.flat(settings.model_dump(mode="json"))
+    return {key: value for key, value in tree.items() if not run_folder.MAY_CHANGE.match(key)}
+
+
+def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` laid over `tree`, section by section."""
+    return tree | {k: _merged(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in own.items()}
+
+
+def _over_seeds(values: list[float]) -> dict[str, Any]:
+    return {"value": _mean(values), "ci95": list(stats.t_interval(values)), "values": values}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

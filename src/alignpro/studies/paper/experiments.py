@@ -1,0 +1,76 @@
+"""The paper's experiments from end to end: checked first, run, and put into Table 1 and Figures 2 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignpro.errors import AlignProError, UsageError
+from alignpro.studies.paper import grid, oracle, page, running
+from alignpro.studies.paper.grid import Scale
+from alignpro.studies.paper.needs import amount, missing
+from alignpro.studies.paper.results import collect
+
+
+def run(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] = (), jobs: int = 1) -> dict[str, Any]:
+    """Run the cells that fit `pattern` in `out` and write paper.json, paper.html and the figures of the whole grid.
+
+    What is finished is kept and what was stopped goes on, so the same call resumes. Raises UsageError naming all that
+    is missing before any work starts, and what `running.run` raises; the page of what there is is written then too.
+    """
+    everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
+    if lacking := missing([cell for cell in chosen if not running.finished(out, cell)]):
+        raise UsageError(
+            f"--scale {scale} cannot start here; missing: {'; '.join(lacking)}. `alignpro paper --scale {scale}"
+            " --dry-run` says what it would take"
+        )
+    running.claim(out, scale, chosen)
+    try:
+        running.run(chosen, everything, out, jobs)
+    except AlignProError:
+        page.write(collect(everything, out, scale), out)
+        raise
+    found = collect(everything, out, scale)
+    page.write(found, out)
+    return found
+
+
+def plan(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] = ()) -> Iterator[str]:
+    """Lines that say what the cells would take, and what of it is missing here; writes nothing."""
+    everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
+    uses = oracle.trainers(chosen, everything, out)
+    totals = [0, 0, 0, 0, 0]
+    unknown = False
+    for cell in chosen:
+        own = uses.get(cell.name) == cell.name and not oracle.trained(out / cell.name)
+        done = running.finished(out, cell)
+        settings, took = cell.settings, amount(cell, own)
+        where = f"{settings.prompter.model} before {settings.frozen.model} on {settings.data.prompts}"
+        if done:
+            yield f"{cell.name}: finished"
+            continue
+        unknown |= cell.settings.evaluate.prompts is None
+        totals = [
+            total + part
+            for total, part in zip(
+                totals, (took.rewrites, took.answers, took.oracle_answers, took.judgements, took.tokens), strict=True
+            )
+        ]
+        oracle_told = (
+            f"trains its oracle with {took.oracle_answers:,}" if own else f"takes the oracle of {uses.get(cell.name)}"
+        )
+        yield f"{cell.name}: {where}; {took.rewrites:,} rewrites, {took.answers:,} answers; {oracle_told}"
+    rewrites, answers, oracles, judgements, tokens = totals
+    judged = f"{judgements:,} questions to a judge" + (
+        ", besides a comparison on all held-out prompts" if unknown else ""
+    )
+    yield (
+        f"in all {rewrites:,} rewrites, {answers:,} answers of frozen models, {oracles:,} of oracles, {judged}; at most"
+        f" {tokens / 1e6:,.0f} million tokens sampled"
+    )
+    lacking = missing(chosen)
+    for line in lacking:
+        yield f"missing: {line}"
+    if not lacking:
+        yield "nothing is missing"

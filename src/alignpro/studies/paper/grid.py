@@ -1,0 +1,77 @@
+"""The twelve cells of the grid: two prompters, two frozen models, three data sets; each an ordinary run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Literal
+
+from alignpro import config
+from alignpro.config import Settings, TrainSettings
+from alignpro.errors import UsageError
+from alignpro.studies.paper.published import DATA, FROZEN, PROMPTERS, WINS
+
+Scale = Literal["tiny", "full"]
+ARMS = ("no_prompter", "align_pro", "rlhf")
+"""The configurations of 7.1, in its order: no fine-tuning, Align-Pro, RLHF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One experiment, and the settings that it is run with."""
+
+    prompter: str
+    frozen: str
+    data: str
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Also its folder's."""
+        return f"{self.prompter}-{self.frozen}-{self.data}"
+
+    @property
+    def published(self) -> tuple[int, int]:
+        """Percent won and lost by Align-Pro in the paper's Table 1."""
+        return WINS[self.prompter, self.frozen, self.data]
+
+    def shares_oracle(self, other: Cell) -> bool:
+        """Whether fine-tuning the frozen model is one and the same training in both cells."""
+        mine, others = (
+            {key: getattr(cell.settings, key) for key in ("seed", "threads", "device", "dtype", "frozen", "reward")}
+            | {"data": cell.settings.data, "rlhf": cell.settings.rlhf}
+            for cell in (self, other)
+        )
+        return mine == others
+
+    def actions(self, with_oracle: bool) -> int:
+        """Texts sampled for training: rewrites of the prompter, and answers of the oracle where it is trained here."""
+        settings = self.settings
+        return _actions(settings.train) + (_actions(settings.rlhf) if with_oracle and settings.rlhf.enabled else 0)
+
+
+def cells(scale: Scale, pattern: str = "*", overrides: Sequence[str] = ()) -> list[Cell]:
+    """Cells whose name fits `pattern` (shell wildcards, several by commas), every one's settings resolved.
+
+    Those of the first prompter come first: they train the oracles that the second prompter's cells share. Raises
+    UsageError where none fits, SettingsError for an override that is wrong.
+    """
+    folder = "paper/tiny" if scale == "tiny" else "paper"
+    wanted = [part.strip() for part in pattern.split(",")]
+    names = [(p, f, d) for p in PROMPTERS for d in DATA for f in FROZEN]
+    chosen = [one for one in names if any(fnmatch("-".join(one), part) for part in wanted)]
+    if not chosen:
+        raise UsageError(
+            f"--cells {pattern!r} fits none of the grid's cells, named like p1-f2-orca; there are"
+            f" {', '.join(PROMPTERS)}, {', '.join(FROZEN)} and {', '.join(DATA)}"
+        )
+    found = [Cell(*one, config.load(f"{folder}/{'-'.join(one)}", overrides)) for one in chosen]
+    for cell in found:
+        if missing := {"no_prompter", "align_pro"} - set(cell.settings.evaluate.arms):
+            raise UsageError(f"evaluate.arms lacks {' and '.join(sorted(missing))}, which Table 1 compares; add them")
+    return found
+
+
+def _actions(settings: TrainSettings) -> int:
+    return settings.steps * settings.prompts_per_step * settings.rewrites
