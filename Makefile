@@ -2,11 +2,12 @@
 # make test     run the tests
 # make setup    only install, with every extra that needs no GPU
 # make check    format, lint, type-check
+# make docs     build the site of all pages, strictly, into build/site
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup check clean
+.PHONY: run test setup check docs clean
 
 run: $(STAMP)
 	$(BIN)/alignpro run
@@ -20,6 +21,10 @@ check: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
