@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[LocalPrompter, list[Step]]:
     settings = config.load("lab")
     reference, prompter = load_prompter(settings.prompter), load_prompter(settings.prompter)
     frozen, reward = load_frozen(settings.frozen), load_reward(settings.reward)
-    prompts = prompts_of(settings.data, chosen.seed)
+    prompts = prompts_of(settings.data, settings.split_seed)
     torch.manual_seed(chosen.seed)  # of the minibatches' order; the rollouts' draws have seeds of their own
     optimizer = torch.optim.Adam(prompter.lm.model.parameters(), chosen.learning_rate)
 
