@@ -47,13 +47,13 @@ class Tracker(Protocol):
 
 
 class Accelerated:
-    """A tracker of accelerate's, by its name there. Each is told what a run has at its end in its own way."""
+    """A tracker of accelerate's, by its `kind` there. Each is told what a run has at its end in its own way."""
 
-    def __init__(self, name: str, *words: Any, **options: Any) -> None:
+    def __init__(self, kind: str, *words: Any, **options: Any) -> None:
         from accelerate import PartialState, tracking
 
         PartialState()  # its trackers ask it which process they are in
-        self.tracker = tracking.LOGGER_TYPE_TO_CLASS[name](*words, **options)
+        self.tracker = tracking.LOGGER_TYPE_TO_CLASS[kind](*words, **options)
         self.tracker.start()
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
