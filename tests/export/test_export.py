@@ -161,7 +161,7 @@ def test_the_card_says_what_evaluation_says_and_no_more(inside, trained, tmp_pat
     header = yaml.safe_load(text.split("---")[1])
     assert header["pipeline_tag"] == "text-generation" and "base_model" not in header  # a folder is no hub id
     assert ModelCard(text).data.to_dict() == header
-    named = card(config.load("lab", ["prompter.model=someone/small", "rlhf.enabled=false"]), None, "adapter")
+    named = card(config.load("lab", ["prompter.model=someone/small"]), None, "adapter")
     assert ModelCard(named).data.base_model == "someone/small" and "base_model_relation: adapter" in named
     evaluation = json.loads((trained / "evaluation.json").read_text())
     arm = evaluation["arms"]["align_pro"]

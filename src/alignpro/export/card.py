@@ -72,7 +72,7 @@ def is_hub_id(name: str) -> bool:
 
 def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
     """What the hub reads: the card's head."""
-    base = {}
+    base: dict[str, Any] = {}
     if is_hub_id(str(settings.prompter.model)):
         base = {"base_model": settings.prompter.model, "base_model_relation": "adapter" if adapter else "finetune"}
     return ModelCardData(
