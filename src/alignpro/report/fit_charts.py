@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from alignpro.report.drawing import DASHES, INK, Chart, canvas, dot, drawing, inline
-from alignpro.report.estimate import Estimate, count
+from alignpro.report.estimate import count
+from alignpro.results import Estimate
 
 TOKEN, MARKER = "align-pro", "D"
 

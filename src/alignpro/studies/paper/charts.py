@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from alignpro.report import arm_charts
 from alignpro.report.arm_charts import Row
 from alignpro.report.drawing import INK, drawing, standalone, whisker
-from alignpro.report.estimate import Estimate
 from alignpro.report.palette import looks
+from alignpro.results import Estimate
 from alignpro.studies.paper.grid import ARMS
 from alignpro.studies.paper.published import DATA
 from alignpro.studies.paper.results import read
