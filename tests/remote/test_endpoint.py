@@ -427,6 +427,7 @@ def test_the_key_of_one_provider_is_not_shown_to_another(monkeypatch):
         with load_endpoint("openai:tiny", Sampling(), policy=QUICK) as model:
             model.respond(["a"], [1], 0)
         assert server.requests[1].headers["authorization"] == "Bearer sk-of-openai-alone"
+        assert server.requests[1].headers["openai-organization"] == "org-mine"
 
 
 def test_the_budget_is_never_passed_and_what_it_paid_for_is_kept(tmp_path):
@@ -530,7 +531,7 @@ def test_addresses(monkeypatch):
 
 
 def test_missing_packages_name_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(EndpointUnusable, match=r"alignpro\[endpoints\]"):
         model_at("http://127.0.0.1:1/v1")
 
