@@ -1,13 +1,14 @@
 # make run      train, evaluate and report on the embedded lab
 # make test     run the tests
-# make setup    only install, with every extra that needs no GPU
+# make setup    only install, with all that the tests need
 # make check    format, lint, type-check
+# make wheel    build the wheel, and run two steps of the lab from it in an environment of its own
 # make docs     build the site of all pages, strictly, into build/site
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup check docs clean
+.PHONY: run test setup check wheel docs clean
 
 run: $(STAMP)
 	$(BIN)/alignpro run
@@ -21,6 +22,9 @@ check: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+wheel: $(STAMP)
+	.ci/wheel $(BIN)/python
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --quiet
