@@ -83,3 +83,10 @@ def test_nothing_is_left_unfinished():
     marks = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
     found = [str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if marks.search(p.read_text())]
     assert not found
+
+
+def test_names_of_arms_are_parsed_in_one_place():
+    reads = re.compile(r"""\w\([^)\n]*["'](gibbs|pass)_["']|\.partition\(["']_["']\)""")
+    places = {str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if reads.search(p.read_text())}
+    assert not places
+    assert (SOURCE / "evaluate/arms/arm.py").read_text().count("def parse") == 1

@@ -9,13 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from alignpro.evaluate.arms import NoPrompter
+
 Tree = Mapping[str, Any]
 
 
 def arms(summary: Tree) -> None:
     """The arms of evaluation.json."""
     second = summary.get("second_reward")
-    wins = {row["a"]: row for row in summary["win_rates"] if row["b"] == "no_prompter"}
+    wins = {row["a"]: row for row in summary["win_rates"] if row["b"] == NoPrompter.written}
     columns = ["arm", f"mean reward ({summary['reward']})", "variance", "KL to reference"]
     columns += [f"second reward ({second})"] if second else []
     rows = []

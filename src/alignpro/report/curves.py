@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from alignpro.evaluate.arms import known
 from alignpro.report.drawing import INK, canvas, dot, drawing, inline
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Arm, Curves, Evaluation, Sample
@@ -64,12 +65,17 @@ def monitor_means(samples: Sequence[Sample]) -> Points:
 def placed_on_kl(evaluation: Evaluation) -> list[Arm]:
     """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
     with_reward = [arm for arm in evaluation.arms if arm.reward.defined and arm.kl.defined]
-    return [arm for arm in with_reward if arm.name not in ("no_prompter", "rlhf")]
+    return [arm for arm in with_reward if not _without_prompter(arm)]
 
 
 def level_lines(evaluation: Evaluation) -> list[Arm]:
     """Arms without a prompter, which have a mean reward and no place on the KL axis."""
-    return [arm for arm in evaluation.arms if arm.name in ("no_prompter", "rlhf") and arm.reward.defined]
+    return [arm for arm in evaluation.arms if _without_prompter(arm) and arm.reward.defined]
+
+
+def _without_prompter(arm: Arm) -> bool:
+    kind = known(arm.name)
+    return kind is not None and not kind.rewrites
 
 
 def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 
+from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
 from alignpro.report.estimate import Estimate, count, decimals_of, number
 from alignpro.report.figures import Row, groups
 from alignpro.report.headroom_folder import FrontierPoint, Headroom, Optimum, Trained
 from alignpro.report.palette import Look, looks
 
-_ARMS = looks(["no_prompter", "reference_prompter", "align_pro", "gibbs_2", "rlhf"])
+_ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()
 BEST = Look("optimum", "Best prompter", "ink", "P", "✚", "the closed-form optimum")
 FRONTIER = Look("frontier", "Frontier", "muted", "", "━", "the most reward that any prompter has at its KL")

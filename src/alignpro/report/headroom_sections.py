@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from html import escape
 
+from alignpro.evaluate.arms import AlignPro
 from alignpro.report import headroom_figures as figures
 from alignpro.report.estimate import NOTHING, Estimate, count, decimals_of, number, spoken
 from alignpro.report.headroom_figures import (
@@ -46,7 +47,7 @@ def places_arms(run: Run) -> bool:
 
     An estimate made before training has no trained prompter, which the comparison may have.
     """
-    found, compared = run.headroom, run.evaluation.arm("align_pro") if run.evaluation else None
+    found, compared = run.headroom, run.evaluation.arm(AlignPro.written) if run.evaluation else None
     if found is None or not found.in_plane:
         return False
     return compared is None or not compared.kl.defined or bool(found.trained and found.trained.placed)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
 from alignpro.report.estimate import Estimate, count, number, percent, spoken
 from alignpro.report.headroom_folder import Headroom
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
 from alignpro.types import FloatArray
 
-BASELINE = "no_prompter"
+BASELINE = NoPrompter.written
+NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf)
+"""The kinds of arm that the page is about, the first that was measured."""
 FEW_PROMPTS = 10
 """Prompts below which an interval by resampling them covers far less than it says."""
 ADVISED = {
@@ -135,14 +138,13 @@ def wins_over(evaluation: Evaluation, a: str, b: str) -> list[WinRate]:
 def _subject(evaluation: Evaluation) -> Arm | None:
     """The arm the page is about: the trained prompter, or else the nearest thing to it that was measured."""
     names = [arm.name for arm in evaluation.arms if arm.name != BASELINE]
-    gibbs = [name for name in names if name.startswith("gibbs_")]
-    wanted = ["align_pro", *gibbs, "reference_prompter", "rlhf", *names]
-    return next((evaluation.arm(name) for name in wanted if name in names), None)
+    wanted = [name for kind in NEAREST for name in names if isinstance(known(name), kind)]
+    return evaluation.arm((wanted or names)[0]) if names else None
 
 
 def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
     reward, second = evaluation.reward, evaluation.second_reward
-    who = "the trained prompter" if subject.name == "align_pro" else looks[subject.name].label
+    who = "the trained prompter" if subject.name == AlignPro.written else looks[subject.name].label
     gain = difference(evaluation, subject.name, BASELINE, reward)
     lines = [
         f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
@@ -169,13 +171,13 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         )
     if not witnesses:
         lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
-    oracle = difference(evaluation, subject.name, "rlhf", reward)
+    oracle = difference(evaluation, subject.name, Rlhf.written, reward)
     if oracle.defined:
         lines.append(
             f"Against fine-tuning the answering model itself (RLHF), the reward of {who} differs by"
             f" {spoken(oracle, signed=True)}{_caveat(oracle)}"
         )
-    if headroom and headroom.trained and headroom.trained.share_of_gain.defined and subject.name == "align_pro":
+    if headroom and headroom.trained and headroom.trained.share_of_gain.defined and subject.name == AlignPro.written:
         tiles.append(_share_of_gain(headroom.trained.share_of_gain))
     lines += _advice(headroom)
     few = f"too few prompts to say whether {who} beat no prompter"

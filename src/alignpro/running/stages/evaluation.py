@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from alignpro.config import Settings
-from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
+from alignpro.evaluate import arms
+from alignpro.evaluate.models import answering_by
+from alignpro.evaluate.sampling import ArmResult, run_arm, sample_rows
 from alignpro.evaluate.summary import summarise
 from alignpro.flow.failures import check_failures
 from alignpro.models.fingerprint import fingerprint
@@ -35,30 +36,30 @@ def evaluate(run: Run) -> dict[str, Any]:
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
     files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
-    names = [n for n in arm_names(settings) if not (n == "align_pro" and trained is None)]
+    wanted = [arm for arm in arms.compared(settings) if trained or not arm.trained]
     kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
-    arms: list[ArmResult] = []
-    with run.progress.task("evaluating", len(names)) as advance:
-        for number, name in enumerate(names):
-            advance(number, name)
-            arm = kept.get(name, prompts)
-            sampled = arm or run_arm(name, models, prompts, settings, seed, settings.evaluate.responses)
+    results: list[ArmResult] = []
+    with run.progress.task("evaluating", len(wanted)) as advance:
+        for number, arm in enumerate(wanted):
+            advance(number, arm.name)
+            finished = kept.get(arm.name, prompts)
+            sampled = finished or run_arm(arm, models, prompts, settings, seed, settings.evaluate.responses)
             files.append_jsonl(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
-            if arm is None:  # one with too many failures is not kept: it may fare better when the run goes on
-                check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {name}")
-            arms.append(arm or kept.put(sampled))
+            if finished is None:  # one with too many failures is not kept: it may fare better when the run goes on
+                check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {arm.name}")
+            results.append(finished or kept.put(sampled))
             run.stop.check()
         second = pieces.second_reward.name if pieces.second_reward else None
         summary = summarise(
-            arms,
+            results,
             pieces.reward.name,
             second,
             settings.evaluate.bootstrap,
             derive(seed, "bootstrap"),
         )
-        advance(len(names), "")
+        advance(len(wanted), "")
     summary["settings"] = settings.evaluate.model_dump(mode="json")
-    summary |= judge(folder, settings, pieces.judge, arms, run.progress, run.stop, summary)
+    summary |= judge(folder, settings, pieces.judge, results, run.progress, run.stop, summary)
     summary["cost"] |= endpoint_costs(run)
     files.write_json(folder.evaluation, summary)
     kept.done()
@@ -76,10 +77,3 @@ def endpoint_costs(run: Run) -> dict[str, Any]:
     """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
     found = run.pieces.endpoints.report()
     return {"endpoints": found} if found else {}
-
-
-def arm_names(settings: Settings) -> list[str]:
-    """The arms of the settings, and of a chain every pass before the last."""
-    passes = [f"pass_{number + 1}" for number in range(len(settings.prompter.before))]
-    arms = settings.evaluate.arms
-    return [*arms, *(name for name in passes if name not in arms)]
