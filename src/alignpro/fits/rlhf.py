@@ -82,7 +82,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
         )
     check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
     check_scales(settings.reward)
-    prompts = prompts_of(settings.data, settings.seed)
+    prompts = prompts_of(settings.data, settings.split_seed)
     device = device_of(settings.device)
     endpoints = Endpoints(settings.budget)
     reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)

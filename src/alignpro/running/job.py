@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.remote.accounting import spoken
@@ -161,7 +160,7 @@ def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, .
     if foreign:
         may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
         raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
-    return config.load(folder.config, overrides)
+    return folder.settings(overrides)
 
 
 def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
