@@ -165,7 +165,7 @@ def _note(axes: Axes, text: str, x: float, y: float, offset: tuple[float, float]
 def _said(reference: Estimate, optimum: Point | None, trained: Trained | None) -> str:
     """What a screen reader says of the plane; the table beneath has all its figures."""
     parts = [f"the reference prompter has {number(reference.value)} at 0 nats"]
-    for who, found in (("the best prompter", optimum if optimum else None), ("the trained prompter", trained)):
+    for who, found in (("the best prompter", optimum), ("the trained prompter", trained)):
         if found and found.placed:
             parts.append(f"{who} {number(found.reward.value)} at {number(found.kl.value)}")
     return f"Mean reward against KL to the reference prompter: {', '.join(parts)}"
