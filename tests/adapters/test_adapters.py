@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from alignpro import config
 from alignpro.adapters import trl, verl
 from alignpro.adapters.environment import Environment, environment
 from alignpro.errors import DataError, RewardFailure, SettingsError
@@ -109,3 +110,18 @@ def test_an_environment_needs_a_frozen_model_and_a_reward(tmp_path):
     with pytest.raises(SettingsError, match=r"frozen\.model, reward\.model not set"):
         environment(tmp_path / "none.yaml")
     assert Environment(None, None).template == META_PROMPT
+
+
+def test_terms_on_the_rewrite_are_added_as_in_training(workshop, monkeypatch):
+    monkeypatch.chdir(workshop)
+    monkeypatch.syspath_prepend(workshop)
+    own = [
+        f"frozen.model={workshop / 'frozen'}",
+        "frozen.sampling.max_new_tokens=6",
+        "reward.model=python:rewards:length",
+    ]
+    plain = environment(config.load("local", own))
+    with_terms = environment(config.load("local", [*own, "prompt_terms=[{term: length, limit: 2, weight: 0.5}]"]))
+    found, added = (world.rewards(ORIGINALS, WRITTEN, seed=3) for world in (plain, with_terms))
+    assert np.isnan(added[2]) and np.isnan(found[2])
+    assert added[[0, 1, 3]] - found[[0, 1, 3]] == pytest.approx([-0.5, -0.5, 0.0])  # words past the second

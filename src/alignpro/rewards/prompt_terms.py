@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.config import PromptTerm
+from alignpro.errors import SettingsError
 from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
@@ -53,8 +54,16 @@ class PromptTerms:
         return PromptResult(parts, total[where], tuple(reasons[i] for i in where))
 
 
-def load_prompt_terms(specs: Sequence[PromptTerm], reference: LanguageModel) -> PromptTerms | None:
-    """The terms of the settings; None where there are none. Raises SettingsError for a function that is not there."""
+def reads_reference(spec: PromptTerm) -> bool:
+    """Whether the term is measured by the reference prompter's model or in its tokens."""
+    return spec.term == "fluency" or (spec.term == "length" and spec.unit == "tokens")
+
+
+def load_prompt_terms(specs: Sequence[PromptTerm], reference: LanguageModel | None) -> PromptTerms | None:
+    """The terms of the settings; None where there are none. The reference may be None where none of them reads it.
+
+    Raises SettingsError for a function that is not there.
+    """
     if not specs:
         return None
     measures = tuple(_measure(spec, reference, f"prompt_terms.{number}.term") for number, spec in enumerate(specs))
@@ -112,15 +121,16 @@ def _tokens(lm: LanguageModel, text: str) -> list[int]:
     return list(lm.tokenizer(as_text(lm.tokenizer, text), add_special_tokens=False)["input_ids"])
 
 
-def _measure(spec: PromptTerm, reference: LanguageModel, setting: str) -> Measure:
+def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) -> Measure:
+    if reads_reference(spec):
+        if reference is None:
+            raise SettingsError(f"{setting} {spec.term} reads the reference prompter, and none is loaded")
+        lm = reference
+        return fluency(lm) if spec.term == "fluency" else excess(lambda text: len(_tokens(lm, text)), spec.limit)
     if spec.term == "length":
-        if spec.unit == "words":
-            return excess(lambda text: len(text.split()), spec.limit)
-        return excess(lambda text: len(_tokens(reference, text)), spec.limit)
+        return excess(lambda text: len(text.split()), spec.limit)
     if spec.term == "kept":
         return kept(spec.keep)
-    if spec.term == "fluency":
-        return fluency(reference)
     function = load_function(spec.term, setting, spec.arguments)
 
     def measure(prompts: Sequence[str], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
