@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +11,21 @@ import numpy as np
 from alignpro import config
 from alignpro.config import Settings
 from alignpro.flow.rollout import answer, objective
-from alignpro.models.prompting import META_PROMPT, fill, parse_rewrite
+from alignpro.models.framing import META_PROMPT, Frame
+from alignpro.models.local import load_frame
 from alignpro.running.load import load
 from alignpro.types import FloatArray, FrozenModel, Generation, Reward, RewriteTerms
 
 
 @dataclass(frozen=True)
 class Environment:
-    """The frozen model, the reward, terms on the rewrite, and the meta-prompt in which the prompter is shown x."""
+    """The frozen model, the reward, the frame in which the prompter is shown x, and terms on its rewrite."""
 
     frozen: FrozenModel
     reward: Reward
-    template: str = META_PROMPT
+    frame: Frame = field(default_factory=lambda: Frame(META_PROMPT))
     responses: int = 1
     prompt_terms: RewriteTerms | None = None
-
-    def framed(self, prompt: str) -> str:
-        """What the prompter reads: the user prompt x in the meta-prompt, as one user turn."""
-        return fill(self.template, prompt)
 
     def rewards(self, originals: Sequence[str], completions: Sequence[str], seed: int) -> FloatArray:
         """What is maximised, less the KL, by what the prompter wrote for each original prompt x: R(x, x') and the terms
@@ -37,7 +34,7 @@ class Environment:
         The rewrite x' is read out of the completion as everywhere here, the frozen model answers x', and the reward
         scores the answer against x.
         """
-        texts = [parse_rewrite(raw) for raw in completions]
+        texts = [self.frame.read(raw) for raw in completions]
         rewrites = [[Generation(text) if text else Generation("", failure="empty rewrite")] for text in texts]
         answered = answer(
             originals,
@@ -54,15 +51,13 @@ class Environment:
 def environment(settings: Settings | str | Path) -> Environment:
     """The environment of some settings, or of a recipe or YAML file that holds them.
 
-    Raises SettingsError where the frozen model or the reward is not named, and as their loading does.
+    Where they name a prompter, its tokenizer says how x is framed; else the frame is that of a chat model. Raises
+    SettingsError where the frozen model or the reward is not named, and as their loading does.
     """
     if not isinstance(settings, Settings):
         settings = config.load(settings)
     pieces = load(settings, {"frozen", "reward", "prompt_terms"})
-    return Environment(
-        pieces.frozen,
-        pieces.reward,
-        settings.prompter.template or META_PROMPT,
-        settings.train.responses,
-        pieces.prompt_terms,
-    )
+    own = settings.prompter
+    template = META_PROMPT if own.template is None else own.template
+    frame = load_frame("prompter", own) if own.model else Frame.of(template, own.system, "prompter")
+    return Environment(pieces.frozen, pieces.reward, frame, settings.train.responses, pieces.prompt_terms)

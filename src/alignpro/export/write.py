@@ -11,7 +11,7 @@ from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageErro
 from alignpro.export.card import card
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
-from alignpro.models.local import load_prompter
+from alignpro.running.load import load_trained
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
 
@@ -35,11 +35,9 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         raise UsageError(f"{run} trained every weight, so there is no adapter; leave out --format, or give merged")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise RunFolderTaken(f"--out {out} is not empty; give a new or empty folder")
-    lm = load_prompter(
-        settings.prompter.model_copy(update={"model": str(folder.prompter), "device_map": None}),
-        _device(settings),
-        settings.dtype,
-    ).lm
+    here = settings.prompter.model_copy(update={"device_map": None})
+    own = settings.model_copy(update={"prompter": here, "device": _device(settings)})
+    lm = load_trained(own, folder.prompter).lm
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -50,31 +48,15 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         else:
             shutil.copytree(folder.prompter, partial)
         _generation(lm).save_pretrained(partial)
-        frame = frame_of(lm)
-        files.write_json(partial / FRAME, frame)
+        told = lm.frame.described() | {"sampling": lm.sampling.model_dump(mode="json")}
+        files.write_json(partial / FRAME, told)
         evaluation = files.read_json(folder.evaluation)
-        files.write_text(
-            partial / "README.md", card(settings, evaluation, form if adapter else "full", frame["chat_template"])
-        )
+        trained = form if adapter else "full"
+        files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
         partial.rename(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunFailure(f"--out {out} could not be written ({error}); free some space, or give another") from None
-
-
-def frame_of(lm: LanguageModel) -> dict[str, Any]:
-    """What must stand around a prompt so that the prompter does what it was trained to do."""
-    chat = bool(getattr(lm.tokenizer, "chat_template", None))
-    how = "Put the user's prompt at {prompt}, or at {fenced} between lines of <request> and </request>;"
-    how += " send it as one user turn, after the system turn if there is one;" if chat else " let the model go on;"
-    how += " the rewrite stands between the last <rewrite> and </rewrite>, or is the whole text where they are missing."
-    return {
-        "template": lm.template,
-        "system": lm.system,
-        "chat_template": chat,
-        "sampling": lm.sampling.model_dump(mode="json"),
-        "how": how,
-    }
 
 
 def _generation(lm: LanguageModel) -> Any:

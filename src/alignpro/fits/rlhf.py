@@ -6,26 +6,25 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
 from alignpro.fits.opening import open_job
 from alignpro.remote.address import is_endpoint
 from alignpro.report import write_report
+from alignpro.results import Evaluation, Step, read_rows
 from alignpro.running import stages
 from alignpro.running.load import load
 from alignpro.running.pieces import EVERYTHING, Pieces
 from alignpro.running.stages import Run
-from alignpro.runtime import files as files
 from alignpro.runtime.interrupt import StopRequest
-from alignpro.runtime.trackers import figures_of, tracking
+from alignpro.runtime.trackers import tracking
 
 NEEDED = {"frozen.model": "--frozen MODEL", "reward.model": "--reward MODEL", "data.prompts": "--prompts FILE"}
 ARMS = ["no_prompter", "rlhf"]
 
 
-def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = False) -> Evaluation:
     """Train the oracle in `out`, compare it with the frozen model as it is, report; returns what evaluation.json holds.
 
     The model is rlhf/model/, a plain Hugging Face model; its metrics and checkpoints lie beside it. Raises as
@@ -48,12 +47,12 @@ def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = Fals
         run = Run(opened.folder, opened.loaded, opened.progress, stop)
         stages.train_rlhf(run, track.log)
         summary = stages.evaluate(run)
-        track.summary = figures_of(summary)
+        track.summary = summary.figures()
         write_report(opened.folder.path)
-    asked = int(files.read_jsonl(opened.folder.rlhf / "metrics.jsonl")[-1]["frozen_calls"])
+    asked = int(read_rows(Step, opened.folder.rlhf / "metrics.jsonl")[-1].frozen_calls)
     opened.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {asked:,} answers in training,"
-        f" {int(summary['cost']['frozen_calls']):,} in evaluation"
+        f" {int(summary.cost.frozen_calls):,} in evaluation"
     )
     return summary
 

@@ -10,27 +10,27 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from alignpro.config import Sampling
 from alignpro.errors import EndpointUnusable, SettingsError
-from alignpro.models.prompting import check_template, fill
+from alignpro.models.framing import Frame, Message
 from alignpro.remote.accounting import Account
 from alignpro.remote.address import OPENAI_KEY, OPENAI_URL, Endpoint, parse_endpoint
 from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.pool import Call, Policy, Pool
 from alignpro.remote.requests import Requests
+from alignpro.remote.wire import Client
 from alignpro.rng import derive
 from alignpro.runtime import processes
 from alignpro.types import Asking, Generation
 
-SHORTEST_SECRET = 8
-"""Characters under which a key is a placeholder that a local server takes ("EMPTY", "none"), not a secret."""
-UNSENT = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
-"""What the SDK would tell of this machine with every request; nobody needs it, and each header takes time."""
+OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+"""Sent to `openai:` endpoints, by the environment variables that hold them; no concern of another provider."""
 T = TypeVar("T")
 
 
@@ -49,18 +49,15 @@ class EndpointModel:
         self,
         endpoint: Endpoint,
         sampling: Sampling,
-        template: str = "{prompt}",
+        frame: Frame | None = None,
         cache: AnswerCache | None = None,
         account: Account | None = None,
         policy: Policy | None = None,
-        system: str | None = None,
     ) -> None:
-        if fault := check_template(template):
-            raise SettingsError(f"frozen.template: {fault}")
         if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
         policy = policy or Policy()
-        self.endpoint, self.sampling, self.template, self.cache = endpoint, sampling, template, cache
+        self.endpoint, self.sampling, self.frame, self.cache = endpoint, sampling, frame or Frame(), cache
         self.account = account or Account()
         self._pool = Pool(endpoint.urls, policy)
         self._owns_cache = False
@@ -70,24 +67,24 @@ class EndpointModel:
                 f"openai:{endpoint.model} needs a key; set the environment variable {OPENAI_KEY} (and OPENAI_BASE_URL"
                 " where it is not OpenAI's own)"
             )
-        clients = {url: _client(url, secret, endpoint.key_variable == OPENAI_KEY, policy) for url in endpoint.urls}
+        headers = OPENAI_HEADERS if endpoint.key_variable == OPENAI_KEY else {}
+        more = {header: os.environ[name] for header, name in headers.items() if os.environ.get(name)}
+        client = Client(endpoint.urls, secret, policy.connect, more)
         self._requests = Requests(
             model=endpoint.model,
             sampling=sampling,
             pool=self._pool,
             policy=policy,
             account=self.account,
-            clients=clients,
+            client=client,
             key_variable=endpoint.key_variable,
-            scrub=lambda text: text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text,
             length="max_completion_tokens" if endpoint.urls == (OPENAI_URL,) else "max_tokens",
-            system=system,
         )
         self._locks: weakref.WeakValueDictionary[tuple[str, int], asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="alignpro-endpoint", daemon=True)
         self._thread.start()
-        self._end = weakref.finalize(self, _shut, self._loop, self._thread, list(clients.values()))
+        self._end = weakref.finalize(self, _shut, self._loop, self._thread, client)
 
     @property
     def name(self) -> str:
@@ -125,9 +122,10 @@ class EndpointModel:
         Raises EndpointUnusable, EndpointDown, BudgetSpent.
         """
         try:
-            processes.by_first(lambda: self._run(self._requests.check()))
+            greeting = replace(self.frame, template="{prompt}").messages("Hi")
+            processes.by_first(lambda: self._run(self._requests.check(greeting)))
         except Exception as error:
-            error.__context__ = None  # the SDK's errors hold the request, and that the key
+            error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise
 
     def hosts(self) -> list[dict[str, float | str]]:
@@ -193,26 +191,26 @@ class EndpointModel:
             *(self._answers(prompt, n, seed, call) for prompt, n in wanted.items()), return_exceptions=True
         )
         if call.error is not None:
-            call.error.__context__ = None  # the SDK's errors hold the request, and that the key
+            call.error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise call.error
         return {prompt: row for prompt, row in zip(wanted, rows, strict=True) if not isinstance(row, BaseException)}
 
     async def _answers(self, prompt: str, n: int, seed: int, call: Call) -> list[Answer]:
-        text = fill(self.template, prompt)
+        messages = self.frame.messages(prompt)
         try:
-            text.encode()
+            messages[-1]["content"].encode()
         except UnicodeEncodeError:
             return [Answer("", failure="the prompt is no valid Unicode text")] * n
         try:
-            return await self._ask(text, n, seed, call)
+            return await self._ask(messages, n, seed, call)
         except BaseException as error:
             call.stop(error)
             self._pool.wake_all()
             raise
 
-    async def _ask(self, text: str, n: int, seed: int, call: Call) -> list[Answer]:
-        cache, books = self.cache, self._requests.books
-        what = {"messages": self._requests.messages(text), "sampling": self.sampling.model_dump(), "seed": seed}
+    async def _ask(self, messages: Sequence[Message], n: int, seed: int, call: Call) -> list[Answer]:
+        cache, books, text = self.cache, self._requests.books, messages[-1]["content"]
+        what = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
         keys = [key(self.endpoint.identity, self.endpoint.model, what, i) for i in range(n)]
 
         def save(answers: Mapping[int, Answer]) -> None:
@@ -228,7 +226,7 @@ class EndpointModel:
             # Seeds of 31 bits, since servers differ in how many they take.
             seeds = {i: derive(seed, text, i) & 0x7FFFFFFF for i in range(n) if i not in got}
             if seeds:
-                got |= await self._requests.fetch(text, seeds, call, save)
+                got |= await self._requests.fetch(messages, seeds, call, save)
         books.failed += sum(answer.failure is not None for answer in got.values())
         return [got[i] for i in range(n)]
 
@@ -263,56 +261,28 @@ def load_endpoint(
     spec: str,
     sampling: Sampling,
     *,
-    template: str | None = None,
+    frame: Frame | None = None,
     cache: Path | None = None,
     account: Account | None = None,
     policy: Policy | None = None,
     identity: str | None = None,
-    system: str | None = None,
 ) -> EndpointModel:
-    """The frozen model that `spec` names; `cache` is a file of answers, made where there is none; `system` a fixed
-    system message.
+    """The frozen model that `spec` names; `cache` is a file of answers, made where there is none.
 
     Nothing is sent before the first prompt. Raises EndpointUnusable for a spec that cannot be read, a missing key or
-    missing packages, SettingsError for a template or a budget that cannot be used, CacheUnusable.
+    missing packages, SettingsError for a budget that cannot be used, CacheUnusable.
     """
     endpoint = parse_endpoint(spec, identity)
     answers = AnswerCache(cache) if cache is not None else None
-    model = EndpointModel(endpoint, sampling, template or "{prompt}", answers, account, policy, system)
+    model = EndpointModel(endpoint, sampling, frame, answers, account, policy)
     model._owns_cache = True
     return model
 
 
-def _client(url: str, secret: str, openai_account: bool, policy: Policy) -> Any:
-    try:
-        import aiohttp  # noqa: F401
-        import httpx2
-        import openai
-    except ImportError as error:
-        raise EndpointUnusable(
-            f"endpoints need packages that are not here ({error.name}); pip install 'alignpro[endpoints]'"
-        ) from None
-    client = openai.AsyncOpenAI(
-        base_url=url,
-        api_key=secret or "none",
-        max_retries=0,
-        timeout=httpx2.Timeout(None, connect=policy.connect),
-        http_client=openai.DefaultAioHttpClient(timeout=httpx2.Timeout(None, connect=policy.connect)),
-        default_headers=cast(Mapping[str, str], {f"X-Stainless-{name}": openai.Omit() for name in UNSENT}),
-    )
-    if not openai_account:
-        client.organization = client.project = None  # read from the environment, and no concern of another provider
-    return client
-
-
-def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, clients: Sequence[Any]) -> None:
-    async def end() -> None:
-        for client in clients:
-            await client.close()
-
+def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: Client) -> None:
     if thread.is_alive():
         try:
-            asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=5)
+            asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=5)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout=5)

@@ -10,7 +10,6 @@ import numpy as np
 
 from alignpro.config import PromptTerm
 from alignpro.errors import SettingsError
-from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.rewards.functions import load_function
@@ -105,7 +104,7 @@ def fluency(lm: LanguageModel) -> Measure:
         start = lm.tokenizer.bos_token_id
         start = start if start is not None else next(iter(lm.eos_ids), lm.pad_id)
         texts = list(dict.fromkeys(rewrites))
-        rows = [np.array(_tokens(lm, text)[: lm.context - 1], dtype=np.int64) for text in texts]
+        rows = [np.array(lm.frame.tokens(text)[: lm.context - 1], dtype=np.int64) for text in texts]
         scored = score(lm.model, [[start]] * len(rows), rows, lm.pad_id, 1.0, lm.batch_size)
         mean = {
             text: float(row.mean(dtype=np.float64)) if len(row) else np.nan
@@ -117,16 +116,12 @@ def fluency(lm: LanguageModel) -> Measure:
     return measure
 
 
-def _tokens(lm: LanguageModel, text: str) -> list[int]:
-    return list(lm.tokenizer(as_text(lm.tokenizer, text), add_special_tokens=False)["input_ids"])
-
-
 def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) -> Measure:
     if reads_reference(spec):
         if reference is None:
             raise SettingsError(f"{setting} {spec.term} reads the reference prompter, and none is loaded")
         lm = reference
-        return fluency(lm) if spec.term == "fluency" else excess(lambda text: len(_tokens(lm, text)), spec.limit)
+        return fluency(lm) if spec.term == "fluency" else excess(lambda text: len(lm.frame.tokens(text)), spec.limit)
     if spec.term == "length":
         return excess(lambda text: len(text.split()), spec.limit)
     if spec.term == "kept":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alignpro.config import LoraSettings, Settings
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
-from alignpro.models.framing import turns_in_plain_text
+from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
@@ -105,12 +105,12 @@ def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: 
     """Say of which parts a prompt or an answer could spell out a turn, since their templates mark turns by words."""
     for section, part in parts.items():
         if isinstance(part, LocalPrompter | LocalFrozenModel):
-            tokenizer = part.lm.tokenizer
+            frame = part.lm.frame
         elif isinstance(part, RewardModel) and part.template is None:
-            tokenizer = part.tokenizer
+            frame = Frame(tokenizer=part.tokenizer)
         else:
             continue
-        if words := turns_in_plain_text(tokenizer):
+        if words := frame.turns_in_words:
             say(
                 f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
                 " that a text which spells it out can open a turn of its own"

@@ -10,6 +10,7 @@ from typing import Any
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.judges.loading import load_judge, load_second_reward
+from alignpro.models.framing import Frame
 from alignpro.models.loading import device_of
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
 from alignpro.remote.address import is_endpoint
@@ -96,7 +97,8 @@ def _load(
 def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenModel:
     frozen = settings.frozen
     if is_endpoint(str(frozen.model)):
-        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frozen.template, frozen.system)
+        frame = Frame.of("{prompt}" if frozen.template is None else frozen.template, frozen.system, "frozen")
+        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
     return load_frozen(frozen, device, settings.dtype)
 
 

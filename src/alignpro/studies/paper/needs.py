@@ -125,8 +125,8 @@ def _judge(settings: Settings) -> Iterator[Lack]:
     if name.startswith("openai:"):
         if not os.environ.get(OPENAI_KEY):
             yield f"a key in the environment variable {OPENAI_KEY}, for the judge {{}}", name
-        if importlib.util.find_spec("openai") is None:
-            yield "the openai library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
+        if importlib.util.find_spec("aiohttp") is None:
+            yield "the aiohttp library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
 
 
 def _device(settings: Settings) -> Iterator[Lack]:
