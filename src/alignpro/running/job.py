@@ -117,7 +117,7 @@ def _open(
     pieces = assemble(settings, progress.say, folder.path if resume else None)
     try:
         if not resume:
-            folder = run_folder.claim(out, settings)
+            folder = run_folder.claim(out, pieces.settings)
             pieces.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
             files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
