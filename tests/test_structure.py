@@ -86,6 +86,13 @@ def test_nothing_is_left_unfinished():
     assert not found
 
 
+def test_names_of_arms_are_parsed_in_one_place():
+    reads = re.compile(r"""\w\([^)\n]*["'](gibbs|pass)_["']|\.partition\(["']_["']\)""")
+    places = {str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if reads.search(p.read_text())}
+    assert not places
+    assert (SOURCE / "evaluate/arms/arm.py").read_text().count("def parse") == 1
+
+
 def test_prompts_are_framed_in_one_place():
     """`Frame` fills templates, fences, places the system message, breaks special tokens and reads rewrites; others ask
     it, and no other file builds a turn or applies a chat template."""

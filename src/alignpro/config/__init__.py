@@ -7,7 +7,6 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 
 from alignpro.config.endpoints import BudgetSettings, EndpointSettings, PriceSettings
 from alignpro.config.evaluation import (
-    ARMS,
     CRITERIA,
     CompareSettings,
     EvaluateSettings,
@@ -36,7 +35,6 @@ from alignpro.config.training import (
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 __all__ = [
-    "ARMS",
     "CRITERIA",
     "DATA_SETS",
     "LAB_PROMPTS",

@@ -15,7 +15,8 @@ import torch
 from alignpro.config import LoraSettings, Settings, TrainSettings
 from alignpro.data.prompts import Prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
-from alignpro.evaluate.arms import Models
+from alignpro.evaluate import arms
+from alignpro.evaluate.models import Models
 from alignpro.flow.prompters import Chain
 from alignpro.judges.loading import load_judge, load_second_reward_and_judge
 from alignpro.models.checkpointing import checkpointed
@@ -126,6 +127,7 @@ def check(settings: Settings) -> None:
             f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}, or use the"
             " recipe lab, which has everything"
         )
+    arms.check(settings)
     for spec in settings.headroom.noise:
         check_noise(spec)
     _check_adapters(settings)
