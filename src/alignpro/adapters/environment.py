@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from alignpro import config
-from alignpro.config import Settings
+from alignpro.config import META_PROMPT, Settings
 from alignpro.flow.rollout import answer, objective
-from alignpro.models.framing import META_PROMPT, Frame
+from alignpro.models.framing import Frame
 from alignpro.models.local import load_frame
 from alignpro.running.load import load
 from alignpro.types import FloatArray, FrozenModel, Generation, Reward, RewriteTerms

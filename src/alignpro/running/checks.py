@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alignpro.config import LoraSettings, Settings
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
+from alignpro.evaluate import arms
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, is_adapter
@@ -46,6 +47,7 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
     if "reward" in needs and not (for_run and "prompter" in needs):
         check_scales(settings.reward)
     if for_run:
+        arms.check(settings)
         check_trackers(settings.track)
         if "prompter" in needs:
             _check_noise(settings)

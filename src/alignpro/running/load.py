@@ -12,7 +12,14 @@ from alignpro.errors import UsageError
 from alignpro.judges.loading import load_judge, load_second_reward
 from alignpro.models.framing import Frame
 from alignpro.models.loading import device_of
-from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
+from alignpro.models.local import (
+    LocalFrozenModel,
+    LocalPrompter,
+    load_frozen,
+    load_prompter,
+    with_meta_prompt,
+    without_meta_prompt,
+)
 from alignpro.remote.address import is_endpoint
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
@@ -48,7 +55,10 @@ def load(
     checks.check(settings, wanted, for_run)
     endpoints = Endpoints(settings.budget, settings.frozen.cache)
     try:
-        pieces = Pieces(settings, endpoints, _load(settings, wanted, endpoints, kept, for_run))
+        loaded = _load(settings, wanted, endpoints, kept, for_run)
+        if "prompter" in loaded:
+            settings = with_meta_prompt(settings, loaded["prompter"].lm)
+        pieces = Pieces(settings, endpoints, loaded)
         if for_run:
             checks.check_trainable_pieces(pieces)
         checks.tell(pieces, say)
@@ -126,7 +136,7 @@ def load_passes(settings: Settings) -> tuple[tuple[LocalPrompter, ...], ...]:
 def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
     folder = RunFolder(Path(name))
     if not folder.config.is_file():
-        return (load_trained(settings, name),)
+        return (load_trained(without_meta_prompt(settings), name),)
     if not folder.trained:
         raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
     own = folder.settings().model_copy(update={"device": settings.device, "dtype": settings.dtype})

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_args
 from alignpro.config import Settings
 from alignpro.data.prompts import Prompts
 from alignpro.errors import SettingsError
-from alignpro.evaluate.arms import Models
+from alignpro.evaluate.models import Models
 from alignpro.flow.prompters import Chain, IdentityPrompter
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.models.fingerprint import fingerprint
