@@ -11,7 +11,7 @@ from alignpro.errors import PromptTooLong
 from alignpro.models.framing import as_text, frame
 from alignpro.models.prompting import fill
 from alignpro.models.sampler import sample
-from alignpro.types import Drawn, Generation
+from alignpro.types import Generation, OnDrawn
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class LanguageModel:
         return [i for i, p in enumerate(prompts) if len(self._ids(p)) > room]
 
     def generate(
-        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: Drawn | None = None
+        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: OnDrawn | None = None
     ) -> list[list[Generation]]:
         """`counts[i]` continuations of `queries[i]`, decoded; `each` is told them as they end."""
         places = [(i, k) for i, count in enumerate(counts) for k in range(count)]
@@ -96,7 +96,7 @@ class LanguageModel:
         ]
 
     def continuations(
-        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: Drawn | None = None
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: OnDrawn | None = None
     ) -> list[list[Generation]]:
         """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`.
 

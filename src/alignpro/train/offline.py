@@ -18,7 +18,7 @@ from torch import Tensor
 
 from alignpro.config import OfflineSettings, TrainSettings
 from alignpro.flow.failures import check_failures
-from alignpro.flow.rollout import objective, score_rewrites
+from alignpro.flow.objective import objective, score_rewrites
 from alignpro.models.logprobs import forward
 from alignpro.rng import derive
 from alignpro.runtime import files as files
