@@ -21,7 +21,7 @@ from alignpro.running.prompts import prompts_of
 def main(out: Path, steps: int = 2) -> None:
     settings = config.load("lab")
     world = environment(settings)
-    prompts = prompts_of(settings.data, settings.seed).train[:64]
+    prompts = prompts_of(settings.data, settings.split_seed).train[:64]
     trainer = RLOOTrainer(
         model=resolve("lab", "prompter"),  # a path: an object in memory would be reloaded as its own reference
         reward_funcs=reward_function(world),

@@ -17,6 +17,7 @@ ROOMS = (
     ("remote",),
     ("rewards",),
     ("flow",),
+    ("results",),
     ("judges", "theory"),
     ("train",),
     ("evaluate",),

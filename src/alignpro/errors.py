@@ -7,6 +7,7 @@
     │   │   └── UnusableRow                one row of a data set; caught where it is counted
     │   ├── ModelNotUsable                 a path without weights or tokenizer, the wrong architecture
     │   ├── PromptTooLong                  a prompt that does not fit the model's context
+    │   ├── DamagedResult                  a file of results that is torn, or that holds something else
     │   ├── EndpointUnusable               an endpoint without a key, with a wrong one, or without the model
     │   └── RunFolderTaken                 the output folder holds another run
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
@@ -64,6 +65,10 @@ class EndpointUnusable(UsageError):
     """An endpoint that refuses everything until a setting or an environment variable is changed."""
 
     goes_on = True
+
+
+class DamagedResult(UsageError):
+    """A file of results is torn or holds something else."""
 
 
 class RunFolderTaken(UsageError):

@@ -16,6 +16,7 @@ from alignpro.evaluate import arms
 from alignpro.evaluate.arms import Arm, Gibbs
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.flow.prompters import IdentityPrompter
+from alignpro.results import Evaluation
 from alignpro.running import job
 from alignpro.running.plan import plan
 from alignpro.types import Generation
@@ -76,7 +77,7 @@ def test_a_new_arm_is_compared_judged_counted_and_shown(workshop, louder, spy, t
     page = (tmp_path / "report.html").read_text()
     assert "Louder prompter" in page
     assert "the prompt with exclamation marks" in page
-    tables.arms(summary)
+    tables.arms(Evaluation.model_validate(summary))
     assert "louder_3" in capsys.readouterr().out
     with pytest.raises(SettingsError, match=r"evaluate\.arms names louder_10, which is too loud"):
         arms.check(asked.model_copy(update={"evaluate": EvaluateSettings(arms=["louder_10"])}))

@@ -73,6 +73,18 @@ def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines()
     assert summarise(arms, "length", None, 200, 0) == summary
 
 
+def test_lengths_are_in_words_over_prompts_and_of_rewrites_where_there_are():
+    responses = [["one two", "one two three four"], ["one", "never counted"]]
+    answered = arm("align_pro", responses, failed={(1, 1)})
+    rewritten = replace(answered, rewrites=(((Generation("a b c"),) * 2), (Generation("a"),) * 2))
+    given = replace(answered, rewrites=((Generation("x", "given"),) * 2,) * 2)
+    found = summarise([rewritten], "length", None, 200, 0, training_prompts=7)
+    assert found.arms["align_pro"].response_words.value == (3 + 1) / 2  # each prompt counts once
+    assert found.arms["align_pro"].rewrite_words.value == 2
+    assert (found["training_prompts"], found["arms"]["align_pro"]["mean_rewrite_words"]) == (7, 2)
+    assert summarise([given], "length", None, 200, 0).arms["align_pro"].rewrite_words is None
+
+
 class Fixed:
     """A reference of three equally likely rewrites, and a frozen model that repeats what it is asked."""
 
@@ -123,11 +135,9 @@ def test_every_figure_has_an_interval_that_holds_it():
     b = replace(b, second_rewards=b.rewards + 1)
     summary = summarise([a, b], "letters", "twice", 300, 0)
     found = summary["arms"]["align_pro"]
-    same = {
-        "order_consistency",
-        "mean_length_difference",
-    }  # a reward judges; texts have one word
-    for record in (found, found["second_reward"], win_rate(a, b, BY_LENGTH, 300, 0)):
+    # A reward judges; texts have one word.
+    same = {"order_consistency", "mean_length_difference", "mean_response_words", "mean_rewrite_words"}
+    for record in (found, found["second_reward"], win_rate(a, b, BY_LENGTH, 300, 0).tree()):
         for name, value in record.items():
             if isinstance(value, float):
                 low, high = record.get(f"{name}_ci95") or record["ci95"]

@@ -72,7 +72,7 @@ def test_a_judge_behind_a_url_is_asked_greedily_and_what_it_said_is_not_asked_ag
             assert found[1].reason == "I shrug."
             assert "not served" in found[2].failure
         assert judge.name == "wise"
-        assert judge.cost() == {"answers": 2, "input_tokens": 20, "output_tokens": 10}
+        assert judge.cost().tree() == {"answers": 2, "input_tokens": 20, "output_tokens": 10}
         assert max(server.answered.values()) == 1
         assert {(r.body["temperature"], r.body["max_tokens"]) for r in server.requests} == {(0, 77)}
 

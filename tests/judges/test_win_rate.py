@@ -11,6 +11,7 @@ from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.judges.comparisons import Comparison, compared
 from alignpro.judges.win_rate import figures, win_rate
+from alignpro.results import Sample, read_rows
 from alignpro.rewards.functions import FunctionReward
 from alignpro.runtime.files import read_jsonl
 from alignpro.types import Generation, Judgement
@@ -161,7 +162,7 @@ def test_limits_bound_prompts_samples_and_pairs():
 
 def test_answers_are_read_back_from_what_a_run_wrote(trained):
     rows = read_jsonl(trained / "samples.jsonl")
-    arms = read_answers(rows)
+    arms = read_answers(read_rows(Sample, trained / "samples.jsonl"))
     assert [a.name for a in arms] == ["no_prompter", "reference_prompter", "align_pro", "gibbs_2"]
     assert {(len(a.prompts), len(row)) for a in arms for row in a.responses} == {(4, 2)}
     texts = [row["response"] for row in rows if row["stage"] == "evaluation" and row["arm"] == "gibbs_2"]

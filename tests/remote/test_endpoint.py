@@ -426,6 +426,7 @@ def test_the_key_of_one_provider_is_not_shown_to_another(monkeypatch):
         with load_endpoint("openai:tiny", Sampling(), policy=QUICK) as model:
             model.respond(["a"], [1], 0)
         assert server.requests[1].headers["authorization"] == "Bearer sk-of-openai-alone"
+        assert server.requests[1].headers["openai-organization"] == "org-mine"
 
 
 def test_the_budget_is_never_passed_and_what_it_paid_for_is_kept(tmp_path):
@@ -471,8 +472,8 @@ def test_without_usage_the_most_is_booked_and_without_a_price_no_budget_in_money
 KILLED = """
 import sys
 from alignpro.config import Sampling
-from alignpro.endpoints.frozen import load_endpoint
-from alignpro.endpoints.pool import Policy
+from alignpro.remote.frozen import load_endpoint
+from alignpro.remote.pool import Policy
 from pathlib import Path
 model = load_endpoint(sys.argv[1] + "#tiny", Sampling(max_new_tokens=16), cache=Path(sys.argv[2]),
                       policy=Policy(first_concurrency=16, most_concurrency=16), identity="pool")
@@ -529,13 +530,13 @@ def test_addresses(monkeypatch):
 
 
 def test_missing_packages_name_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(EndpointUnusable, match=r"alignpro\[endpoints\]"):
         model_at("http://127.0.0.1:1/v1")
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
-    code = "import sys, alignpro.endpoints.frozen; assert not {'openai', 'aiohttp', 'torch'} & set(sys.modules)"
+    code = "import sys, alignpro.remote.frozen; assert not {'openai', 'aiohttp', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": _source()})
 
 

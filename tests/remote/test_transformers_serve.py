@@ -18,7 +18,7 @@ from alignpro.models.local import load_frozen
 from alignpro.remote.frozen import load_endpoint
 from alignpro.runtime.files import read_json
 
-LACKING = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+LACKING = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"transformers serve needs {' and '.join(LACKING)}")
 PROMPTS = ["quick, light a lantern", "the whole story, otters", "um, cut a bolt"]
 

@@ -16,10 +16,11 @@ from test_report import Page, page_of
 
 from alignpro.report import write_report
 from alignpro.report.drawing import canvas, drawing
-from alignpro.report.estimate import Estimate, count, number, percent, spoken
+from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.headroom_figures import distance, drawn_frontier
 from alignpro.report.headroom_folder import Headroom
 from alignpro.report.run_folder import read_run
+from alignpro.results import Estimate
 
 
 def sections_of(page: Page) -> list[str | None]:

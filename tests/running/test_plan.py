@@ -47,7 +47,7 @@ def test_verdicts_are_as_many_as_a_judge_is_asked_for(workshop):
     ):
         asked = settings(workshop, *more)
         limits = limits or asked.judge
-        prompts = prompts_of(asked.data, asked.seed).test
+        prompts = prompts_of(asked.data, asked.split_seed).test
         answers = tuple((Generation("y"),) * asked.evaluate.responses for _ in prompts)
         arms = [Answers(name, prompts, answers) for name in asked.evaluate.arms]
         assert judged(asked).calls == 2 * comparisons(judged_pairs(arms, limits), limits) > 0

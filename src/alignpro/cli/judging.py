@@ -54,12 +54,11 @@ def judge(
     from alignpro.running.rejudge import judge_again
 
     summary = judge_again(Path(name), overrides)
-    judged_by = summary["win_rates"][-1]["judge"]
+    judged_by = summary.win_rates[-1].judge
     tables.win_rates(summary, judged_by)
-    if "criteria" in summary["judges"][judged_by]:  # a language model, not a reward
-        cost = summary["cost"]["judge"]
+    if "criteria" in summary.judges[judged_by] and (cost := summary.cost.judge):  # a language model, not a reward
         say(
-            f"replies of the judge kept in this folder: {cost['answers']:,}, {cost['input_tokens']:,} tokens in,"
-            f" {cost['output_tokens']:,} out"
+            f"replies of the judge kept in this folder: {cost.answers:,}, {cost.input_tokens:,} tokens in,"
+            f" {cost.output_tokens:,} out"
         )
     say(f"report: {Path(name) / 'report.html'}")

@@ -67,8 +67,8 @@ def rewrite(
     else:
         if run and name:
             raise UsageError(f"unexpected argument {name!r}; with --run the settings are those of the run")
-        recipe = RunFolder(run).settings_file() if run else recipe_of(name, overrides)
-        ready, count = SampledPrompter.load(config.load(recipe, overrides), n or 8, best), 1
+        settings = RunFolder(run).settings(overrides) if run else config.load(recipe_of(name, overrides), overrides)
+        ready, count = SampledPrompter.load(settings, n or 8, best), 1
     for rewritten in ready.rewrite(text, n=count, seed=seed):
         say(rewritten)
         if answer:

@@ -134,7 +134,9 @@ def headroom(
         recipe = recipe_of(name, overrides)
         settings = config.load(recipe, overrides)
     if dry_run:
-        _dry_run(settings or config.load(folder / "config.yaml", overrides), ("headroom",))
+        from alignpro.runtime.run_folder import RunFolder
+
+        _dry_run(settings or RunFolder(folder).settings(overrides), ("headroom",))
         return
     if settings is not None:
         folder = folder_of(out, recipe)
@@ -166,7 +168,7 @@ def _run(
     overrides = [*given, *overrides]
     settings, recipe = None, name or "lab"
     if resume and name is None and overrides and all(MAY_CHANGE.match(o) for o in overrides):
-        settings = config.load(RunFolder(Path(str(out))).settings_file(), overrides)
+        settings = RunFolder(Path(str(out))).settings(overrides)
     elif not resume or name is not None or overrides:
         recipe = recipe_of(name, overrides)
         settings = config.load(recipe, overrides)

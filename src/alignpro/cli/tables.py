@@ -10,49 +10,51 @@ from rich.console import Console
 from rich.table import Table
 
 from alignpro.evaluate.arms import NoPrompter
+from alignpro.results import Estimate, Evaluation, Mean
 
 Tree = Mapping[str, Any]
 
 
-def arms(summary: Tree) -> None:
+def arms(summary: Evaluation) -> None:
     """The arms of evaluation.json."""
-    second = summary.get("second_reward")
-    wins = {row["a"]: row for row in summary["win_rates"] if row["b"] == NoPrompter.written}
-    columns = ["arm", f"mean reward ({summary['reward']})", "variance", "KL to reference"]
+    second = summary.second_reward
+    wins = {row.a: row for row in summary.win_rates if row.b == NoPrompter.written}
+    columns = ["arm", f"mean reward ({summary.reward})", "variance", "KL to reference"]
     columns += [f"second reward ({second})"] if second else []
     rows = []
-    for name, arm in summary["arms"].items():
-        cells = [name, figure(arm["mean_reward"], arm["ci95"])]
-        cells += [two(arm, key) for key in ("reward_variance", "kl_to_reference")]
-        cells += [figure(arm["second_reward"]["mean"], arm["second_reward"]["ci95"])] if second else []
-        cells.append(figure(wins[name]["win_rate"], wins[name]["ci95"]) if name in wins else "-")
+    for name, arm in summary.arms.items():
+        cells = [name, figure(arm.reward), two(arm.variance), two(arm.kl)]
+        cells += [figure(arm.second)] if second else []
+        cells.append(figure(wins[name].rate) if name in wins else "-")
         rows.append(cells)
-    title = f"{summary['prompts']} test prompts, {summary['responses_per_prompt']} answers each"
+    title = f"{summary.prompts} test prompts, {summary.responses_per_prompt} answers each"
     table(title, [*columns, "win rate over no_prompter"], rows)
-    for key, told in (("reward_terms", "terms of the reward, raw"), ("prompt_terms", "terms on the rewrite, raw")):
-        found = {name: arm[key] for name, arm in summary["arms"].items() if key in arm}
-        if found:
-            names = list(next(iter(found.values())))
-            lines = [[arm, *(_figure(parts[name]) for name in names)] for arm, parts in found.items()]
-            table(told, ["arm", *names], lines)
+    _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
+    _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
 
 
-def win_rates(summary: Tree, judge: str) -> None:
+def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:
+    """Mean of each term, of arms that have them."""
+    found = {arm: terms for arm, terms in by_arm.items() if terms}
+    if found:
+        names = list(next(iter(found.values())))
+        table(title, ["arm", *names], [[arm, *(figure(terms[n].mean) for n in names)] for arm, terms in found.items()])
+
+
+def win_rates(summary: Evaluation, judge: str) -> None:
     """The win rates of evaluation.json by one judge."""
-    rows = []
-    for row in summary["win_rates"]:
-        if row["judge"] == judge:
-            controlled = row["length_controlled"]
-            rows.append(
-                [
-                    f"{row['a']} against {row['b']}",
-                    figure(row["win_rate"], row["ci95"]),
-                    controlled["withheld"] or figure(controlled["win_rate"], controlled["ci95"]),
-                    f"{row['win']} / {row['tie']} / {row['loss']}",
-                    share(row["order_consistency"], row.get("order_consistency_ci95")),
-                    str(row["unparsed"]),
-                ]
-            )
+    rows = [
+        [
+            f"{row.a} against {row.b}",
+            figure(row.rate),
+            row.length_controlled.withheld or figure(row.length_controlled.rate),
+            f"{row.win} / {row.tie} / {row.loss}",
+            share(row.order_consistency),
+            str(row.unparsed),
+        ]
+        for row in summary.win_rates
+        if row.judge == judge
+    ]
     columns = ["pair", "win rate", "at equal length", "won / tied / lost", "same in both orders", "no verdict"]
     table(f"judged by {judge}", columns, rows)
 
@@ -68,8 +70,8 @@ def agreement(found: Tree) -> None:
     rows = [
         [
             name,
-            figure(row["agreement"], row["agreement_ci95"]),
-            figure(row["kappa"], row["kappa_ci95"]),
+            old(row["agreement"], row["agreement_ci95"]),
+            old(row["kappa"], row["kappa_ci95"]),
             f"{row['compared']:,}",
         ]
         for name, row in measures.items()
@@ -80,22 +82,17 @@ def agreement(found: Tree) -> None:
     table(title, ["", "agreement", "Cohen's kappa", "verdicts compared"], rows)
 
 
-def share(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+def share(told: Estimate) -> str:
     """A share as a percentage, with its interval where there is one; undefined is a dash."""
-    if value is None or value != value:
-        return "-"
-    low, high = interval or (None, None)
-    bounds = "" if low is None or high is None or low != low else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{100 * value:.1f}%{bounds}"
+    bounds = f" [{100 * told.lo:.0f}, {100 * told.hi:.0f}]" if told.bounded else ""
+    return f"{100 * told.value:.1f}%{bounds}" if told.defined else "-"
 
 
-def two(arm: Tree, key: str) -> str:
-    """A figure of an arm and its interval to two decimals; a dash where it has none."""
-    value, (low, high) = arm[key], arm.get(f"{key}_ci95") or (None, None)
-    if value is None or value != value:
+def two(told: Estimate | None) -> str:
+    """A figure and its interval to two decimals; a dash where it has none."""
+    if told is None or not told.defined:
         return "-"
-    bounds = "" if low is None or high is None or low != low else f" [{low + 0:.2f}, {high + 0:.2f}]"
-    return f"{value:.2f}{bounds}"
+    return f"{told.value:.2f}" + (f" [{told.lo + 0:.2f}, {told.hi + 0:.2f}]" if told.bounded else "")
 
 
 def headroom(found: Tree) -> None:
@@ -126,13 +123,13 @@ def headroom(found: Tree) -> None:
         "bound on it, (11)": bounds["theorem"],
         "sharper bound, (B5)": bounds["sharper"],
     }
-    if told := [[name, figure(part["value"], part["ci95"])] for name, part in parts.items() if part]:
+    if told := [[name, old(part["value"], part["ci95"])] for name, part in parts.items() if part]:
         table("of the optimal prompter", ["", "reward"], told)
     if found["noise"]:
         names = [
             n for n in ("no_prompter", "reference_prompter", "optimum", "trained_prompter") if found["noise"][0][n]
         ]
-        lines = [[row["noise"], *(figure(row[n]["reward"], row[n]["ci95"]) for n in names)] for row in found["noise"]]
+        lines = [[row["noise"], *(old(row[n]["reward"], row[n]["ci95"]) for n in names)] for row in found["noise"]]
         table("with noise in the frozen model", ["noise", *names], lines)
 
 
@@ -143,7 +140,7 @@ def methods(found: Tree) -> None:
             row["method"],
             f"{row['training_calls']:,.0f}",
             f"{row['calls_per_prompt']:g}",
-            *(figure(row[key]["value"], row[key]["ci95"]) for key in ("reward", "kl", "objective")),
+            *(old(row[key]["value"], row[key]["ci95"]) for key in ("reward", "kl", "objective")),
             "-" if row["seconds"] is None else f"{row['seconds']:.0f}",
         ]
         for row in found["methods"]
@@ -152,8 +149,13 @@ def methods(found: Tree) -> None:
     table(f"{found['seeds']} seeds, kl_coef {found['kl_coef']:g}, {found['prompts']} test prompts", columns, rows)
 
 
-def figure(value: float | None, interval: Sequence[float | None]) -> str:
-    """`value [low, high]`; what is undefined is nan."""
+def figure(told: Estimate) -> str:
+    """`value [low, high]` to three decimals, never -0; what is undefined is nan."""
+    value, low, high = (f"{round(number, 3) + 0:.3f}" for number in (told.value, *told.ci95))
+    return f"{value} [{low}, {high}]"
+
+
+def old(value: float | None, interval: Sequence[float | None]) -> str:
     told = [f"{nan(number):.3f}" for number in (value, *interval)]
     return f"{told[0]} [{told[1]}, {told[2]}]"
 
@@ -161,10 +163,6 @@ def figure(value: float | None, interval: Sequence[float | None]) -> str:
 def nan(value: float | None) -> float:
     """Three digits of a number, nan for None, and never -0."""
     return float("nan") if value is None else round(value, 3) + 0  # + 0 takes the sign off -0.0
-
-
-def _figure(part: Tree) -> str:
-    return figure(part["mean"], part["ci95"])
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -176,7 +174,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _reward(part: Tree) -> list[str]:
-    return [figure(part["reward"], part["ci95"]), *(f"{part[k]:.2f}" if k in part else "-" for k in ("kl", "ess"))]
+    return [old(part["reward"], part["ci95"]), *(f"{part[k]:.2f}" if k in part else "-" for k in ("kl", "ess"))]
 
 
 def reward(found: Tree) -> None:

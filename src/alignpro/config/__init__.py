@@ -15,7 +15,7 @@ from alignpro.config.evaluation import (
 )
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.pieces import DATA_SETS, LAB_PROMPTS, DataSettings, FrozenSettings, PrompterSettings, Sampling
-from alignpro.config.recipes import build, dump, flat, keys, load, recipes
+from alignpro.config.recipes import build, dump, flat, keys, load, recipes, reread
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
@@ -75,4 +75,5 @@ __all__ = [
     "keys",
     "load",
     "recipes",
+    "reread",
 ]

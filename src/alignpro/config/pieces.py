@@ -82,6 +82,11 @@ class DataSettings(Section):
     column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
     limit: Positive | None = Field(None, description="use at most so many prompts")
+    seed: int | None = Field(
+        0,
+        description="decides which prompts are held out, and which are used under limit; runs that differ in the run's"
+        " seed alone share one test set. null: the run's seed",
+    )
 
     @model_validator(mode="after")
     def _one_format(self) -> DataSettings:

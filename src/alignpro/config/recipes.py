@@ -32,13 +32,24 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
     A recipe's `extends` names one or several others, which it is laid over in their order. Raises SettingsError for an
     unknown recipe, key or value.
     """
-    tree = _read_recipe(recipe)
+    return _resolved(_read_recipe(recipe), overrides, str(recipe))
+
+
+def _resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Settings:
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise SettingsError(f"override {item!r} is not of the form section.key=value")
         _assign(tree, key, text)
-    return build(tree, source=str(recipe))
+    return build(tree, source)
+
+
+def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
+    """Settings of a file that `dump` wrote, with overrides.
+
+    A file from before the split had a seed of its own names none, and its split is that of the run's seed.
+    """
+    return _resolved(_laid_over({"data": {"seed": None}}, _read_recipe(path)), overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:

@@ -69,6 +69,11 @@ class Settings(Section):
             )
         return self
 
+    @property
+    def split_seed(self) -> int:
+        """What decides which prompts are held out."""
+        return self.seed if self.data.seed is None else self.data.seed
+
     def check_headroom(self) -> None:
         """Raise SettingsError where the closed forms (4) and (10), which headroom estimates, are not defined."""
         if not (self.train.kl.coef > 0 and self.rlhf.kl.coef > 0):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from alignpro.config import Settings
 from alignpro.evaluate.arms import Arm
 from alignpro.evaluate.models import Models
 from alignpro.flow.rollout import rollout
+from alignpro.results import Sample
 from alignpro.rng import derive
 from alignpro.types import AskingPrompter, FloatArray, Generation, Reward
 
@@ -83,35 +84,30 @@ def second_rewards(reward: Reward, prompts: Sequence[str], responses: Sequence[S
     return np.where(failed, np.nan, scores).reshape(len(prompts), -1)
 
 
-def sample_rows(arm: ArmResult, stage: str, step: int) -> list[dict[str, Any]]:
-    """Lines for samples.jsonl."""
+def sample_rows(arm: ArmResult, stage: str, step: int) -> list[Sample]:
+    """Rows for samples.jsonl, five digits of each reward."""
     rows = []
     for b, prompt in enumerate(arm.prompts):
         for k, (rewrite, response) in enumerate(zip(arm.rewrites[b], arm.responses[b], strict=True)):
             rows.append(
-                {
-                    "stage": stage,
-                    "step": step,
-                    "arm": arm.name,
-                    "prompt_id": b,
-                    "prompt": prompt,
-                    "rewrite": rewrite.text,
-                    "response": response.text,
-                    "reward": _rounded(arm.rewards[b, k]),
-                    "second_reward": None if arm.second_rewards is None else _rounded(arm.second_rewards[b, k]),
-                    "finish": response.finish,
-                    "failure": response.failure,
-                    **_terms("reward_terms", arm.parts, b, k),
-                    **_terms("prompt_terms", arm.prompt_terms, b, k),
-                }
+                Sample(
+                    stage=stage,
+                    step=step,
+                    arm=arm.name,
+                    prompt_id=b,
+                    prompt=prompt,
+                    rewrite=rewrite.text,
+                    response=response.text,
+                    reward=_rounded(arm.rewards[b, k]),
+                    second_reward=math.nan if arm.second_rewards is None else _rounded(arm.second_rewards[b, k]),
+                    finish=response.finish,
+                    failure=response.failure,
+                    reward_terms={name: _rounded(values[b, k]) for name, values in arm.parts.items()},
+                    prompt_terms={name: _rounded(values[b, k]) for name, values in arm.prompt_terms.items()},
+                )
             )
     return rows
 
 
-def _terms(key: str, parts: Mapping[str, FloatArray], b: int, k: int) -> dict[str, Any]:
-    """One sample's raw scores by term; nothing where there are no terms."""
-    return {key: {name: _rounded(values[b, k]) for name, values in parts.items()}} if parts else {}
-
-
-def _rounded(value: float) -> float | None:
-    return round(float(value), 5) if np.isfinite(value) else None
+def _rounded(value: float) -> float:
+    return round(float(value), 5)

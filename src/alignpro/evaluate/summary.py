@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import numpy as np
 
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.sampling import ArmResult
 from alignpro.maths import stats
 from alignpro.maths.variance_intervals import variance_intervals
+from alignpro.results import Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
 from alignpro.rng import derive
-from alignpro.types import FloatArray
-
-SCHEMA = 1
+from alignpro.types import FloatArray, Generation
 
 
 def summarise(
-    arms: Sequence[ArmResult], reward: str, second_reward: str | None, draws: int, seed: int
-) -> dict[str, Any]:
+    arms: Sequence[ArmResult],
+    reward: str,
+    second_reward: str | None,
+    draws: int,
+    seed: int,
+    training_prompts: float = math.nan,
+) -> Evaluation:
     """The contract of design.md but for its win rates, with `differences` (paired, over prompts) and each arm's
     `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
 
@@ -30,70 +36,75 @@ def summarise(
         first, second = a.second_rewards, b.second_rewards
         if second_reward is not None and first is not None and second is not None:
             differences.append(_difference(a.name, b.name, second_reward, first, second, draws, seed))
-    return {
-        "schema": SCHEMA,
-        "reward": reward,
-        "second_reward": second_reward,
-        "prompts": len(arms[0].prompts) if arms else 0,
-        "responses_per_prompt": len(arms[0].responses[0]) if arms and arms[0].responses else 0,
-        "arms": {arm.name: _arm(arm, second_reward, draws, seed) for arm in arms},
-        "differences": differences,
-        "win_rates": [],
-        "cost": {"frozen_calls": sum(arm.frozen_calls for arm in arms)},
-    }
+    return Evaluation(
+        reward=reward,
+        second_reward=second_reward,
+        prompts=len(arms[0].prompts) if arms else 0,
+        responses_per_prompt=len(arms[0].responses[0]) if arms and arms[0].responses else 0,
+        training_prompts=training_prompts,
+        arms={arm.name: _arm(arm, second_reward, draws, seed) for arm in arms},
+        differences=tuple(differences),
+        win_rates=(),
+        cost=Cost(frozen_calls=sum(arm.frozen_calls for arm in arms)),
+    )
 
 
-def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> dict[str, Any]:
+def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> Arm:
     parts, around = stats.variance(arm.rewards), variance_intervals(arm.rewards, draws, derive(seed, "variance"))
-    figures: dict[str, Any] = {
-        "mean_reward": stats.mean(arm.rewards),
-        "ci95": list(stats.mean_interval(stats.prompt_means(arm.rewards), draws, derive(seed, "mean"))),
-        "reward_variance": parts.total,
-        "reward_variance_ci95": list(around.total),
-        "variance_between_prompts": parts.between,
-        "variance_between_prompts_ci95": list(around.between),
-        "variance_within_prompts": parts.within,
-        "variance_within_prompts_ci95": list(around.within),
-        "kl_to_reference": None if arm.kl is None else stats.mean(arm.kl),
-        "kl_to_reference_ci95": None
-        if arm.kl is None
-        else list(stats.studentised_interval(stats.prompt_means(arm.kl), draws, derive(seed, "kl"))),
-        "frozen_calls": arm.frozen_calls,
-        "failed": sum(arm.failures.values()),
-    }
-    if arm.failures:
-        figures["failures"] = dict(arm.failures)
-    if arm.parts:
-        figures["reward_terms"] = _terms(arm.parts, draws, seed)
-    if arm.prompt_terms and arm.bonus is not None:
-        figures["prompt_terms"] = _terms(arm.prompt_terms, draws, seed)
-        figures["prompt_bonus"] = stats.mean(arm.bonus)
-        bonus = stats.prompt_means(arm.bonus)
-        figures["prompt_bonus_ci95"] = list(stats.mean_interval(bonus, draws, derive(seed, "mean")))
-    figures["second_reward"] = None
+    bonus = arm.bonus if arm.prompt_terms else None
+    second = None
     if second_reward is not None and arm.second_rewards is not None:
-        figures["second_reward"] = {
-            "mean": stats.mean(arm.second_rewards),
-            "ci95": list(stats.mean_interval(stats.prompt_means(arm.second_rewards), draws, derive(seed, "mean"))),
-            "variance": stats.variance(arm.second_rewards).total,
-            "variance_ci95": list(variance_intervals(arm.second_rewards, draws, derive(seed, "variance")).total),
-        }
-    return figures
+        theirs = variance_intervals(arm.second_rewards, draws, derive(seed, "variance"))
+        second = SecondReward(
+            mean=_mean(arm.second_rewards, draws, seed),
+            variance=Estimate(stats.variance(arm.second_rewards).total, *theirs.total),
+        )
+    return Arm(
+        name=arm.name,
+        reward=_mean(arm.rewards, draws, seed),
+        variance=Estimate(parts.total, *around.total),
+        variance_between=Estimate(parts.between, *around.between),
+        variance_within=Estimate(parts.within, *around.within),
+        kl=None if arm.kl is None else _kl(arm.kl, draws, seed),
+        frozen_calls=arm.frozen_calls,
+        failed=sum(arm.failures.values()),
+        failures=dict(arm.failures),
+        reward_terms=_terms(arm.parts, draws, seed),
+        prompt_terms={} if bonus is None else _terms(arm.prompt_terms, draws, seed),
+        prompt_bonus=None if bonus is None else _mean(bonus, draws, seed),
+        second_reward=second,
+        response_words=_mean(words(arm.responses), draws, seed),
+        rewrite_words=_mean(words(arm.rewrites), draws, seed) if _rewrites(arm) else None,
+    )
 
 
-def _terms(parts: Mapping[str, FloatArray], draws: int, seed: int) -> dict[str, Any]:
+def words(rows: Sequence[Sequence[Generation]]) -> FloatArray:
+    """Length of each text in words [B, K], counted as between two arms by their judge; nan where it failed."""
+    return np.array([[np.nan if g.failure else float(len(g.text.split())) for g in row] for row in rows])
+
+
+def _rewrites(arm: ArmResult) -> bool:
+    """Whether the arm has rewrites of its own: prompts that go on as they are were given, not written."""
+    return any(g.finish != "given" for row in arm.rewrites for g in row)
+
+
+def _mean(values: FloatArray, draws: int, seed: int) -> Estimate:
+    """Mean over prompts of [B, K]."""
+    return Estimate(stats.mean(values), *stats.mean_interval(stats.prompt_means(values), draws, derive(seed, "mean")))
+
+
+def _kl(values: FloatArray, draws: int, seed: int) -> Estimate:
+    interval = stats.studentised_interval(stats.prompt_means(values), draws, derive(seed, "kl"))
+    return Estimate(stats.mean(values), *interval)
+
+
+def _terms(parts: Mapping[str, FloatArray], draws: int, seed: int) -> dict[str, Mean]:
     """Mean raw score of each term, with its interval."""
-    return {
-        name: {
-            "mean": stats.mean(values),
-            "ci95": list(stats.mean_interval(stats.prompt_means(values), draws, derive(seed, "mean"))),
-        }
-        for name, values in parts.items()
-    }
+    return {name: Mean(mean=_mean(values, draws, seed)) for name, values in parts.items()}
 
 
 def _difference(
     a: str, b: str, reward: str, first: FloatArray, second: FloatArray, draws: int, seed: int
-) -> dict[str, Any]:
+) -> Difference:
     value, interval = stats.paired_difference(first, second, draws, derive(seed, "difference"))
-    return {"a": a, "b": b, "reward": reward, "mean_difference": value, "ci95": list(interval)}
+    return Difference(a=a, b=b, reward=reward, mean=Estimate(value, *interval))

@@ -91,7 +91,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
         raise DataError(
             "data.prompts lab: the lab has no file of preferences; make one by `alignpro lab preferences --out FILE`"
         )
-    preferences = load_preferences(settings.data, settings.seed, own.keep_not_higher)
+    preferences = load_preferences(settings.data, settings.split_seed, own.keep_not_higher)
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)

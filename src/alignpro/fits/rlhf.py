@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
@@ -17,21 +16,21 @@ from alignpro.models.local import LocalPrompter, load_frozen
 from alignpro.remote.address import is_endpoint
 from alignpro.remote.opened import Endpoints
 from alignpro.report import write_report
+from alignpro.results import Evaluation, Step, read_rows
 from alignpro.rewards import load_reward
 from alignpro.rewards.composite import check_scales
 from alignpro.running import stages
 from alignpro.running.assemble import Pieces, check_lengths, check_not_adapter, check_trainable, tell_plain_turns
 from alignpro.running.prompts import prompts_of
 from alignpro.running.stages import Run
-from alignpro.runtime import files as files
 from alignpro.runtime.interrupt import StopRequest
-from alignpro.runtime.trackers import figures_of, tracking
+from alignpro.runtime.trackers import tracking
 
 NEEDED = {"frozen.model": "--frozen MODEL", "reward.model": "--reward MODEL", "data.prompts": "--prompts FILE"}
 ARMS = ["no_prompter", "rlhf"]
 
 
-def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = False) -> Evaluation:
     """Train the oracle in `out`, compare it with the frozen model as it is, report; returns what evaluation.json holds.
 
     The model is rlhf/model/, a plain Hugging Face model; its metrics and checkpoints lie beside it. Raises as
@@ -54,12 +53,12 @@ def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = Fals
         run = Run(opened.folder, opened.loaded, opened.progress, stop)
         stages.train_rlhf(run, track.log)
         summary = stages.evaluate(run)
-        track.summary = figures_of(summary)
+        track.summary = summary.figures()
         write_report(opened.folder.path)
-    asked = int(files.read_jsonl(opened.folder.rlhf / "metrics.jsonl")[-1]["frozen_calls"])
+    asked = int(read_rows(Step, opened.folder.rlhf / "metrics.jsonl")[-1].frozen_calls)
     opened.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {asked:,} answers in training,"
-        f" {int(summary['cost']['frozen_calls']):,} in evaluation"
+        f" {int(summary.cost.frozen_calls):,} in evaluation"
     )
     return summary
 
@@ -82,7 +81,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
         )
     check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
     check_scales(settings.reward)
-    prompts = prompts_of(settings.data, settings.seed)
+    prompts = prompts_of(settings.data, settings.split_seed)
     device = device_of(settings.device)
     endpoints = Endpoints(settings.budget)
     reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)

@@ -86,7 +86,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
     check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
     lm = load_prompter(settings.prompter, device_of(settings.device), settings.dtype).lm
     check_fit(lm.model, settings.sft, "sft")
-    found = load_rewrites(settings.sft, settings.data, settings.seed, lambda pair: unusable(lm, pair))
+    found = load_rewrites(settings.sft, settings.data, settings.split_seed, lambda pair: unusable(lm, pair))
     say_dropped(say, found.dropped, "pairs")
     prompts = list(dict.fromkeys(pair.prompt for pair in found.train))
     chosen = set(prompts[: max(1, round(settings.sft.validation * len(prompts)))])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from alignpro.config import JudgeSettings
 from alignpro.judges.comparisons import Answered, Answers, compared, count
 from alignpro.judges.win_rate import figures
+from alignpro.results import Sample, WinRate
 from alignpro.rng import derive
 from alignpro.types import Generation, Judge
 
@@ -25,7 +26,7 @@ def judge_arms(
     seed: int,
     advance: Callable[[int, str], None],
     check: Callable[[], None],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[dict[str, Any]], list[WinRate]]:
     """Lines for judgements.jsonl, and `win_rates` of evaluation.json, of the pairs as given.
 
     `limits` bound prompts and samples; `advance` hears of progress; `check` is called where a stop loses nothing.
@@ -44,14 +45,13 @@ def judge_arms(
     return rows, win_rates
 
 
-def read_answers(rows: Sequence[Mapping[str, Any]]) -> list[Answers]:
+def read_answers(rows: Sequence[Sample]) -> list[Answers]:
     """The arms of the last evaluation, from lines of samples.jsonl."""
-    arms: dict[str, dict[int, tuple[str, list[Generation]]]] = {}
+    arms: dict[str, dict[int | str, tuple[str, list[Generation]]]] = {}
     for row in rows:
-        if row["stage"] == "evaluation":
-            prompts = arms.setdefault(row["arm"], {})
-            _, answers = prompts.setdefault(row["prompt_id"], (row["prompt"], []))
-            answers.append(Generation(row["response"], failure=row["failure"]))
+        if row.stage == "evaluation":
+            _, answers = arms.setdefault(row.arm, {}).setdefault(row.prompt_id, (row.prompt, []))
+            answers.append(Generation(row.response, failure=row.failure))
     return [
         Answers(
             name, tuple(prompt for prompt, _ in found.values()), tuple(tuple(answers) for _, answers in found.values())

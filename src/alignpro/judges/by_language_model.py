@@ -12,6 +12,7 @@ from alignpro.remote.accounting import Usage
 from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.frozen import EndpointModel
+from alignpro.results import JudgeCost
 from alignpro.types import FrozenModel, Generation, Judgement
 
 TOO_LONG = ("prompt exceeds the frozen model's context", "question exceeds the judge's context")
@@ -46,11 +47,11 @@ class LlmJudge:
             self.model.cache = cache
         return replace(self, kept=cache)
 
-    def cost(self) -> dict[str, int]:
+    def cost(self) -> JudgeCost:
         """Replies that are kept and their tokens, those of earlier attempts among them; nothing where none are kept."""
         usage = self.kept.usage() if self.kept else Usage()
         answers = len(self.kept) if self.kept else 0
-        return {"answers": answers, "input_tokens": usage.input, "output_tokens": usage.output}
+        return JudgeCost(answers=answers, input_tokens=usage.input, output_tokens=usage.output)
 
     def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
         """One judgement for each (prompt, a, b), asked in this order of presenting. Raises as `FrozenModel.respond`."""

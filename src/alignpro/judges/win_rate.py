@@ -11,19 +11,20 @@ import numpy as np
 from alignpro.judges.comparisons import Answered, Comparison, compared
 from alignpro.maths import stats
 from alignpro.maths.length_control import length_controlled
+from alignpro.results import Estimate, LengthControlled, WinRate
 from alignpro.types import Judge, Verdict
 
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 """What a comparison is worth to the first arm."""
 
 
-def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> dict[str, Any]:
+def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> WinRate:
     """Compare sample k of arm a with sample k of arm b on every prompt, and sum up as `figures`."""
     found = [comparison for part in compared(a, b, judge) for comparison in part]
     return figures(a.name, b.name, judge.name, found, draws, seed)
 
 
-def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int, seed: int) -> dict[str, Any]:
+def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int, seed: int) -> WinRate:
     """One row of `win_rates` in evaluation.json.
 
     A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
@@ -42,28 +43,26 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
     consistency, longer = (stats.pooled(values, prompts, draws, seed) for values in (agreed, words))
     controlled = length_controlled(points, characters, prompts, draws, seed)
     unparsed = Counter(comparison.failure for comparison in found if comparison.failure)
-    return {
-        "a": a,
-        "b": b,
-        "judge": judge,
-        "win": verdicts.count("a"),
-        "tie": verdicts.count("tie"),
-        "loss": verdicts.count("b"),
-        "win_rate": stats.mean(per_prompt[:, None]),
-        "ci95": list(stats.mean_interval(per_prompt, draws, seed)),
-        **share_intervals(verdicts, prompts, draws, seed),
-        "length_controlled": {
-            "win_rate": controlled.win_rate,
-            "ci95": list(controlled.ci95),
-            "withheld": controlled.withheld,
-        },
-        "order_consistency": consistency[0],
-        "order_consistency_ci95": list(consistency[1]),
-        "unparsed": verdicts.count(None),
-        **({"unparsed_reasons": dict(unparsed.most_common())} if unparsed else {}),
-        "mean_length_difference": longer[0],
-        "mean_length_difference_ci95": list(longer[1]),
-    }
+    shares = share_intervals(verdicts, prompts, draws, seed)
+    return WinRate(
+        a=a,
+        b=b,
+        judge=judge,
+        win=verdicts.count("a"),
+        tie=verdicts.count("tie"),
+        loss=verdicts.count("b"),
+        rate=Estimate(stats.mean(per_prompt[:, None]), *stats.mean_interval(per_prompt, draws, seed)),
+        win_ci95=shares["a"],
+        tie_ci95=shares["tie"],
+        loss_ci95=shares["b"],
+        length_controlled=LengthControlled(
+            rate=Estimate(controlled.win_rate, *controlled.ci95), withheld=controlled.withheld
+        ),
+        order_consistency=Estimate(consistency[0], *consistency[1]),
+        unparsed=verdicts.count(None),
+        unparsed_reasons=dict(unparsed.most_common()),
+        length_difference=Estimate(longer[0], *longer[1]),
+    )
 
 
 def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -75,11 +74,12 @@ def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -
 
 def share_intervals(
     verdicts: Sequence[Verdict | None], prompts: np.ndarray[Any, Any], draws: int, seed: int
-) -> dict[str, list[float]]:
+) -> dict[Verdict, stats.Interval]:
     """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] tell whose each is."""
     judged = np.array([verdict is not None for verdict in verdicts], dtype=bool)
-    found = {}
-    for name, wanted in (("win_ci95", "a"), ("tie_ci95", "tie"), ("loss_ci95", "b")):
+
+    def interval(wanted: Verdict) -> stats.Interval:
         shares = np.where(judged, [float(verdict == wanted) for verdict in verdicts], np.nan)
-        found[name] = list(stats.mean_interval(prompt_points(shares, prompts), draws, seed))
-    return found
+        return stats.mean_interval(prompt_points(shares, prompts), draws, seed)
+
+    return {"a": interval("a"), "tie": interval("tie"), "b": interval("b")}

@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from alignpro.config import Sampling
 from alignpro.errors import EndpointUnusable, SettingsError
@@ -23,14 +23,13 @@ from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.pool import Call, Policy, Pool
 from alignpro.remote.requests import Requests
+from alignpro.remote.wire import Client
 from alignpro.rng import derive
 from alignpro.runtime import processes
 from alignpro.types import Asking, Generation
 
-SHORTEST_SECRET = 8
-"""Characters under which a key is a placeholder that a local server takes ("EMPTY", "none"), not a secret."""
-UNSENT = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
-"""What the SDK would tell of this machine with every request; nobody needs it, and each header takes time."""
+OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+"""Sent to `openai:` endpoints, by the environment variables that hold them; no concern of another provider."""
 T = TypeVar("T")
 
 
@@ -70,16 +69,17 @@ class EndpointModel:
                 f"openai:{endpoint.model} needs a key; set the environment variable {OPENAI_KEY} (and OPENAI_BASE_URL"
                 " where it is not OpenAI's own)"
             )
-        clients = {url: _client(url, secret, endpoint.key_variable == OPENAI_KEY, policy) for url in endpoint.urls}
+        headers = OPENAI_HEADERS if endpoint.key_variable == OPENAI_KEY else {}
+        more = {header: os.environ[name] for header, name in headers.items() if os.environ.get(name)}
+        client = Client(endpoint.urls, secret, policy.connect, more)
         self._requests = Requests(
             model=endpoint.model,
             sampling=sampling,
             pool=self._pool,
             policy=policy,
             account=self.account,
-            clients=clients,
+            client=client,
             key_variable=endpoint.key_variable,
-            scrub=lambda text: text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text,
             length="max_completion_tokens" if endpoint.urls == (OPENAI_URL,) else "max_tokens",
             system=system,
         )
@@ -87,7 +87,7 @@ class EndpointModel:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="alignpro-endpoint", daemon=True)
         self._thread.start()
-        self._end = weakref.finalize(self, _shut, self._loop, self._thread, list(clients.values()))
+        self._end = weakref.finalize(self, _shut, self._loop, self._thread, client)
 
     @property
     def name(self) -> str:
@@ -127,7 +127,7 @@ class EndpointModel:
         try:
             processes.by_first(lambda: self._run(self._requests.check()))
         except Exception as error:
-            error.__context__ = None  # the SDK's errors hold the request, and that the key
+            error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise
 
     def hosts(self) -> list[dict[str, float | str]]:
@@ -193,7 +193,7 @@ class EndpointModel:
             *(self._answers(prompt, n, seed, call) for prompt, n in wanted.items()), return_exceptions=True
         )
         if call.error is not None:
-            call.error.__context__ = None  # the SDK's errors hold the request, and that the key
+            call.error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise call.error
         return {prompt: row for prompt, row in zip(wanted, rows, strict=True) if not isinstance(row, BaseException)}
 
@@ -283,36 +283,10 @@ def load_endpoint(
     return model
 
 
-def _client(url: str, secret: str, openai_account: bool, policy: Policy) -> Any:
-    try:
-        import aiohttp  # noqa: F401
-        import httpx2
-        import openai
-    except ImportError as error:
-        raise EndpointUnusable(
-            f"endpoints need packages that are not here ({error.name}); pip install 'alignpro[endpoints]'"
-        ) from None
-    client = openai.AsyncOpenAI(
-        base_url=url,
-        api_key=secret or "none",
-        max_retries=0,
-        timeout=httpx2.Timeout(None, connect=policy.connect),
-        http_client=openai.DefaultAioHttpClient(timeout=httpx2.Timeout(None, connect=policy.connect)),
-        default_headers=cast(Mapping[str, str], {f"X-Stainless-{name}": openai.Omit() for name in UNSENT}),
-    )
-    if not openai_account:
-        client.organization = client.project = None  # read from the environment, and no concern of another provider
-    return client
-
-
-def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, clients: Sequence[Any]) -> None:
-    async def end() -> None:
-        for client in clients:
-            await client.close()
-
+def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: Client) -> None:
     if thread.is_alive():
         try:
-            asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=5)
+            asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=5)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout=5)

@@ -13,7 +13,7 @@ from alignpro.errors import EndpointDown, EndpointUnusable
 from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.answers import Answer, Unreadable, read
 from alignpro.remote.pool import Call, Host, Policy, Pool
-from alignpro.remote.wire import Fault, Refused, Throttled, exchange
+from alignpro.remote.wire import Client, Fault, Refused, Throttled
 
 MOST_TOGETHER = 32
 """Samples asked for in one request; an endpoint's own most is 128, and a request is only as quick as its longest."""
@@ -42,16 +42,15 @@ class Dialect:
 
 @dataclass
 class Requests:
-    """Asks a pool for samples. `clients` are AsyncOpenAI clients by URL; `scrub` takes the key out of a text."""
+    """Asks a pool for samples."""
 
     model: str
     sampling: Sampling
     pool: Pool
     policy: Policy
     account: Account
-    clients: Mapping[str, Any]
+    client: Client
     key_variable: str
-    scrub: Callable[[str], str]
     length: str = "max_tokens"
     system: str | None = None
     dialects: dict[str, Dialect] = field(default_factory=dict)
@@ -66,8 +65,7 @@ class Requests:
         """The samples at the indices of `seeds`, each with its seed; those that were answered go to `save` at once.
 
         A sample that cannot be had is an Answer with its failure. Raises EndpointUnusable, EndpointDown, BudgetSpent,
-        and Stopped
-        where something else has stopped the call.
+        and Stopped where something else has stopped the call.
         """
         apart: list[asyncio.Task[dict[int, Answer]]] = []
         try:
@@ -187,7 +185,7 @@ class Requests:
         longest: int | None = None,
         timeout: float | None = None,
     ) -> dict[int, Answer]:
-        """One request to one URL; what comes of it is told to the host and to the books. Raises as `exchange`."""
+        """One request to one URL; what comes of it is told to host and books. Raises as `Client.exchange`."""
         loop = asyncio.get_running_loop()
         longest = longest or self.sampling.max_new_tokens
         most = Usage(len(text.encode()) + len((self.system or "").encode()) + FRAME_TOKENS, len(batch) * longest)
@@ -197,7 +195,7 @@ class Requests:
         started, settled = loop.time(), False
         try:
             request = self._request(dialect, text, len(batch), seed, longest)
-            body = await exchange(self.clients[host.url], request, timeout or self.policy.timeout, self.scrub)
+            body = await self.client.exchange(host.url, request, timeout or self.policy.timeout)
             try:
                 answers, usage = read(body, len(batch))
             except Unreadable as error:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from alignpro.errors import EndpointUnusable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+KEEPALIVE_S = 5.0
+"""Seconds that an idle connection is kept; many servers close theirs after as many."""
+SHORTEST_SECRET = 8
+"""Characters under which a key is a placeholder that a local server takes ("EMPTY", "none"), not a secret."""
 
 
 @dataclass(eq=False)
@@ -38,39 +52,106 @@ class Refused(Exception):
     option: str
 
 
-async def exchange(client: Any, request: Mapping[str, Any], timeout: float, scrub: Callable[[str], str]) -> Any:
-    """The JSON that an AsyncOpenAI client gets for a request within `timeout` seconds, `scrub`bed of the key.
+class Client:
+    """Posts to the URLs of one endpoint, from one event loop. The key is in its headers and is shown nowhere.
 
-    Raises Throttled, Fault or Refused, never what holds the request, whose headers hold the key.
+    `more` are headers that the provider wants; `connect` is in seconds. Raises EndpointUnusable where aiohttp is not
+    installed.
     """
-    import aiohttp
-    import httpx2
-    import openai
 
-    try:
-        # `post`, not `chat.completions.create`, which spends more time on its types than on all the rest; and a whole
-        # URL and a body in bytes, which it need not put together
+    def __init__(self, urls: Sequence[str], secret: str, connect: float, more: Mapping[str, str]) -> None:
+        try:
+            import aiohttp  # noqa: F401
+        except ImportError as error:
+            raise EndpointUnusable(
+                f"endpoints need packages that are not here ({error.name}); pip install 'alignpro[endpoints]'"
+            ) from None
+        self._secret = secret if len(secret) >= SHORTEST_SECRET else ""
+        headers = {
+            "Authorization": f"Bearer {secret or 'none'}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "alignpro",
+            **more,
+        }
+        # With each request, since the headers of a session go to a proxy too, and the key is none of its concern.
+        self._options = {url: _options(url, headers) for url in urls}
+        self._connect = connect
+        self._session: aiohttp.ClientSession | None = None
+
+    def scrub(self, text: str) -> str:
+        """The text without the key."""
+        return text.replace(self._secret, "[key]") if self._secret else text
+
+    async def exchange(self, url: str, request: Mapping[str, Any], timeout: float) -> Any:
+        """The JSON that the URL answers to a request within `timeout` seconds, without the key.
+
+        Raises Throttled, Fault or Refused, never what holds the request, whose headers hold the key.
+        """
+        import aiohttp
+
+        target = f"{url}/chat/completions"
         content = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
-        sent = client.post(f"{client.base_url}chat/completions", cast_to=httpx2.Response, content=content)
-        response = await asyncio.wait_for(sent, timeout)
-        return json.loads(scrub(response.content.decode()))
-    except openai.APIStatusError as error:
-        raise _of_status(error.status_code, error.response.headers, error.body, scrub) from None
-    except asyncio.TimeoutError:
-        raise Fault(f"no answer within {timeout:g} s") from None
-    except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
-        if (why := _unreachable(error)) is not None:
-            raise Fault(f"cannot be reached ({why})", reached=False) from None
-        raise Fault("the connection broke before the answer was whole") from None
-    except (ValueError, RecursionError):
-        raise Fault("the answer is no JSON") from None
+        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect)
+        try:
+            async with self._open().post(target, data=content, timeout=limits, **self._options[url]) as response:
+                body = await response.read()
+            if 200 <= response.status < 300:
+                return json.loads(self.scrub(body.decode()))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Fault(f"cannot be reached ({str(error)[:160]})", reached=False) from None
+        except asyncio.TimeoutError:
+            raise Fault(f"no answer within {timeout:g} s") from None
+        except (aiohttp.ClientError, OSError):
+            raise Fault("the connection broke before the answer was whole") from None
+        except (ValueError, RecursionError):
+            raise Fault("the answer is no JSON") from None
+        raise _of_status(response.status, response.headers, body, self.scrub)
+
+    async def close(self) -> None:
+        """End the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            import aiohttp
+
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+
+def _options(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """What aiohttp is told for requests to a URL: the headers, and the proxy that the environment names.
+
+    Its own reading of the environment looks for a user in ~/.netrc too, at each request, and refuses a key beside one.
+    """
+    to = urlsplit(url)
+    named = getproxies()
+    proxy = named.get(to.scheme) or named.get("all")
+    if not proxy or proxy_bypass(to.netloc):
+        return {"headers": headers}
+    at = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    address = f"{at.scheme}://{at.netloc.rpartition('@')[2]}"
+    if at.username is None:
+        return {"headers": headers, "proxy": address}
+    words = f"{unquote(at.username)}:{unquote(at.password or '')}"
+    credentials = {"Proxy-Authorization": f"Basic {base64.b64encode(words.encode()).decode()}"}
+    if to.scheme == "https":
+        return {"headers": headers, "proxy": address, "proxy_headers": credentials}
+    return {"headers": {**headers, **credentials}, "proxy": address}
 
 
 def _of_status(
-    status: int, headers: Mapping[str, str], body: Any, scrub: Callable[[str], str]
+    status: int, headers: Mapping[str, str], body: bytes, scrub: Callable[[str], str]
 ) -> Fault | Throttled | Refused:
-    fields = body if isinstance(body, dict) else {}
-    message = scrub(" ".join(str(fields.get("message") or body or "").split()))[:300]
+    said: Any = body.decode(errors="replace").strip()
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(said)
+        said = said.get("error", said) if isinstance(said, dict) else said
+    fields = said if isinstance(said, dict) else {}
+    message = scrub(" ".join(str(fields.get("message") or said or "").split()))[:300]
     wait = retry_after(headers)
     if status == 429:
         return Throttled(wait, out_of_credit="insufficient_quota" in (fields.get("code"), fields.get("type")))
@@ -92,16 +173,4 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
                 continue
         if math.isfinite(seconds):
             return max(0.0, seconds)
-    return None
-
-
-def _unreachable(error: BaseException) -> str | None:
-    """Why no connection was made at all, or None; the SDK's transport names that a timeout, so the causes are read."""
-    import aiohttp
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | ConnectionRefusedError):
-            return str(cause)[:160]
-        cause = cause.__cause__ or cause.__context__
     return None

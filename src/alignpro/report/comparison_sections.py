@@ -9,12 +9,13 @@ from html import escape
 import numpy as np
 
 from alignpro.report import curves, figures
-from alignpro.report.estimate import MINUS, Estimate, count, percent, spoken
+from alignpro.report.estimate import MINUS, count, percent, spoken
 from alignpro.report.figures import Row
 from alignpro.report.markup import bullets, card, chip, grid, legend, section, table, tiles
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
-from alignpro.report.verdict import BASELINE, Verdict, oriented
+from alignpro.report.run_folder import Run
+from alignpro.report.verdict import BASELINE, Verdict
+from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, WinRate
 
 INTERVAL = "Whiskers are 95% intervals, by resampling prompts."
 
@@ -32,7 +33,7 @@ def summary(run: Run, looks: Looks, verdict: Verdict) -> str:
 
 
 def _first_cards(evaluation: Evaluation, looks: Looks) -> list[str]:
-    baseline = evaluation.arm(BASELINE)
+    baseline = evaluation.arms.get(BASELINE)
     svg = figures.intervals(
         [_arm_row(looks, arm.name, arm.reward) for arm in _in_order(evaluation, looks)],
         "rewards",
@@ -44,7 +45,7 @@ def _first_cards(evaluation: Evaluation, looks: Looks) -> list[str]:
     text = f"Mean over prompts of {evaluation.reward}, the reward that was trained on.{dashed} {INTERVAL}"
     cards = [card("Mean reward by arm", text, svg)]
     pairs = [wr for wr in evaluation.win_rates if BASELINE in (wr.a, wr.b)]
-    for judge, wins in _by_judge([oriented(wr, wr.a if wr.b == BASELINE else wr.b) for wr in pairs]):
+    for judge, wins in _by_judge([wr if wr.b == BASELINE else wr.mirrored() for wr in pairs]):
         text = f"Judge: {judge}, {_standing(judge, evaluation)}. Bars: won, tied, lost, in the arms' colours."
         text += " The diamond is the win rate with its 95% interval; 50% is no preference."
         cards.append(card("Win rate over no prompter", text, figures.wins(wins, looks, f"wins-{judge}")))
@@ -54,41 +55,48 @@ def _first_cards(evaluation: Evaluation, looks: Looks) -> list[str]:
 def arms(evaluation: Evaluation, looks: Looks) -> str:
     """What was compared: each arm's meaning and figures."""
     ordered = _in_order(evaluation, looks)
-    second = [arm for arm in ordered if arm.second_reward.defined]
+    second = [arm for arm in ordered if arm.second.defined]
     heads = ["Arm", f"Mean reward: {evaluation.reward}"]
     heads += [f"Mean second reward: {evaluation.second_reward}"] if second else []
-    heads += ["Variance", "KL to reference, nats", "Frozen-model calls", "Failed"]
+    heads += ["Variance", "KL to reference, nats"]
+    lengths = any(arm.response_words.defined for arm in ordered)
+    heads += ["Words of an answer", "Words of a rewrite"] if lengths else []
+    heads += ["Frozen-model calls", "Failed"]
     rows = [
         [
             f"{chip(looks[arm.name])}<small>{escape(looks[arm.name].meaning)}</small>",
             spoken(arm.reward),
-            *([spoken(arm.second_reward)] if second else []),
+            *([spoken(arm.second)] if second else []),
             spoken(arm.variance),
-            spoken(arm.kl),
+            spoken(arm.kl or UNKNOWN),
+            *([spoken(arm.response_words), spoken(arm.rewrite_words or UNKNOWN)] if lengths else []),
             count(arm.frozen_calls),
             count(arm.failed),
         ]
         for arm in ordered
     ]
     text = (
-        f"Each arm answered the same {count(evaluation.prompts)} held-out prompts, {count(evaluation.responses)} times"
-        " each; a reward is of the original prompt and the answer, never of the rewrite. Brackets are 95% intervals."
-        " Variance is over single answers. Failed answers have no reward and are left out of the means, not scored 0."
+        f"Each arm answered the same {count(evaluation.prompts)} held-out prompts,"
+        f" {count(evaluation.responses_per_prompt)} times each; a reward is of the original prompt and the answer,"
+        " never of the rewrite. Brackets are 95% intervals. Variance is over single answers. Failed answers have no"
+        " reward and are left out of the means, not scored 0."
     )
-    if math.isfinite(evaluation.frozen_calls):
-        took = f", {count(evaluation.seconds)} seconds" if math.isfinite(evaluation.seconds) else ""
-        text += f" The comparison took {count(evaluation.frozen_calls)} calls of the frozen model{took}."
-    if evaluation.spent:
-        text += f" Endpoints, all of the run so far: {evaluation.spent}."
+    if math.isfinite(evaluation.training_prompts):
+        text += f" Training asked {count(evaluation.training_prompts)} other prompts."
+    if math.isfinite(evaluation.cost.frozen_calls):
+        took = f", {count(evaluation.cost.seconds)} seconds" if math.isfinite(evaluation.cost.seconds) else ""
+        text += f" The comparison took {count(evaluation.cost.frozen_calls)} calls of the frozen model{took}."
+    if evaluation.cost.spent:
+        text += f" Endpoints, all of the run so far: {evaluation.cost.spent}."
     cards = []
     if second:
-        baseline = evaluation.arm(BASELINE)
+        baseline = evaluation.arms.get(BASELINE)
         svg = figures.intervals(
-            [_arm_row(looks, arm.name, arm.second_reward) for arm in second],
+            [_arm_row(looks, arm.name, arm.second) for arm in second],
             "second",
             "Mean second reward by arm with 95% intervals",
             "mean second reward",
-            baseline.second_reward.value if baseline else math.nan,
+            baseline.second.value if baseline else math.nan,
         )
         told = f"The same answers under {evaluation.second_reward}, which was not trained on. {INTERVAL}"
         cards.append(card("Mean second reward by arm", told, svg))
@@ -106,7 +114,7 @@ def terms(evaluation: Evaluation, looks: Looks) -> str:
     for title, seen, found in kinds:
         names = list(dict.fromkeys(name for one in found for name in one))
         rows = [
-            [chip(looks[arm.name]), *(spoken(one.get(name, Estimate(math.nan))) for name in names)]
+            [chip(looks[arm.name]), *(spoken(one[name].mean if name in one else UNKNOWN) for name in names)]
             for arm, one in zip(ordered, found, strict=True)
         ]
         if names:
@@ -188,8 +196,8 @@ def win_rates(evaluation: Evaluation, looks: Looks) -> str:
             f"{chip(looks[wr.a])} against {chip(looks[wr.b])}",
             f"{escape(wr.judge)}<small>{_standing(wr.judge, evaluation)}</small>",
             percent(wr.rate),
-            percent(wr.at_equal_length),
-            " / ".join(percent(Estimate(share)) for share in (wr.win, wr.tie, wr.loss)),
+            percent(wr.length_controlled.rate),
+            " / ".join(percent(Estimate(share.value)) for share in wr.shares),
             percent(wr.order_consistency),
             count(wr.unparsed),
             spoken(wr.length_difference, signed=True),
@@ -220,7 +228,7 @@ def reward_kl(evaluation: Evaluation, looks: Looks) -> str:
     placed = curves.placed_on_kl(evaluation)
     if not placed:
         return ""
-    entries = [chip(looks[arm.name]) for arm in placed]
+    entries = [chip(looks[arm.name]) for arm, _ in placed]
     levels = curves.level_lines(evaluation)
     entries += [f"{chip(looks[arm.name])} (dashed: no prompter, hence no place on this axis)" for arm in levels]
     text = (
@@ -242,7 +250,7 @@ def _arm_row(looks: Looks, arm: str, estimate: Estimate) -> Row:
 
 def _in_order(evaluation: Evaluation, looks: Looks) -> list[Arm]:
     order = list(looks)
-    return sorted(evaluation.arms, key=lambda arm: order.index(arm.name))
+    return sorted(evaluation.arms.values(), key=lambda arm: order.index(arm.name))
 
 
 def _by_judge(found: Sequence[WinRate]) -> list[tuple[str, list[WinRate]]]:

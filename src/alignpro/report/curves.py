@@ -10,7 +10,8 @@ import numpy as np
 from alignpro.evaluate.arms import known
 from alignpro.report.drawing import INK, canvas, dot, drawing, inline
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Arm, Curves, Evaluation, Sample
+from alignpro.report.run_folder import Curves
+from alignpro.results import Arm, Estimate, Evaluation, Sample
 from alignpro.types import FloatArray
 
 Points = Mapping[str, tuple[FloatArray, FloatArray]]
@@ -62,15 +63,15 @@ def monitor_means(samples: Sequence[Sample]) -> Points:
     }
 
 
-def placed_on_kl(evaluation: Evaluation) -> list[Arm]:
+def placed_on_kl(evaluation: Evaluation) -> list[tuple[Arm, Estimate]]:
     """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
-    with_reward = [arm for arm in evaluation.arms if arm.reward.defined and arm.kl.defined]
-    return [arm for arm in with_reward if not _without_prompter(arm)]
+    prompted = [(arm, arm.kl) for arm in evaluation.arms.values() if not _without_prompter(arm)]
+    return [(arm, kl) for arm, kl in prompted if kl and kl.defined and arm.reward.defined]
 
 
 def level_lines(evaluation: Evaluation) -> list[Arm]:
     """Arms without a prompter, which have a mean reward and no place on the KL axis."""
-    return [arm for arm in evaluation.arms if _without_prompter(arm) and arm.reward.defined]
+    return [arm for arm in evaluation.arms.values() if _without_prompter(arm) and arm.reward.defined]
 
 
 def _without_prompter(arm: Arm) -> bool:
@@ -87,13 +88,13 @@ def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:
             axes.axhline(arm.reward.value, color=colour, linewidth=1.6, linestyle=(0, (6, 3)))
             if arm.reward.bounded:
                 axes.axhspan(arm.reward.lo, arm.reward.hi, color=colour, alpha=0.1, linewidth=0)
-        for arm in placed_on_kl(evaluation):
+        for arm, kl in placed_on_kl(evaluation):
             look = looks[arm.name]
-            at, colour = arm.kl.value, INK[look.token]
+            at, colour = kl.value, INK[look.token]
             if arm.reward.bounded:
                 axes.plot([at, at], [arm.reward.lo, arm.reward.hi], color=colour, linewidth=2.5)
-            if arm.kl.bounded:
-                axes.plot([arm.kl.lo, arm.kl.hi], [arm.reward.value] * 2, color=colour, linewidth=2.5)
+            if kl.bounded:
+                axes.plot([kl.lo, kl.hi], [arm.reward.value] * 2, color=colour, linewidth=2.5)
             dot(axes, at, arm.reward.value, look.token, look.marker, size=10)
         axes.set_xlabel("KL to the reference prompter, nats")
         axes.set_ylabel("mean reward")

@@ -18,8 +18,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from alignpro.report.estimate import Estimate
 from alignpro.report.palette import TOKENS
+from alignpro.results import Estimate
 
 WIDTH = 400
 """Units across a figure: a phone shows it at about 0.8 of that, a desktop column at 1.2."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Sample
+from alignpro.results import Sample
 
 BUDGET = 4_200_000
 """Bytes of examples in the page."""
@@ -37,7 +37,7 @@ def examples(
     """
     by_prompt: dict[str, dict[str, list[Sample]]] = {}
     for sample in samples:
-        by_prompt.setdefault(sample.prompt_id, {}).setdefault(sample.arm, []).append(sample)
+        by_prompt.setdefault(str(sample.prompt_id), {}).setdefault(sample.arm, []).append(sample)
     entries = [_dumped(_entry(prompt_id, arms)) for prompt_id, arms in by_prompt.items()]
     kept = entries
     while kept and sum(len(entry.encode()) for entry in kept) > budget:
@@ -81,7 +81,7 @@ def _answer(samples: list[Sample]) -> dict[str, Any]:
         "smean": _mean([sample.second_reward for sample in samples]),
         "n": len(samples),
         "cut": shown.finish == "length",
-        "failure": shown.failure,
+        "failure": shown.failure or None,
     }
 
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alignpro.report.drawing import DASHES, INK, WIDTH, dot, drawing, inline, whisker
-from alignpro.report.estimate import Estimate, number, percent, spoken
+from alignpro.report.estimate import number, percent, spoken
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Arm, WinRate
+from alignpro.results import Arm, Estimate, WinRate
 from alignpro.types import FloatArray
 
 ROW = 46
@@ -82,10 +82,10 @@ def wins(win_rates: Sequence[WinRate], looks: Looks, name: str) -> str:
             a, b = looks[wr.a], looks[wr.b]
             _caption(axes, place, f"{a.label} against {b.label}", percent(wr.rate), lift=0.27)
             left = 0.0
-            for share, token in ((wr.win, a.token), (wr.tie, "line"), (wr.loss, b.token)):
-                if share > 0:
-                    _bar_piece(axes, place, left, share, token)
-                    left += 100 * share
+            for share, token in zip(wr.shares, (a.token, "line", b.token), strict=True):
+                if share.value > 0:
+                    _bar_piece(axes, place, left, share.value, token)
+                    left += 100 * share.value
             whisker(axes, wr.rate.scaled(100), place + 0.28, "ink", "d")
         axes.set_xlim(-0.5, 100.5)
         axes.set_xticks([0, 25, 50, 75, 100])

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
-from alignpro.report.estimate import Estimate, count, decimals_of, number
+from alignpro.report.estimate import count, decimals_of, number
 from alignpro.report.figures import Row, groups
 from alignpro.report.headroom_folder import FrontierPoint, Headroom, Optimum, Trained
 from alignpro.report.palette import Look, looks
+from alignpro.results import Estimate
 
 _ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignpro.report.estimate import Estimate
 from alignpro.report.records import Record, estimate, number, read_json, records, spent, text
+from alignpro.results import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from html import escape
 
 from alignpro.evaluate.arms import AlignPro
 from alignpro.report import headroom_figures as figures
-from alignpro.report.estimate import NOTHING, Estimate, count, decimals_of, number, spoken
+from alignpro.report.estimate import NOTHING, count, decimals_of, number, spoken
 from alignpro.report.headroom_figures import (
     BEST,
     FINE_TUNED,
@@ -24,6 +24,7 @@ from alignpro.report.markup import chip, legend, section, table, tiles
 from alignpro.report.palette import Look
 from alignpro.report.run_folder import Run
 from alignpro.report.verdict import ADVISED, key_figures
+from alignpro.results import Estimate
 
 UNKNOWN = Estimate(math.nan)
 
@@ -47,10 +48,10 @@ def places_arms(run: Run) -> bool:
 
     An estimate made before training has no trained prompter, which the comparison may have.
     """
-    found, compared = run.headroom, run.evaluation.arm(AlignPro.written) if run.evaluation else None
+    found, compared = run.headroom, run.evaluation.arms.get(AlignPro.written) if run.evaluation else None
     if found is None or not found.in_plane:
         return False
-    return compared is None or not compared.kl.defined or bool(found.trained and found.trained.placed)
+    return compared is None or not (compared.kl and compared.kl.defined) or bool(found.trained and found.trained.placed)
 
 
 def _advice(found: Headroom) -> str:

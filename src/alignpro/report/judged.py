@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from alignpro.evaluate.arms import AlignPro
 from alignpro.report.records import Record, number, records, text
-from alignpro.report.run_folder import Sample
+from alignpro.results import Sample
 
 PLACES = {
     "Highest margin": 1.0,
@@ -77,7 +77,7 @@ def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline
         return None
     answers: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
-        answers.setdefault((sample.arm, sample.prompt_id), []).append(sample)
+        answers.setdefault((sample.arm, str(sample.prompt_id)), []).append(sample)
     compared = [judged for judged in found if (judged.a, judged.b) == pair]
     judge = compared[-1].judge
     compared = [judged for judged in compared if judged.judge == judge and _has_answers(judged, answers)]

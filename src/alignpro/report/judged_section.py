@@ -9,7 +9,7 @@ from alignpro.report.estimate import number
 from alignpro.report.judged import Judged, JudgedExamples, Order, Shown
 from alignpro.report.markup import section
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Sample
+from alignpro.results import Sample
 
 LONGEST = 1500
 """Characters of one text before it is cut."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from alignpro.report.estimate import Estimate
 from alignpro.report.records import Record, estimate
+from alignpro.results import Estimate
 
 
 def figure_of(tree: Record, key: str) -> Estimate:

@@ -47,7 +47,7 @@ def _page(run: Run) -> str:
         if evaluation
         else set()
     )
-    named = {arm.name for arm in evaluation.arms} if evaluation else set()
+    named = set(evaluation.arms) if evaluation else set()
     look = looks({sample.arm for sample in (*run.samples, *run.monitor)} | named | compared)
     answered = {sample.arm for sample in run.samples}
     reward = evaluation.reward if evaluation else "reward"

@@ -12,10 +12,11 @@ from matplotlib.patches import FancyBboxPatch
 
 from alignpro.errors import UsageError
 from alignpro.report.drawing import DASHES, INK, drawing, standalone, whisker
-from alignpro.report.estimate import Estimate, percent, spoken
+from alignpro.report.estimate import percent, spoken
 from alignpro.report.palette import Looks, looks
-from alignpro.report.run_folder import Evaluation, read_run
-from alignpro.report.verdict import BASELINE, wins_over
+from alignpro.report.run_folder import read_run
+from alignpro.report.verdict import BASELINE
+from alignpro.results import UNKNOWN, Estimate, Evaluation
 
 WIDTH = 760
 ROW = 34
@@ -39,16 +40,16 @@ def write_readme_figure(run_dir: Path, path: Path) -> Path:
 
 
 def _figure(evaluation: Evaluation) -> str:
-    arms = looks(arm.name for arm in evaluation.arms)
-    means = {arm.name: arm.reward for arm in evaluation.arms}
-    wins = {arm: found[0] for arm in arms if arm != BASELINE and (found := wins_over(evaluation, arm, BASELINE))}
+    arms = looks(evaluation.arms)
+    means = {name: arm.reward for name, arm in evaluation.arms.items()}
+    wins = {arm: found[0] for arm in arms if arm != BASELINE and (found := evaluation.wins_over(arm, BASELINE))}
     height = HEAD + len(arms) * ROW + FEET
     with drawing("readme"):
         figure = Figure(figsize=(WIDTH / 72, height / 72))
         _paper(figure)
         bottom, rows = FEET / height, len(arms) * ROW / height
         left = figure.add_axes((0.2, bottom, 0.36 if wins else 0.76, rows))
-        baseline = means.get(BASELINE, Estimate(math.nan))
+        baseline = means.get(BASELINE, UNKNOWN)
         _panel(left, arms, means, "Mean reward", evaluation.reward, baseline.value)
         for place, look in enumerate(arms.values()):
             left.text(-0.06, place, look.label, transform=left.get_yaxis_transform(), ha="right", va="center_baseline")
@@ -67,7 +68,7 @@ def _panel(
     axes: Axes, arms: Looks, estimates: Mapping[str, Estimate], title: str, source: str, reference: float
 ) -> None:
     for place, (arm, look) in enumerate(arms.items()):
-        whisker(axes, estimates.get(arm, Estimate(math.nan)), place, look.token, look.marker)
+        whisker(axes, estimates.get(arm, UNKNOWN), place, look.token, look.marker)
     if not math.isnan(reference):
         axes.axvline(reference, color=INK["muted"], linewidth=1, linestyle=DASHES, zorder=1)
     axes.set_ylim(len(arms) - 0.5, -0.5)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from alignpro.remote import accounting
-from alignpro.report.estimate import Estimate
+from alignpro.results import Estimate
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 Record = Mapping[str, Any]

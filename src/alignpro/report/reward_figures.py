@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
-from alignpro.report.estimate import Estimate, count
+from alignpro.report.estimate import count
+from alignpro.results import Estimate
 
 TOKEN, MARKER = "align-pro", "D"
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from alignpro.errors import UsageError
 from alignpro.report import reward_figures as figures
-from alignpro.report.estimate import Estimate, count, number, percent, spoken
+from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.learned import amount, figure_of, in_two, record
 from alignpro.report.markup import bullets, card, fold, grid, section, table, tiles
 from alignpro.report.page import document
 from alignpro.report.records import Record, estimate, read_json, read_settings, records, text
 from alignpro.report.run_sections import making_of
 from alignpro.report.verdict import KeyFigure
+from alignpro.results import Estimate
 
 
 def write_reward_report(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alignpro.report.drawing import INK, canvas, dot, drawing, inline
-from alignpro.report.estimate import Estimate
+from alignpro.results import Estimate
 
 TEST = "align-pro"
 

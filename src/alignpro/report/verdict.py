@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
-from alignpro.report.estimate import Estimate, count, number, percent, spoken
+from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.headroom_folder import Headroom
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Arm, Evaluation, Run, WinRate
+from alignpro.report.run_folder import Run
+from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, WinRate
 from alignpro.types import FloatArray
 
 BASELINE = NoPrompter.written
@@ -65,9 +66,9 @@ def verdict(run: Run, looks: Looks) -> Verdict:
     evaluation = run.evaluation
     if evaluation is None:
         return _before_training(run.headroom) if run.headroom and not run.begun else _without_comparison(run)
-    subject, baseline = _subject(evaluation), evaluation.arm(BASELINE)
+    subject, baseline = _subject(evaluation), evaluation.arms.get(BASELINE)
     if subject is None or baseline is None:
-        return _without_pair(evaluation, looks, subject or evaluation.arms[0])
+        return _without_pair(evaluation, looks, subject or next(iter(evaluation.arms.values())))
     return _compared(evaluation, run.headroom, looks, subject, baseline)
 
 
@@ -102,63 +103,30 @@ def _priced(name: str, value: float) -> str:
     return "" if math.isnan(value) else f" {name} {value:g}"
 
 
-def difference(evaluation: Evaluation, a: str, b: str, reward: str) -> Estimate:
-    """Mean of `a` minus mean of `b` under `reward`, whichever way round it was written; nan where it was not."""
-    for found in evaluation.differences:
-        if found.reward == reward and {found.a, found.b} == {a, b}:
-            return found.mean if found.a == a else found.mean.mirrored()
-    return Estimate(math.nan)
-
-
-def oriented(win_rate: WinRate, a: str) -> WinRate:
-    """The same comparison with `a` first."""
-    if win_rate.a == a:
-        return win_rate
-    return WinRate(
-        a=win_rate.b,
-        b=win_rate.a,
-        judge=win_rate.judge,
-        win=win_rate.loss,
-        tie=win_rate.tie,
-        loss=win_rate.win,
-        rate=win_rate.rate.mirrored(total=1.0),
-        at_equal_length=win_rate.at_equal_length.mirrored(total=1.0),
-        order_consistency=win_rate.order_consistency,
-        unparsed=win_rate.unparsed,
-        length_difference=win_rate.length_difference.mirrored(),
-    )
-
-
-def wins_over(evaluation: Evaluation, a: str, b: str) -> list[WinRate]:
-    """Win rates of `a` over `b`, those of a judge other than the training reward first."""
-    found = [oriented(wr, a) for wr in evaluation.win_rates if {wr.a, wr.b} == {a, b}]
-    return sorted(found, key=lambda wr: wr.judge == evaluation.reward)
-
-
 def _subject(evaluation: Evaluation) -> Arm | None:
     """The arm the page is about: the trained prompter, or else the nearest thing to it that was measured."""
-    names = [arm.name for arm in evaluation.arms if arm.name != BASELINE]
+    names = [name for name in evaluation.arms if name != BASELINE]
     wanted = [name for kind in NEAREST for name in names if isinstance(known(name), kind)]
-    return evaluation.arm((wanted or names)[0]) if names else None
+    return evaluation.arms[(wanted or names)[0]] if names else None
 
 
 def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
     reward, second = evaluation.reward, evaluation.second_reward
     who = "the trained prompter" if subject.name == AlignPro.written else looks[subject.name].label
-    gain = difference(evaluation, subject.name, BASELINE, reward)
+    gain = evaluation.difference(subject.name, BASELINE, reward)
     lines = [
         f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
         f" prompter, over {_scale(evaluation)}. {_gain_in_words(gain)}"
     ]
     tiles = [_tile("reward gained", spoken(gain, signed=True), f"over no prompter, by {reward}, which was trained on")]
     witnesses = []
-    other = difference(evaluation, subject.name, BASELINE, second) if second else Estimate(math.nan)
+    other = evaluation.difference(subject.name, BASELINE, second) if second else UNKNOWN
     if second and other.defined:
         witnesses += _witness(second, other.side())
         lines.append(f"By {second}, which was not trained on, the gain is {spoken(other, True)}{_caveat(other)}")
         note = f"over no prompter, by {second}, not trained on"
         tiles.append(_tile("second reward gained", spoken(other, signed=True), note))
-    for wr in wins_over(evaluation, subject.name, BASELINE):
+    for wr in evaluation.wins_over(subject.name, BASELINE):
         if wr.judge != reward:
             witnesses += _witness(wr.judge, wr.rate.side(of=0.5))
         lines.append(_wins_in_words(wr, who, reward))
@@ -171,7 +139,7 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         )
     if not witnesses:
         lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
-    oracle = difference(evaluation, subject.name, Rlhf.written, reward)
+    oracle = evaluation.difference(subject.name, Rlhf.written, reward)
     if oracle.defined:
         lines.append(
             f"Against fine-tuning the answering model itself (RLHF), the reward of {who} differs by"
@@ -222,7 +190,7 @@ def _tile(label: str, figure: str, note: str) -> KeyFigure:
 
 
 def _scale(evaluation: Evaluation) -> str:
-    return f"{count(evaluation.prompts)} prompts with {count(evaluation.responses)} answers each"
+    return f"{count(evaluation.prompts)} prompts with {count(evaluation.responses_per_prompt)} answers each"
 
 
 def _gain_in_words(gain: Estimate) -> str:

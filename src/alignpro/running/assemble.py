@@ -104,7 +104,7 @@ def assemble(settings: Settings, say: Callable[[str], None], kept: Path | None =
     EndpointUnusable, EndpointDown, BudgetSpent.
     """
     check(settings)
-    prompts = prompts_of(settings.data, settings.seed)
+    prompts = prompts_of(settings.data, settings.split_seed)
     endpoints = Endpoints(settings.budget, settings.frozen.cache)
     try:
         return _assemble(settings, say, prompts, endpoints, kept)

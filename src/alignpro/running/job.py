@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.remote.accounting import spoken
 from alignpro.report import write_report
+from alignpro.results import Evaluation, Step, read_rows
 from alignpro.running import stages
 from alignpro.running.assemble import assemble
 from alignpro.running.machine import environment, threads_of
@@ -24,13 +24,13 @@ from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.runtime.trackers import check as check_trackers
-from alignpro.runtime.trackers import figures_of, tracking
+from alignpro.runtime.trackers import tracking
 
 
 def run(
     settings: Settings | None, out: str | Path, *, resume: bool = False, only_train: bool = False
-) -> dict[str, Any]:
-    """Do the whole job in `out`, or its training alone; returns what evaluation.json holds, or {} after training alone.
+) -> Evaluation | None:
+    """Do the whole job in `out`, or its training alone; returns what evaluation.json holds, None after training alone.
 
     Raises errors of the tree in `alignpro.errors`; what was computed before one is in the folder, and `resume` goes on
     from there.
@@ -46,9 +46,9 @@ def run(
                 stages.train_rlhf(run, track.log)
             if only_train:
                 _say_endpoints(run)
-                return {}
+                return None
             summary = stages.evaluate(run)
-            track.summary = figures_of(summary)
+            track.summary = summary.figures()
         if run.settings.headroom.after_training:
             stages.headroom(run)
         processes.by_first(lambda: write_report(out))
@@ -82,7 +82,7 @@ def headroom(
     return found
 
 
-def evaluate_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     """Evaluate a finished run anew, with `evaluate.key=value` overrides, replacing its evaluation.json and report.
 
     Raises UsageError where the folder holds no run or an override is of another section.
@@ -161,15 +161,15 @@ def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, .
     if foreign:
         may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
         raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
-    return config.load(folder.config, overrides)
+    return folder.settings(overrides)
 
 
-def _costs(folder: RunFolder, summary: dict[str, Any]) -> str:
+def _costs(folder: RunFolder, summary: Evaluation) -> str:
     """Answers asked of the frozen model, and of the oracle's copy, by each stage."""
-    last = [files.read_jsonl(path / "metrics.jsonl")[-1:] for path in (folder.path, folder.rlhf)]
+    last = [read_rows(Step, path / "metrics.jsonl")[-1:] for path in (folder.path, folder.rlhf)]
     parts = {
-        "training": sum(int(row["frozen_calls"]) for rows in last for row in rows),
-        "evaluation": int(summary["cost"]["frozen_calls"]),
+        "training": sum(int(row.frozen_calls) for rows in last for row in rows),
+        "evaluation": int(summary.cost.frozen_calls),
         "headroom": int((files.read_json(folder.headroom) or {}).get("frozen_calls", 0)),
     }
     told = ", ".join(f"{count:,} in {name}" for name, count in parts.items() if count)

@@ -59,7 +59,7 @@ def _prompts(settings: Settings) -> Prompts:
     name = settings.data.prompts
     if name is None or (name in DATA_SETS and not Path(name).exists()):
         raise AlignProError(f"the prompts are not here ({name or 'none are named'}), so calls cannot be counted")
-    return prompts_of(settings.data, settings.seed)
+    return prompts_of(settings.data, settings.split_seed)
 
 
 def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, int]:

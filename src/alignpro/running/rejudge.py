@@ -15,6 +15,7 @@ from alignpro.judges.arms import read_answers
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.remote.opened import Endpoints
 from alignpro.report import write_report
+from alignpro.results import Evaluation, Sample, read, read_rows, write
 from alignpro.rng import derive
 from alignpro.running import stages
 from alignpro.running.assemble import assemble_judge
@@ -30,7 +31,7 @@ JUDGING = ("judge.", "evaluate.judge=", "evaluate.tie_margin=", "evaluate.bootst
 """Settings that judging again may change."""
 
 
-def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def judge_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     """Judge a finished run's answers anew, without sampling any, and add the win rates to its evaluation.json and
     report; those by a judge of the same name are replaced.
 
@@ -39,11 +40,11 @@ def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """
     folder = RunFolder(path)
     settings = override(folder, overrides, JUDGING, "judge")
-    summary = files.read_json(folder.evaluation)
-    arms = read_answers(files.read_jsonl(folder.samples))
-    shape = (summary["prompts"], summary["responses_per_prompt"]) if summary else None
+    summary = read(Evaluation, folder.evaluation)
+    arms = read_answers(read_rows(Sample, folder.samples))
+    shape = (summary.prompts, summary.responses_per_prompt) if summary else None
     whole = all((len(arm.prompts), len(row)) == shape for arm in arms for row in arm.responses)
-    if summary is None or not whole or {arm.name for arm in arms} != set(summary["arms"]):
+    if summary is None or not whole or {arm.name for arm in arms} != set(summary.arms):
         raise UsageError(
             f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
             f" sample its answers again by `alignpro evaluate {path}`"
@@ -57,8 +58,8 @@ def judge_again(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         judge = assemble_judge(settings, endpoints)
         endpoints.keep(path)
         endpoints.check()
-        summary |= stages.judge(folder, settings, judge, arms, progress, stop, summary)
-    files.write_json(folder.evaluation, summary)
+        summary = stages.judge(folder, settings, judge, arms, progress, stop, summary)
+    write(folder.evaluation, summary)
     write_report(path)
     return summary
 

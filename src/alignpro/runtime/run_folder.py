@@ -7,6 +7,7 @@ checkpoints/  prompter/  evaluation.json  headroom.json  report.html
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,17 +84,13 @@ class RunFolder:
         """The oracle's own metrics, checkpoints and model."""
         return self.path / "rlhf"
 
-    def settings(self) -> Settings:
-        """The resolved settings of this run. Raises UsageError where the folder holds none."""
-        return config.load(self.settings_file())
-
-    def settings_file(self) -> Path:
-        """config.yaml, which is there. Raises UsageError where it is not."""
+    def settings(self, overrides: Sequence[str] = ()) -> Settings:
+        """The resolved settings of this run, some of them overridden. Raises UsageError where the folder holds none."""
         if not self.config.is_file():
             raise UsageError(
                 f"{self.path} holds no run: config.yaml is missing; give the folder that `alignpro run` wrote"
             )
-        return self.config
+        return config.reread(self.config, overrides)
 
 
 def holds_model(path: Path) -> bool:
@@ -135,6 +132,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
     """
     folder = RunFolder(path)
     saved = folder.settings()
+    settings = settings and with_split_of(saved, settings)
     if settings is not None and settings != saved:
         old, new = (config.flat(s.model_dump(mode="json")) for s in (saved, settings))
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not MAY_CHANGE.match(key)]
@@ -144,6 +142,14 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         files.write_text(folder.config, config.dump(settings))
         saved = settings
     return folder, saved
+
+
+def with_split_of(saved: Settings, settings: Settings) -> Settings:
+    """Settings to go on with what `saved` began: where its split follows the run's seed and `settings` were not told
+    otherwise, so does theirs."""
+    if saved.data.seed is not None or "seed" in settings.data.model_fields_set:
+        return settings
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"seed": None})})
 
 
 def next_free(parent: Path, stem: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,18 +206,6 @@ def hyperparameters(settings: Settings) -> dict[str, Any]:
     """The resolved settings by dotted name, without secrets."""
     flat = config.flat(settings.model_dump(mode="json"))
     return {name: _plain(value) for name, value in flat.items()}
-
-
-def figures_of(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What evaluation.json says of each arm, and the win rates, by name."""
-    found = {
-        f"{arm}/{name}": float(value)
-        for arm, figures in summary["arms"].items()
-        for name, value in figures.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
-    rates = {f"{row['a']}/win_rate_over_{row['b']}": row["win_rate"] for row in summary["win_rates"]}
-    return found | {name: float(rate) for name, rate in rates.items() if rate is not None and math.isfinite(rate)}
 
 
 def _plain(value: Any) -> Any:

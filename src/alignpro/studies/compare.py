@@ -40,11 +40,13 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
         raise UsageError(
             f"--budget is for all runs together, and {jobs} at a time could each spend what is left; give --jobs 1"
         )
-    runs = dict(_runs(settings, out))
     base = out / "compare.yaml"
-    if base.is_file() and _fixed(config.load(base)) != _fixed(settings):
+    begun = config.reread(base) if base.is_file() else None
+    settings = run_folder.with_split_of(begun, settings) if begun else settings
+    runs = dict(_runs(settings, out))
+    if begun and _fixed(begun) != _fixed(settings):
         raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
-    if not base.is_file() and out.is_dir() and any(out.iterdir()):
+    if begun is None and out.is_dir() and any(out.iterdir()):
         raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
     out.mkdir(parents=True, exist_ok=True)
     files.write_text(base, config.dump(settings))

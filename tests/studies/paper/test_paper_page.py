@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignpro import config
-from alignpro.report.estimate import Estimate
+from alignpro.results import Estimate
 from alignpro.studies.paper import grid, page, results
 
 

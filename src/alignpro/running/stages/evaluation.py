@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from alignpro.evaluate import arms
@@ -11,16 +12,18 @@ from alignpro.evaluate.summary import summarise
 from alignpro.flow.failures import check_failures
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.results import Evaluation, append_rows, write
 from alignpro.rng import derive
 from alignpro.running.assemble import Pieces, load_other_frozen, load_trained
 from alignpro.running.stages.judging import judge
 from alignpro.running.stages.kept_arms import KeptArms, identity
 from alignpro.running.stages.run import Run
+from alignpro.running.stages.training import training_prompts
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
 
 
-def evaluate(run: Run) -> dict[str, Any]:
+def evaluate(run: Run) -> Evaluation:
     """Run every arm on the held-out prompts with the models as saved, and write evaluation.json and samples.jsonl.
 
     Each finished arm is kept in arms/ at once, and taken from there where a comparison by the same settings and weights
@@ -44,7 +47,7 @@ def evaluate(run: Run) -> dict[str, Any]:
             advance(number, arm.name)
             finished = kept.get(arm.name, prompts)
             sampled = finished or run_arm(arm, models, prompts, settings, seed, settings.evaluate.responses)
-            files.append_jsonl(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
+            append_rows(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
             if finished is None:  # one with too many failures is not kept: it may fare better when the run goes on
                 check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {arm.name}")
             results.append(finished or kept.put(sampled))
@@ -56,12 +59,13 @@ def evaluate(run: Run) -> dict[str, Any]:
             second,
             settings.evaluate.bootstrap,
             derive(seed, "bootstrap"),
+            training_prompts=training_prompts(run) if trained else math.nan,
         )
         advance(len(wanted), "")
-    summary["settings"] = settings.evaluate.model_dump(mode="json")
-    summary |= judge(folder, settings, pieces.judge, results, run.progress, run.stop, summary)
-    summary["cost"] |= endpoint_costs(run)
-    files.write_json(folder.evaluation, summary)
+    summary.settings = settings.evaluate.model_dump(mode="json")
+    summary = judge(folder, settings, pieces.judge, results, run.progress, run.stop, summary)
+    summary.cost.endpoints = endpoint_costs(run)
+    write(folder.evaluation, summary)
     kept.done()
     return summary
 
@@ -73,7 +77,6 @@ def _weights(pieces: Pieces, trained: LocalPrompter | None, oracle: LocalFrozenM
     return [pieces.frozen_weights or str(pieces.settings.frozen.model), *(fingerprint(lm.model) for lm in local)]
 
 
-def endpoint_costs(run: Run) -> dict[str, Any]:
+def endpoint_costs(run: Run) -> dict[str, dict[str, Any]]:
     """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
-    found = run.pieces.endpoints.report()
-    return {"endpoints": found} if found else {}
+    return dict(run.pieces.endpoints.report())

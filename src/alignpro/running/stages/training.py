@@ -14,6 +14,7 @@ from alignpro.evaluate.sampling import run_arm, sample_rows
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.results import append_rows
 from alignpro.rng import derive
 from alignpro.running.assemble import Pieces, trainable
 from alignpro.running.stages.run import Run, Track
@@ -39,7 +40,7 @@ def train_prompter(run: Run, track: Track) -> None:
 
         def monitor(step: int) -> None:
             arm = run_arm(AlignPro(), models, watched, settings, derive(settings.seed, "monitor"), 1)
-            files.append_jsonl(run.folder.samples, sample_rows(arm, "monitor", step))
+            append_rows(run.folder.samples, sample_rows(arm, "monitor", step))
 
         collect, spent = _experience(run, policy, reference)
         spent += int((files.read_json(run.folder.reward_scales) or {}).get("frozen_calls", 0))
@@ -85,6 +86,12 @@ def train_rlhf(run: Run, track: Track) -> None:
         )
         write_model(policy.model, policy.tokenizer, target)
     processes.by_first(lambda: publish(target))
+
+
+def training_prompts(run: Run) -> int:
+    """How many different prompts the prompter's training asks."""
+    train, prompts = run.settings.train, run.pieces.prompts.train
+    return min(len(set(prompts)), train.steps * train.prompts_per_step)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from alignpro.report import figures
 from alignpro.report.drawing import INK, drawing, standalone, whisker
-from alignpro.report.estimate import Estimate
 from alignpro.report.figures import Row
 from alignpro.report.palette import looks
+from alignpro.results import Estimate
 from alignpro.studies.paper.grid import ARMS
 from alignpro.studies.paper.published import DATA
 from alignpro.studies.paper.results import read

@@ -13,7 +13,8 @@ import torch
 
 from alignpro.config import DATA_SETS, LAB_PROMPTS, Settings
 from alignpro.errors import AlignProError, HubUnreachable
-from alignpro.judges.pairing import pairs
+from alignpro.evaluate import arms
+from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.models.loading import Role, device_of, resolve
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards.functions import load_function
@@ -56,9 +57,8 @@ def _judgements(settings: Settings) -> int:
     if not evaluate.judge or not (is_endpoint(evaluate.judge) or evaluate.judge.startswith("lm:")):
         return 0
     prompts = min(evaluate.prompts or 0, judge.prompts or evaluate.prompts or 0)
-    compared = pairs(evaluate.arms)
-    count = sum(judge.pairs in ("all", *pair) for pair in compared)
-    return 2 * count * prompts * min(judge.samples or evaluate.responses, evaluate.responses)
+    pairs = judged_pairs(arms.compared(settings), judge)
+    return 2 * len(pairs) * prompts * min(judge.samples or evaluate.responses, evaluate.responses)
 
 
 def missing(cells: Sequence[Cell]) -> list[str]:
@@ -125,8 +125,8 @@ def _judge(settings: Settings) -> Iterator[Lack]:
     if name.startswith("openai:"):
         if not os.environ.get(OPENAI_KEY):
             yield f"a key in the environment variable {OPENAI_KEY}, for the judge {{}}", name
-        if importlib.util.find_spec("openai") is None:
-            yield "the openai library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
+        if importlib.util.find_spec("aiohttp") is None:
+            yield "the aiohttp library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
 
 
 def _device(settings: Settings) -> Iterator[Lack]:

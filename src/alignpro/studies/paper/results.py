@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alignpro.report.estimate import Estimate
 from alignpro.report.records import Record, estimate, number, records
+from alignpro.results import Estimate
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper import oracle

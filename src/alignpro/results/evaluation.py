@@ -1,0 +1,233 @@
+"""evaluation.json: the comparison of arms, and the rows of the files beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainValidator, field_validator
+
+from alignpro.remote import accounting
+from alignpro.results.base import (
+    Document,
+    Interval,
+    Keys,
+    Named,
+    Number,
+    Numbers,
+    Plain,
+    Result,
+    RewardName,
+    Rows,
+    Text,
+    number,
+    text,
+)
+from alignpro.results.estimate import UNKNOWN, Estimate
+
+
+class Mean(Result):
+    """Mean over prompts."""
+
+    mean: Annotated[Estimate, Keys("mean", "ci95")]
+
+
+class SecondReward(Mean):
+    """An arm under the reward that training did not see."""
+
+    variance: Annotated[Estimate, Keys("variance")]
+
+
+class Arm(Result):
+    """One way of answering the prompts; `kl` is None for an arm that has none, `name` is its key in the file."""
+
+    name: Text = Field(default="", exclude=True)
+    reward: Annotated[Estimate, Keys("mean_reward", "ci95")]
+    variance: Annotated[Estimate, Keys("reward_variance")]
+    variance_between: Annotated[Estimate, Keys("variance_between_prompts")]
+    variance_within: Annotated[Estimate, Keys("variance_within_prompts")]
+    kl: Annotated[Estimate | None, Keys("kl_to_reference")]
+    frozen_calls: Number
+    failed: Number
+    failures: Numbers = {}
+    reward_terms: Named[Mean] = {}
+    prompt_terms: Named[Mean] = {}
+    prompt_bonus: Annotated[Estimate | None, Keys("prompt_bonus")] = None
+    second_reward: SecondReward | None
+    response_words: Annotated[Estimate, Keys("mean_response_words")]
+    rewrite_words: Annotated[Estimate | None, Keys("mean_rewrite_words")]
+
+    @property
+    def second(self) -> Estimate:
+        """Mean second reward."""
+        return self.second_reward.mean if self.second_reward else UNKNOWN
+
+
+class Difference(Result):
+    """Mean of `a` minus mean of `b` under `reward`, paired by prompt."""
+
+    a: Text
+    b: Text
+    reward: Text
+    mean: Annotated[Estimate, Keys("mean_difference", "ci95")]
+
+
+class LengthControlled(Result):
+    """The win rate at equal length in characters; `withheld` says why there is none."""
+
+    rate: Annotated[Estimate, Keys("win_rate", "ci95")]
+    withheld: Text | None
+
+
+class WinRate(Result):
+    """`a` against `b` before `judge`: counts won, tied and lost, with intervals of their shares; lengths in words."""
+
+    a: Text
+    b: Text
+    judge: Text
+    win: Number
+    tie: Number
+    loss: Number
+    rate: Annotated[Estimate, Keys("win_rate", "ci95")]
+    win_ci95: Interval
+    tie_ci95: Interval
+    loss_ci95: Interval
+    length_controlled: LengthControlled
+    order_consistency: Annotated[Estimate, Keys("order_consistency")]
+    unparsed: Number
+    unparsed_reasons: Numbers = {}
+    length_difference: Annotated[Estimate, Keys("mean_length_difference")]
+
+    @property
+    def judged(self) -> float:
+        """Comparisons that have a verdict."""
+        return self.win + self.tie + self.loss
+
+    @property
+    def shares(self) -> tuple[Estimate, Estimate, Estimate]:
+        """Won, tied and lost, as shares of what was judged."""
+        counts = ((self.win, self.win_ci95), (self.tie, self.tie_ci95), (self.loss, self.loss_ci95))
+        won, tied, lost = (Estimate(count / (self.judged or math.nan), *ci95) for count, ci95 in counts)
+        return won, tied, lost
+
+    def mirrored(self) -> WinRate:
+        """The same comparison with `b` first."""
+        controlled = self.length_controlled
+        return WinRate(
+            a=self.b,
+            b=self.a,
+            judge=self.judge,
+            win=self.loss,
+            tie=self.tie,
+            loss=self.win,
+            rate=self.rate.mirrored(total=1.0),
+            win_ci95=self.loss_ci95,
+            tie_ci95=self.tie_ci95,
+            loss_ci95=self.win_ci95,
+            length_controlled=LengthControlled(rate=controlled.rate.mirrored(total=1.0), withheld=controlled.withheld),
+            order_consistency=self.order_consistency,
+            unparsed=self.unparsed,
+            unparsed_reasons=self.unparsed_reasons,
+            length_difference=self.length_difference.mirrored(),
+        )
+
+
+class JudgeCost(Result):
+    """Replies of a language model that judged, and their tokens."""
+
+    answers: Number
+    input_tokens: Number
+    output_tokens: Number
+
+
+class Cost(Result):
+    """Answers asked of the frozen model; of models behind URLs the accounts; of a language model that judged, its."""
+
+    frozen_calls: Number
+    endpoints: Named[Plain] = {}
+    judge: JudgeCost | None = None
+    seconds: Number = math.nan
+
+    @property
+    def spent(self) -> str:
+        """In words, what models behind URLs have cost; empty where there was none."""
+        return accounting.spoken({model: _known(books) for model, books in self.endpoints.items()})
+
+
+def _known(books: Mapping[str, Any]) -> dict[str, float | None]:
+    told = {name: number(books.get(name)) for name in accounting.TOLD}
+    return {name: None if math.isnan(amount) else amount for name, amount in told.items()}
+
+
+class Evaluation(Document):
+    """The comparison of arms on held-out prompts; every interval is a 95% bootstrap over prompts.
+
+    `training_prompts` are the different prompts that trained the prompter, nan where none was trained; `judges` holds
+    by name what each judge was asked with, and `settings` what the comparison was made with.
+    """
+
+    again: ClassVar[str] = "sample its answers again by `alignpro evaluate FOLDER`"
+
+    reward: RewardName
+    second_reward: Text | None
+    prompts: Number
+    responses_per_prompt: Number
+    training_prompts: Number
+    arms: Named[Arm]
+    differences: Rows[Difference]
+    win_rates: Rows[WinRate]
+    cost: Cost
+    settings: Plain = {}
+    judges: Named[Plain] = {}
+
+    @field_validator("arms")
+    @classmethod
+    def _each_arm_has_its_name(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for name, arm in arms.items():
+            arm.name = name
+        return arms
+
+    def difference(self, a: str, b: str, reward: str) -> Estimate:
+        """Mean of `a` minus mean of `b` under `reward`, whichever way round it was written; nan where it was not."""
+        for row in self.differences:
+            if row.reward == reward and {row.a, row.b} == {a, b}:
+                return row.mean if row.a == a else row.mean.mirrored()
+        return UNKNOWN
+
+    def wins_over(self, a: str, b: str) -> list[WinRate]:
+        """Win rates of `a` over `b`, those of a judge other than the training reward first."""
+        rows = [row if row.a == a else row.mirrored() for row in self.win_rates if {row.a, row.b} == {a, b}]
+        return sorted(rows, key=lambda row: row.judge == self.reward)
+
+    def figures(self) -> dict[str, float]:
+        """Every number of the arms, and the win rates, by name, for trackers."""
+        numbers = {f"{name}/{key}": value for name, arm in self.arms.items() for key, value in arm.tree().items()}
+        numbers |= {f"{row.a}/win_rate_over_{row.b}": row.rate.value for row in self.win_rates}
+        return {name: float(value) for name, value in numbers.items() if math.isfinite(number(value))}
+
+
+class Sample(Result):
+    """A row of samples.jsonl: x, x', y and its rewards at a stage (evaluation, or monitor in training)."""
+
+    stage: Text
+    step: Number
+    arm: Text
+    prompt_id: Annotated[int | str, PlainValidator(lambda told: told if isinstance(told, int) else text(told))]
+    prompt: Text
+    rewrite: Text
+    response: Text
+    reward: Number
+    second_reward: Number
+    finish: Text
+    failure: Text | None
+    reward_terms: Numbers = {}
+    prompt_terms: Numbers = {}
+
+
+class Step(Result):
+    """A row of metrics.jsonl; its further columns are the method's."""
+
+    step: Number
+    frozen_calls: Number
+    seconds: Number
