@@ -3,17 +3,53 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 
+import pytest
 from cli import call
 
+import alignpro
 from alignpro.runtime.files import read_jsonl
 
 
 def test_help_names_every_command_and_comes_without_torch(tmp_path):
     code, output = call(tmp_path, "--help")
     assert code == 0
-    for command in ("run", "train", "evaluate", "report", "rewrite", "recipes", "doctor", "lab"):
+    for command in ("run", "train", "evaluate", "report", "rewrite", "recipes", "settings", "doctor", "lab"):
         assert re.search(rf"\b{command}\b", output)
+    assert call(tmp_path, "-h") == (code, output)
+    look = (
+        "import sys; from alignpro.cli import about; about.settings(); assert not {'torch', 'numpy'} & {*sys.modules}"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [("run",), ("rewrite",), ("compare",), ("settings",), ("lab",), ("lab", "build")])
+def test_every_command_explains_itself_by_h_too(inside, command):
+    code, output = inside(*command, "-h")
+    assert code == 0
+    assert "Usage:" in output and "-h, --help" in output
+    assert inside(*command, "--help") == (code, output)
+
+
+def test_the_version_is_told(tmp_path):
+    assert call(tmp_path, "--version") == (0, f"alignpro {alignpro.__version__}\n")
+
+
+def test_shells_are_taught_to_complete(tmp_path):
+    home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    code, script = call(tmp_path, "--show-completion", "bash", **home)
+    assert code == 0, script
+    assert "_ALIGNPRO_COMPLETE=complete_bash" in script
+    assert (
+        call(tmp_path, _ALIGNPRO_COMPLETE="complete_bash", COMP_WORDS="alignpro sett", COMP_CWORD="1")[1]
+        == "settings\n"
+    )
+    code, output = call(tmp_path, "--install-completion", "bash", **home)
+    assert code == 0, output
+    assert list(tmp_path.rglob("*.sh")), output
 
 
 def test_recipes_are_listed_and_can_be_printed_resolved(tmp_path):

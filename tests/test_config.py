@@ -29,6 +29,8 @@ def test_overrides_reach_every_depth_and_the_last_wins():
         ("train.stps=3", "did you mean train.steps?"),
         ("trian.steps=3", "did you mean train?"),
         ("train.ppo.clipcoef=0.1", "did you mean train.ppo.clip_coef?"),
+        ("train.ppo.lr=1", "did you mean train.ppo.learning_rate?"),
+        ("lr=1", "`alignpro settings lr`"),
         ("train.steps=many", "got 'many'"),
         ("train.steps=1.5", "1.5"),
         ("train.kl.coef=-1", "greater than or equal to 0"),

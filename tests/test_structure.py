@@ -91,3 +91,20 @@ def test_names_of_arms_are_parsed_in_one_place():
     places = {str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if reads.search(p.read_text())}
     assert not places
     assert (SOURCE / "evaluate/arms/arm.py").read_text().count("def parse") == 1
+
+
+def test_prompts_are_framed_in_one_place():
+    """`Frame` fills templates, fences, places the system message, breaks special tokens and reads rewrites; others ask
+    it, and no other file builds a turn or applies a chat template."""
+    home = SOURCE / "models" / "framing.py"
+    may = {"Frame", "Message", "META_PROMPT", "PLAIN_META_PROMPT", "meta_prompt", "usage", "broken"}
+    turn = re.compile(r"apply_chat_template|[\"']role[\"']\s*:\s*[\"']|</?rewrite>|<request")
+    for path in SOURCE.rglob("*.py"):
+        if path == home:
+            continue
+        text = path.read_text()
+        assert not turn.search(text), f"{path.relative_to(SOURCE)} frames by itself"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module == "alignpro.models.framing":
+                taken = {alias.name for alias in node.names} - may
+                assert not taken, f"{path.relative_to(SOURCE)} takes {taken} from the frame"

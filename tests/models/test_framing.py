@@ -5,7 +5,7 @@ from tiny import CHAT, make_tokenizer, save_model
 
 from alignpro.config import FrozenSettings, PrompterSettings
 from alignpro.errors import ModelNotUsable, SettingsError
-from alignpro.models.framing import frame, place_system
+from alignpro.models.framing import Frame
 from alignpro.models.local import load_frozen, load_prompter
 
 NO_SYSTEM = (
@@ -24,8 +24,7 @@ def tokenizer(template):
 
 
 def framed(made, system, template="{prompt}"):
-    template, turn = place_system(made, template, system, "frozen")
-    return made.decode(frame(made, template.replace("{prompt}", "owls"), turn))
+    return made.decode(Frame.of(template, system, "frozen").read_by(made, "frozen").ids("owls"))
 
 
 def test_a_system_message_has_its_own_turn_or_is_folded():
@@ -38,7 +37,7 @@ def test_a_system_message_has_its_own_turn_or_is_folded():
 @pytest.mark.parametrize("template", [CHAT, NO_SYSTEM, DROPS_SYSTEM, None])
 def test_without_one_nothing_changes(template):
     made = tokenizer(template)
-    assert framed(made, None) == made.decode(frame(made, "owls"))
+    assert framed(made, None) == made.decode(Frame(tokenizer=made).ids("owls"))
 
 
 def test_what_folding_cannot_help_is_told_with_the_role():

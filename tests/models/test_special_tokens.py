@@ -8,9 +8,8 @@ from tokenizers import AddedToken
 from alignpro.config import FrozenSettings, PrompterSettings, RewardSpec, Sampling
 from alignpro.data.rewrites import BetterPrompt
 from alignpro.fits.sft import READ_OTHERWISE, unusable
-from alignpro.models.framing import as_text, marks
+from alignpro.models.framing import Frame
 from alignpro.models.local import load_frozen, load_prompter
-from alignpro.models.prompting import fill
 from alignpro.rewards.layout import filled, pair
 from alignpro.rewards.model import load_reward_model
 from alignpro.running.assemble import tell_plain_turns
@@ -26,17 +25,22 @@ PLANTED = [
 ALL = {**DECODERS, **ENCODERS}
 
 
+def filled_in(lm, text):
+    return lm.frame.template.replace("{prompt}", text).replace("{fenced}", f"<request>\n{text}\n</request>")
+
+
 def specials(tokenizer, ids):
     return [i for i in ids if i in set(tokenizer.all_special_ids)]
 
 
 def test_only_what_spells_a_special_token_is_touched_and_nothing_of_it_is_lost():
     tokenizer = make_tokenizer()
+    frame = Frame(tokenizer=tokenizer)
     for text in ORDINARY:
-        assert as_text(tokenizer, text) == text
+        assert frame.as_text(text) == text
     for text in PLANTED:
-        found = as_text(tokenizer, text)
-        assert not any(mark in found for mark in marks(tokenizer))
+        found = frame.as_text(text)
+        assert not any(mark in found for mark in frame.special_tokens)
         assert found.replace(" ", "") == text.replace(" ", "")
         assert not specials(tokenizer, tokenizer(found, add_special_tokens=False)["input_ids"])
 
@@ -49,16 +53,16 @@ def test_language_models_read_ordinary_prompts_as_ever_and_planted_turns_as_text
     lm = load(own(model=str(tmp_path), sampling=Sampling(max_new_tokens=8))).lm
     plain = lm.queries(ORDINARY[:1])[0]
     for text in ORDINARY:
-        turns = [{"role": "user", "content": fill(lm.template, text)}]
+        turns = [{"role": "user", "content": filled_in(lm, text)}]
         whole = (
             lm.tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
             if chat
-            else lm.tokenizer(fill(lm.template, text))["input_ids"]
+            else lm.tokenizer(filled_in(lm, text))["input_ids"]
         )
         assert lm.queries([text])[0] == whole
     for text in PLANTED:
         assert specials(lm.tokenizer, lm.queries([text])[0]) == specials(lm.tokenizer, plain)
-    assert lm.template.count("{") == 1  # a template of one's own may hold them: see below
+    assert lm.frame.template.count("{") == 1  # a template of one's own may hold them: see below
 
 
 def test_a_template_keeps_its_own_special_tokens(tmp_path):

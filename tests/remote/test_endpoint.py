@@ -19,6 +19,7 @@ from scripted_server import NEVER, Reply, Request, ScriptedServer, completion, e
 
 from alignpro.config import Sampling
 from alignpro.errors import BudgetSpent, EndpointDown, EndpointUnusable, SettingsError
+from alignpro.models.framing import Frame
 from alignpro.remote.accounting import Account, Budget, Price
 from alignpro.remote.address import is_endpoint, parse_endpoint
 from alignpro.remote.frozen import load_endpoint
@@ -202,7 +203,7 @@ def test_options_that_a_server_lacks_are_left_out_and_that_is_remembered():
 def test_a_system_message_goes_before_every_prompt_and_has_answers_of_its_own(tmp_path):
     with ScriptedServer() as server:
         for system in (None, "Be brief.", "Be brief."):
-            with model_at(server, cache=tmp_path / "answers", system=system) as model:
+            with model_at(server, cache=tmp_path / "answers", frame=Frame(system=system)) as model:
                 model.respond(["hello"], [1], 0)
         user = {"role": "user", "content": "hello"}
         sent = [request.body["messages"] for request in server.requests]

@@ -10,7 +10,7 @@ import pytest
 from conftest import SECOND, samples, write_lines
 
 from alignpro.report import write_report
-from alignpro.report.judged import judged_examples
+from alignpro.report.judged_examples import judged_examples
 from alignpro.report.run_folder import read_run
 
 

@@ -16,7 +16,6 @@ from conftest import ARMS, REWARD, SECOND, Change, samples, write_lines, write_r
 from alignpro.report import write_readme_figure, write_report
 from alignpro.report.palette import looks
 from alignpro.report.run_folder import read_run
-from alignpro.report.run_sections import making
 from alignpro.report.verdict import verdict
 
 
@@ -73,7 +72,9 @@ def page_of(run_dir: Path) -> Page:
 
 def making_text(run_dir: Path) -> str:
     """What the last section says."""
-    return Page(making(read_run(run_dir))).text
+    page_of(run_dir)
+    html = (run_dir / "report.html").read_text(encoding="utf-8")
+    return Page(html[html.index('<section id="making">') :]).text
 
 
 def gain(tree: dict[str, Any], reward: str = REWARD) -> dict[str, Any]:
@@ -218,7 +219,7 @@ def test_differences_and_wins_written_the_other_way_round_say_the_same(change: C
 
 
 def test_texts_cannot_become_markup(run_dir: Path) -> None:
-    attack = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 191 }}{% raw %}\"'>"
     texts = [attack, "שלום (abc)", "a\u2028b\u2029c\x00", "```html\n<!--<script>\n```", "👩‍👩‍👧 $x_1$ &lt;"]
     lines = samples()
     for line in lines:
@@ -229,7 +230,7 @@ def test_texts_cannot_become_markup(run_dir: Path) -> None:
     for holder in [*tree["differences"], *tree["win_rates"]]:
         holder.update({key: attack for key, value in holder.items() if value == SECOND})
     tree["second_reward"] = tree["arms"][attack] = attack
-    tree["arms"][attack] = tree["arms"]["rlhf"]
+    tree["arms"][attack] = {**tree["arms"]["rlhf"], "reward_terms": {attack: {"mean": 1.0, "ci95": [0.5, 1.5]}}}
     (run_dir / "evaluation.json").write_text(json.dumps(tree), encoding="utf-8")
     (run_dir / "config.yaml").write_text(json.dumps({"prompter": {"template": attack}}), encoding="utf-8")
     (run_dir / "environment.json").write_text(
@@ -239,6 +240,9 @@ def test_texts_cannot_become_markup(run_dir: Path) -> None:
     page = page_of(run_dir)
     assert [kind for kind, _ in page.scripts] == ["application/json", None]
     assert "img" not in {tag for tag, _ in page.elements}
+    assert "1337" not in page.text
+    for said in (f"that this report does not know: {attack}", f"Judged by {attack}", f"Mean second reward: {attack}"):
+        assert said in page.text, said
     assert {entry["x"] for entry in page.examples["prompts"]} == set(texts)
     assert {entry["arms"]["align_pro"]["y"] for entry in page.examples["prompts"]} == {text * 2 for text in texts}
     # An HTML parser that meets <!--<script> inside a script element looks for its end elsewhere.

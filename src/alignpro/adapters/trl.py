@@ -16,8 +16,12 @@ RewardFunction = Callable[..., list[float | None]]
 
 
 def rows(environment: Environment, prompts: Sequence[str], column: str = "original") -> list[dict[str, Any]]:
-    """What `datasets.Dataset.from_list` takes: the framed prompt as one user turn, and x itself beside it."""
-    return [{"prompt": [{"role": "user", "content": environment.framed(x)}], column: x} for x in prompts]
+    """What `datasets.Dataset.from_list` takes: what the prompter is shown for x, and x itself beside it.
+
+    That is the conversation for a prompter with a chat template, which TRL applies, and a text for one without.
+    """
+    frame = environment.frame
+    return [{"prompt": frame.messages(x) if frame.has_chat_template else frame.text(x), column: x} for x in prompts]
 
 
 def reward_function(environment: Environment, column: str = "original", seed: int = 0) -> RewardFunction:

@@ -1,4 +1,4 @@
-"""verl: a `compute_score` for its custom reward function, one sample at a time or a batch.
+"""verl: the rows of its data, and a `compute_score` for its custom reward function, of one sample or a batch.
 
 The environment is read once from the YAML file that ALIGNPRO_SETTINGS names. x is `extra_info["original"]`.
 """
@@ -17,6 +17,24 @@ from alignpro.errors import DataError, RewardFailure, SettingsError
 from alignpro.rng import derive
 
 VARIABLE, FIELD = "ALIGNPRO_SETTINGS", "original"
+
+
+def rows(environment: Environment, prompts: Sequence[str], data_source: str = "alignpro") -> list[dict[str, Any]]:
+    """What verl's parquet file holds: the conversation that the prompter is shown for x, and x itself in `extra_info`.
+
+    verl puts every conversation through a chat template; `environment.frame.text_template` is the one to give it for a
+    prompter without one.
+    """
+    return [
+        {
+            "data_source": data_source,
+            "prompt": environment.frame.messages(x),
+            "ability": "rewriting",
+            "reward_model": {"style": "rule", "ground_truth": ""},
+            "extra_info": {FIELD: x, "index": i},
+        }
+        for i, x in enumerate(prompts)
+    ]
 
 
 def compute_score(

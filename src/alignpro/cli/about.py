@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping
+from typing import Annotated
+
 import typer
 
-from alignpro import config
+from alignpro import __version__, config
 from alignpro.cli.options import say
+from alignpro.config import listing
+from alignpro.config.listing import Group, Setting
+from alignpro.errors import UsageError
 
 
 def recipes() -> None:
@@ -18,6 +27,64 @@ def recipes() -> None:
         say(f"\n{folder}/, {len(inside)} recipes")
         for name, line in inside.items():
             say(f"  {name:21} {line}")
+
+
+def settings(
+    word: Annotated[
+        str | None, typer.Argument(metavar="[WORD]", help="part of a setting's name or description; all by default")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="say also what this recipe, or YAML file, makes of them")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print docs/settings.md, which holds them all")] = False,
+) -> None:
+    """List the settings with type, default and description. Each is given as --section.key=value."""
+    if markdown:
+        if word or recipe:
+            raise UsageError("--markdown prints the page of every setting; leave out the word and --recipe")
+        return say(listing.markdown().rstrip("\n"))
+    found = listing.matching(word or "")
+    if not found:
+        near = listing.nearest(str(word))
+        hint = f"near it: {', '.join(near)}" if near else "`alignpro settings` lists them all"
+        raise UsageError(f"no setting has {word!r} in its name or description; {hint}")
+    resolved = config.load(recipe) if recipe is not None else None
+    tell = _tell if sys.stdout.isatty() else _tell_plainly
+    for group in found:
+        tell(group, recipe, {s.name: listing.value_in(resolved, s.name) if resolved else None for s in group.settings})
+
+
+def _tell(group: Group, recipe: str | None, values: Mapping[str, str | None]) -> None:
+    """A section for a terminal, as wide as it is."""
+    width = shutil.get_terminal_size().columns
+
+    def wrapped(text: str, indent: str) -> str:
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+    say(wrapped(f"{group.name}: {group.description}" if group.name else group.description, ""))
+    for one in group.settings:
+        say(typer.style(f"  {one.name}", bold=True))
+        say(wrapped(_kind(one, recipe, values[one.name]), "    "))
+        say(wrapped(one.description, "      "))
+    say("")
+
+
+def _tell_plainly(group: Group, recipe: str | None, values: Mapping[str, str | None]) -> None:
+    """A line a setting, for other programs."""
+    for one in group.settings:
+        say(f"{one.name}: {_kind(one, recipe, values[one.name])}; {one.description}")
+
+
+def _kind(one: Setting, recipe: str | None, value: str | None) -> str:
+    default = one.default if one.default == listing.REQUIRED else f"default {one.default}"
+    return f"{one.type}; {default}" + ("" if value is None else f"; in {recipe} {value}")
+
+
+def version(asked: bool) -> None:
+    """Say which alignpro this is, and stop."""
+    if asked:
+        say(f"alignpro {__version__}")
+        raise typer.Exit
 
 
 def doctor() -> None:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -23,7 +24,7 @@ from alignpro.runtime import processes
 app = typer.Typer(
     help="Align a frozen language model by training a small prompter in front of it.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -46,6 +47,7 @@ TAKES_NONE: tuple[Callable[..., None], ...] = (
     exporting.export,
     studies.theory,
     about.recipes,
+    about.settings,
     about.doctor,
 )
 SHARED = ("run", "train", "evaluate", "headroom")
@@ -57,6 +59,13 @@ for command in TAKES_NONE:
 app.add_typer(lab, name="lab")
 
 
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=about.version, help="show it")] = False,
+) -> None:
+    """Options of `alignpro` itself."""
+
+
 def main() -> None:
     """Entry point: one line of cause for a known fault, the trace too under --debug."""
     debug = "--debug" in sys.argv
@@ -64,7 +73,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         with _together(arguments):
-            app(args=arguments, standalone_mode=True)
+            app(args=arguments, prog_name="alignpro", standalone_mode=True)
     except KeyboardInterrupt:
         _fail(f"stopped at once; {_resume_hint(arguments)}", 1)
     except Interrupted as error:

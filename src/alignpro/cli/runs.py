@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,50 +33,34 @@ from alignpro.config import Settings
 from alignpro.errors import UsageError
 
 
-def run(
-    words: Words = None,
-    out: Out = None,
-    resume: Resume = False,
-    prompter: PrompterOption = None,
-    then: ThenOption = None,
-    frozen: FrozenOption = None,
-    reward: RewardOption = None,
-    prompts: PromptsOption = None,
-    budget: BudgetOption = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Train, evaluate and report. Any setting can be given as --section.key=value."""
-    _run(
-        words,
-        out,
-        resume,
-        [*given(prompter, then, frozen, reward, prompts), *budget_of(budget)],
-        dry_run,
-        only_train=False,
-    )
+def _training(name: str, told: str, *, only_train: bool) -> Callable[..., None]:
+    """A command of the options that `run` and `train` share."""
+
+    def command(
+        words: Words = None,
+        out: Out = None,
+        resume: Resume = False,
+        prompter: PrompterOption = None,
+        then: ThenOption = None,
+        frozen: FrozenOption = None,
+        reward: RewardOption = None,
+        prompts: PromptsOption = None,
+        budget: BudgetOption = None,
+        dry_run: DryRun = False,
+    ) -> None:
+        short = [*given(prompter, then, frozen, reward, prompts), *budget_of(budget)]
+        _run(words, out, resume, short, dry_run, only_train=only_train)
+
+    command.__name__, command.__doc__ = name, told
+    return command
 
 
-def train(
-    words: Words = None,
-    out: Out = None,
-    resume: Resume = False,
-    prompter: PrompterOption = None,
-    then: ThenOption = None,
-    frozen: FrozenOption = None,
-    reward: RewardOption = None,
-    prompts: PromptsOption = None,
-    budget: BudgetOption = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Train only; `run --resume --out DIR` then evaluates and reports."""
-    _run(
-        words,
-        out,
-        resume,
-        [*given(prompter, then, frozen, reward, prompts), *budget_of(budget)],
-        dry_run,
-        only_train=True,
-    )
+run = _training(
+    "run",
+    "Train, evaluate and report. Any setting can be given as --section.key=value; `alignpro settings` lists them.",
+    only_train=False,
+)
+train = _training("train", "Train only; `run --resume --out DIR` then evaluates and reports.", only_train=True)
 
 
 def evaluate(

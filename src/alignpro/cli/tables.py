@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from alignpro.config.listing import told
 from alignpro.evaluate.arms import NoPrompter
-from alignpro.results import Estimate, Evaluation, Mean
+from alignpro.results import Estimate, Evaluation, Mean, SideBySide
 
 Tree = Mapping[str, Any]
 
@@ -149,6 +150,34 @@ def methods(found: Tree) -> None:
     table(f"{found['seeds']} seeds, kl_coef {found['kl_coef']:g}, {found['prompts']} test prompts", columns, rows)
 
 
+def side_by_side(found: SideBySide) -> None:
+    """Finished runs: their arms, the settings in which they differ, and how their arms differ from the first run's."""
+    runs, second = found.runs, any(run.second_reward for run in found.runs.values())
+    rows = []
+    for arm in dict.fromkeys(arm for run in runs.values() for arm in run.arms):
+        for name, run in ((name, run) for name, run in runs.items() if arm in run.arms):
+            one, wins = run.arms[arm], run.wins_over(arm, "no_prompter")
+            cells = [arm, name, figure(one.reward), two(one.variance), two(one.kl)]
+            cells += [figure(one.second)] if second else []
+            rows.append([*cells, figure(wins[0].rate) if wins else "-", f"{one.frozen_calls:,}"])
+    columns = ["arm", "run", "mean reward", "variance", "KL to reference", *(["second reward"] if second else [])]
+    title = "; ".join(
+        f"{name}: {run.reward} on {run.prompts} test prompts, {run.responses_per_prompt} answers each"
+        for name, run in runs.items()
+    )
+    table(title, [*columns, "win rate over no_prompter", "answers"], rows)
+    if found.settings:
+        lines = [[key, *(shortened(told(held[name]), 40) for name in runs)] for key, held in found.settings.items()]
+        table("settings in which they differ", ["setting", *runs], lines)
+    if found.differences:
+        over = {True: "prompts that both have, paired", False: "prompts, none in common: not paired"}
+        lines = [
+            [row.arm, f"{row.b} - {row.a}", row.reward, figure(row.mean), f"{row.prompts} {over[row.paired]}"]
+            for row in found.differences
+        ]
+        table("differences in mean reward", ["arm", "runs", "reward", "difference", "over"], lines)
+
+
 def figure(told: Estimate) -> str:
     """`value [low, high]` to three decimals, never -0; what is undefined is nan."""
     value, low, high = (f"{round(number, 3) + 0:.3f}" for number in (told.value, *told.ci95))
@@ -224,3 +253,8 @@ def three(part: Tree) -> str:
     if value is None or value != value:
         return "-"
     return f"{value:.3f}" + ("" if low is None or low != low else f" [{low:.3f}, {high:.3f}]")
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of `length` characters at most, the last of them dots where some is left out."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -14,8 +14,9 @@ from alignpro.config.evaluation import (
     JudgeSettings,
 )
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
+from alignpro.config.listing import keys
 from alignpro.config.pieces import DATA_SETS, LAB_PROMPTS, DataSettings, FrozenSettings, PrompterSettings, Sampling
-from alignpro.config.recipes import build, dump, flat, keys, load, recipes, reread
+from alignpro.config.recipes import build, dump, flat, load, recipes, reread
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from alignpro.config.endpoints import EndpointSettings
 from alignpro.config.pieces import Sampling
 from alignpro.config.rewards import Label
-from alignpro.config.section import Positive, Section
+from alignpro.config.section import Positive, Section, Text
 from alignpro.config.training import Method
 
 CRITERIA = {
@@ -27,18 +27,24 @@ CRITERIA = {
 class EvaluateSettings(Section):
     """The comparison at the end."""
 
-    arms: list[str] = ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"]
-    prompts: Positive | None = Field(None, description="null: every held-out prompt")
-    responses: Annotated[int, Field(ge=2)] = 4
+    arms: list[str] = Field(
+        ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"],
+        description="what is compared: no_prompter, reference_prompter, align_pro, rlhf; gibbs_N, the closed form by"
+        " choosing among N rewrites; pass_N, the first N prompters of a chain",
+    )
+    prompts: Positive | None = Field(None, description="held-out prompts that each arm answers; null: every one")
+    responses: Annotated[int, Field(ge=2)] = Field(4, description="answers of each arm to each prompt")
     sampling: Sampling | None = Field(
         None, description="how the frozen model and the oracle answer here; null: as in training"
     )
     gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    bootstrap: Annotated[int, Field(ge=100)] = Field(
+        2000, description="resamples of the prompts behind each interval, in headroom and agreement too"
+    )
     second_reward: str | None = Field(
         None,
         description="a reward that training does not see, in every table: python:module:function, folder or hub id of a"
-        " sequence classifier, or lab",
+        " sequence classifier, or lab; null: none",
     )
     judge: str | None = Field(
         None,
@@ -46,8 +52,8 @@ class EvaluateSettings(Section):
         " http://...#MODEL or lm:FOLDER_OR_HUB_ID; null: the second reward, or else the reward",
     )
     tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
-    every: Annotated[int, Field(ge=0)] = Field(20, description="steps between small evaluations in training; 0 none")
-    monitor_prompts: Positive = Field(16, description="prompts of those")
+    every: Annotated[int, Field(ge=0)] = Field(20, description="training steps between small evaluations; 0: none")
+    monitor_prompts: Positive = Field(16, description="held-out prompts in each of those small evaluations")
 
     @model_validator(mode="after")
     def _different_arms(self) -> EvaluateSettings:
@@ -65,14 +71,16 @@ class JudgeSettings(Section):
     criteria: Annotated[list[str], Field(min_length=1)] = Field(
         [*CRITERIA], description="what an answer is judged by; a name of these, or words of your own"
     )
-    max_new_tokens: Positive = Field(256, description="tokens for the reason and the verdict")
+    max_new_tokens: Positive = Field(256, description="tokens after which a judge's reason and verdict are cut off")
     batch_size: Positive = Field(16, description="questions at a time, of a judge that runs here")
     endpoint: EndpointSettings = EndpointSettings()
-    template: str | None = Field(
-        None, description="of a pairwise model, the text it was trained on, with {prompt}, {first} and {second}"
+    template: Text | None = Field(
+        None,
+        description="of a pairwise model, the text it was trained on, with {prompt}, {first} and {second};"
+        " null for every other judge",
     )
     head: Label | list[float] | dict[str, float] | None = Field(
-        None, description="of a pairwise model of several labels, as reward.head"
+        None, description="how several labels of a pairwise model make one score, as reward.head; null where it has one"
     )
 
 
@@ -80,7 +88,7 @@ class HeadroomSettings(Section):
     """The estimate of how much there is to gain, from samples alone."""
 
     after_training: bool = Field(False, description="estimate it at the end of a run too, the trained prompter in it")
-    prompts: Positive = Field(64, description="held-out prompts")
+    prompts: Positive = Field(64, description="held-out prompts that it is estimated on")
     rewrites: Annotated[int, Field(ge=4)] = Field(
         64, description="rewrites of each; half of them the trained prompter's, where there is one"
     )
@@ -89,9 +97,13 @@ class HeadroomSettings(Section):
     lams: list[Annotated[float, Field(gt=0)]] = Field(
         [16, 8, 4, 2.5, 1.6, 1, 0.7, 0.5, 0.35, 0.25], description="frontier points, in multiples of train.kl.coef"
     )
-    gibbs: list[Annotated[int, Field(ge=2)]] = Field([2, 4, 8, 16], description="N of the gibbs_N estimated")
+    gibbs: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 4, 8, 16], description="values of N for which gibbs_N is estimated"
+    )
     noise: list[str] = Field(
-        [], description="damage to the frozen model: temperature=T, drop=P, swap=P, weights=S, model=M"
+        [],
+        description="damage to the frozen model under which rewards are measured too: temperature=T, drop=P, swap=P,"
+        " weights=S, model=M",
     )
     noise_samples: Positive = Field(8, description="answers a prompt, a prompter and a kind of noise")
     chunk: Positive = Field(16, description="prompts sampled at a time")
@@ -100,8 +112,10 @@ class HeadroomSettings(Section):
 class CompareSettings(Section):
     """Methods side by side, each trained with several seeds."""
 
-    seeds: Annotated[int, Field(ge=2)] = 5
+    seeds: Annotated[int, Field(ge=2)] = Field(5, description="runs of each method: of seed, seed + 1, and so on")
     methods: dict[Method, dict[str, Any]] = Field(
-        {"ppo": {}, "rloo": {"rewrites": 4}}, description="by method, what its train section has otherwise"
+        {"ppo": {}, "rloo": {"rewrites": 4}}, description="by method, what its train section has otherwise than train"
     )
-    gibbs: list[Annotated[int, Field(ge=2)]] = Field([2, 4, 8, 16], description="N of the gibbs_N beside them")
+    gibbs: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 4, 8, 16], description="values of N for which gibbs_N stands beside them"
+    )

@@ -13,22 +13,32 @@ from alignpro.config.weights import LoraSettings
 class FitSettings(Section):
     """What every supervised fit has."""
 
-    epochs: Positive = 1
+    epochs: Positive = Field(1, description="passes over the training pairs")
     batch_size: Positive = Field(64, description="pairs a step of the optimiser")
     batch_tokens: Positive = Field(
         16_384, description="tokens computed at a time, padding among them; a larger batch is computed in pieces"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
-    warmup: Share = Field(0.05, description="share of the steps over which the learning rate rises")
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-5, description="step size of Adam at its highest; LoRA takes more, about 1e-4, and so do tiny models"
+    )
+    warmup: Share = Field(
+        0.05, description="share of the steps over which the learning rate rises; after them it falls to a tenth"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.01, description="pull of the weights towards 0, as AdamW has it; 0: none"
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
+        1.0, description="gradients of a larger norm are scaled down to it; null: never"
+    )
     lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
     gradient_checkpointing: bool = Field(
         False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
     )
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="resamples of the prompts behind each interval")
     save_every: Positive = Field(100, description="steps between checkpoints")
-    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
+        2, description="newest checkpoints kept; where one is corrupt, the one before is taken"
+    )
 
 
 class RewardLearningSettings(FitSettings):
@@ -57,7 +67,7 @@ class SftSettings(FitSettings):
 
     pairs: str | None = Field(None, description="jsonl, json, csv or parquet file of prompts and better prompts")
     column: str = Field("rewrite", description="field of the better prompt; that of the prompt is data.column")
-    epochs: Positive = 3
+    epochs: Positive = Field(3, description="passes over the training pairs at most; the best is kept")
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the training prompts that chooses the epoch that is kept"
     )
@@ -77,4 +87,4 @@ class PairsSettings(Section):
     )
     prompts: Positive | None = Field(None, description="training prompts to try; null: every one")
     chunk: Positive = Field(32, description="prompts sampled at a time")
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="resamples of the prompts behind each interval")

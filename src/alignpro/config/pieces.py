@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
-from alignpro.config.section import Positive, Section
+from alignpro.config.section import Positive, Section, Text
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
@@ -23,23 +23,37 @@ LAB_PROMPTS = ("lab", "lab:fact", "lab:howto", "lab:advice")
 class Sampling(Section):
     """How tokens are drawn."""
 
-    max_new_tokens: Positive = 128
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0, description="0 keeps every token")] = 0
+    max_new_tokens: Positive = Field(128, description="tokens after which a text is cut off")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="1 draws from the model's own distribution; lower keeps to its likeliest tokens"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="draw among the likeliest tokens that together have this probability; 1 keeps every token, as a"
+        " prompter in training must",
+    )
+    top_k: Annotated[int, Field(ge=0)] = Field(
+        0, description="draw among so many likeliest tokens; 0 keeps every token, as a prompter in training must"
+    )
 
 
 class PrompterSettings(Section):
     """The small model that rewrites; it is the one that is trained."""
 
-    model: str | None = Field(None, description="folder, hub id, or lab")
-    template: str | None = Field(None, description="meta-prompt with {prompt}; null takes the default")
-    system: str | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    model: str | None = Field(None, description="folder or hub id of a causal language model, or lab")
+    template: Text | None = Field(
+        None,
+        description="meta-prompt, with the user's prompt at {prompt}, or between marks that it cannot close at"
+        " {fenced}; null takes the package's own",
+    )
+    system: Text | None = Field(None, description="fixed system message; null: none but the chat template's own")
     lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
-    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
+    device_map: DeviceMap = Field(
+        None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
+    )
     sampling: Sampling = Sampling()
     overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
-    batch_size: Positive = 128
+    batch_size: Positive = Field(128, description="texts sampled or scored at a time; lower it where memory runs out")
     before: list[str] = Field(
         [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
     )
@@ -51,14 +65,18 @@ class FrozenSettings(Section):
     model: str | None = Field(
         None, description="folder, hub id, lab, or an endpoint: openai:MODEL, http://host:8000/v1#MODEL"
     )
-    template: str | None = Field(
-        None, description="frame with {prompt}; null takes the chat template, or the bare prompt"
+    template: Text | None = Field(
+        None, description="what is said to it, with the prompt at {prompt} or {fenced}; null: the prompt as it is"
     )
-    system: str | None = Field(None, description="fixed system message; null: none but the chat template's own")
-    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
+    system: Text | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    device_map: DeviceMap = Field(
+        None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
+    )
     sampling: Sampling = Sampling(max_new_tokens=256)
-    overflow: Overflow = "refuse"
-    batch_size: Positive = 128
+    overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
+    batch_size: Positive = Field(
+        128, description="answers sampled at a time by a model that runs here; lower it where memory runs out"
+    )
     endpoint: EndpointSettings = EndpointSettings()
     cache: str | None = Field(
         None,
@@ -80,8 +98,10 @@ class DataSettings(Section):
         " told from the first row",
     )
     column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
-    test_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share held out from training")
-    limit: Positive | None = Field(None, description="use at most so many prompts")
+    test_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="share of the prompts held out from training"
+    )
+    limit: Positive | None = Field(None, description="use at most so many prompts; null: all")
     seed: int | None = Field(
         0,
         description="decides which prompts are held out, and which are used under limit; runs that differ in the run's"

@@ -6,13 +6,17 @@ import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from alignpro.config import texts
+from alignpro.config.listing import initials, names
+from alignpro.config.section import sections_in
 from alignpro.config.settings import Settings
 from alignpro.errors import SettingsError
 
@@ -64,7 +68,8 @@ def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
 
 def dump(settings: Settings) -> str:
     """The resolved settings as YAML; `load` of it gives them back."""
-    return str(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    tree = texts.escaped(settings.model_dump(mode="json"))
+    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -73,11 +78,6 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
-
-
-def keys() -> list[str]:
-    """Every dotted setting there is."""
-    return sorted(_leaves(Settings))
 
 
 def _packaged(folder: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -95,7 +95,8 @@ def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, 
     if name in within:
         raise SettingsError(f"recipe {name} extends itself: {' -> '.join((*within, name))}")
     try:
-        tree = yaml.safe_load(_recipe_text(name))
+        text, folder = _recipe_text(name)
+        tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -107,22 +108,23 @@ def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, 
     merged: dict[str, Any] = {}
     for base in bases:
         merged = _laid_over(merged, _read_recipe(base, (*within, name)))
-    return _laid_over(merged, tree)
+    return _laid_over(merged, texts.read(tree, folder))
 
 
-def _recipe_text(name: str) -> str:
+def _recipe_text(name: str) -> tuple[str, Path]:
+    """A recipe, and the folder from which it names files."""
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         if not path.is_file():
             raise SettingsError(f"recipe file {name} does not exist; `alignpro recipes` lists the packaged ones")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8"), path.parent
     packaged = dict(_packaged(resources.files("alignpro.recipes")))
     if name not in packaged:
         known = recipes()
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         raise SettingsError(f"unknown recipe {name!r}; {hint} A path to a .yaml file works too.")
-    return packaged[name]
+    return packaged[name], (Path(str(resources.files("alignpro.recipes"))) / name).parent
 
 
 def _laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +144,8 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
         with contextlib.suppress(ValueError):
             value = float(text)
     *sections, leaf = key.replace("-", "_").split(".")
+    nested = texts.read(reduce(lambda held, part: {part: held}, reversed(sections), {leaf: value}), Path())
+    value = reduce(lambda held, part: held[part], (*sections, leaf), nested)
     for section in sections:
         child = tree[section] = {} if tree.get(section) is None else tree[section]
         if not isinstance(child, dict):
@@ -150,37 +154,12 @@ def _assign(tree: dict[str, Any], key: str, text: str) -> None:
     tree[leaf] = value
 
 
-def _leaves(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    for name, info in section.model_fields.items():
-        if inner := _section_in(info.annotation):
-            yield from _leaves(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _sections(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    for name, info in section.model_fields.items():
-        if inner := _section_in(info.annotation):
-            yield prefix + name
-            yield from _sections(inner, f"{prefix}{name}.")
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field is, or may be beside null."""
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
 def _beside(where: tuple[str | int, ...]) -> Iterable[str]:
     """The settings that stand where a wrong one was given, also within a list."""
     section: Any = Settings
     for part in where[:-1]:
         if isinstance(part, str) and part in section.model_fields:
-            annotation = section.model_fields[part].annotation
-            inner = (a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel))
-            section = next(inner, section)
+            section = next(iter(sections_in(section.model_fields[part].annotation)), section)
     prefix = "".join(f"{part}." for part in where[:-1])
     return (prefix + name for name in section.model_fields)
 
@@ -188,11 +167,15 @@ def _beside(where: tuple[str | int, ...]) -> Iterable[str]:
 def _explain(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = [*keys(), *_sections(Settings), *_beside(fault["loc"])]
-        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5) or [
-            name for name in known if name.rsplit(".", 1)[-1] == where.rsplit(".", 1)[-1]
-        ]
-        return f"unknown setting {where}" + (f", did you mean {near[0]}?" if near else "")
+        beside, leaf = list(_beside(fault["loc"])), where.rpartition(".")[2]
+        known = [*names(), *beside]
+        near = (
+            [name for name in beside if initials(name) == leaf]
+            or difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+            or [name for name in known if name.rpartition(".")[2] == leaf]
+        )
+        hint = f", did you mean {near[0]}?" if near else f"; `alignpro settings {leaf}` looks for what it may be called"
+        return f"unknown setting {where}{hint}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not where:
         return message

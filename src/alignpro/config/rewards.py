@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
-from alignpro.config.section import Positive, Section, Share
+from alignpro.config.section import Positive, Section, Share, Text
 from alignpro.config.weights import DeviceMap
 
 Kept = Literal["numbers", "quotes", "placeholders", "words"]
@@ -25,12 +25,15 @@ class RewardSpec(Section):
         description="folder or hub id of a sequence classifier, python:module:name, lab, or an endpoint",
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")
-    kind: Literal["score", "pairwise"] = Field("score", description="pairwise: a classifier of (x, y1, y2)")
+    kind: Literal["score", "pairwise"] = Field(
+        "score", description="score: a classifier of (x, y); pairwise: one of (x, y1, y2)"
+    )
     head: Label | list[float] | dict[str, float] | None = Field(
         None,
-        description="of several labels: one's name or number, mean, weights as a list or by name, or log_odds:LABEL",
+        description="how several labels make one score: one's name or number, mean, weights as a list or by name,"
+        " or log_odds:LABEL; null where the model has one",
     )
-    template: str | None = Field(
+    template: Text | None = Field(
         None,
         description="text with {prompt} and {response}, or {prompt}, {first} and {second} of a pairwise model; null:"
         " the chat template, or both texts as a pair",
@@ -41,8 +44,12 @@ class RewardSpec(Section):
     against: str | None = Field(
         None, description="jsonl file of prompt and response: answers that a pairwise model's reward compares with"
     )
-    batch_size: Positive | None = Field(None, description="null: 128")
-    device_map: DeviceMap = Field(None, description="null: all on device; auto; or module name -> device")
+    batch_size: Positive | None = Field(
+        None, description="pairs scored at a time; null: 128, or of a term that of reward"
+    )
+    device_map: DeviceMap = Field(
+        None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
+    )
     endpoint: EndpointSettings = EndpointSettings()
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
@@ -71,19 +78,22 @@ class RewardSpec(Section):
 class Scale(Section):
     """Known statistics of a term: its values less `mean`, in units of `std`."""
 
-    mean: float = 0.0
-    std: Annotated[float, Field(gt=0)]
+    mean: float = Field(0.0, description="taken off the term's values")
+    std: Annotated[float, Field(gt=0)] = Field(description="divides what is left")
 
 
 class RewardTerm(RewardSpec):
     """One term of a weighted sum: weight * clip(normalise(score))."""
 
-    name: str | None = Field(None, description="null: the model's own")
-    weight: float = Field(1.0, description="0 measures the term and leaves it out of the sum")
+    name: str | None = Field(None, description="what tables call it; null: the model's own name")
+    weight: float = Field(1.0, description="factor in the sum; 0 measures the term and leaves it out of the sum")
     normalise: Literal["none", "reference"] | Scale = Field(
         "none", description="reference: by mean and deviation over the reference's answers, taken once; or {mean, std}"
     )
-    clip: tuple[float, float] | None = Field(None, description="[low, high], after normalising and before weighting")
+    clip: tuple[float, float] | None = Field(
+        None,
+        description="[low, high] that values are kept within, after normalising and before weighting; null: no bounds",
+    )
 
     @field_validator("normalise", mode="before")
     @classmethod
@@ -107,7 +117,7 @@ class RewardSettings(RewardSpec):
 
     terms: list[RewardTerm] = Field([], description="in place of model: weight * score, summed over terms")
     normalise_prompts: Annotated[int, Field(ge=8)] = Field(
-        64, description="training prompts whose reference answers give the statistics of normalise: reference"
+        64, description="training prompts whose reference answers give the statistics of normalise=reference"
     )
     max_failed: Share = Field(0.2, description="share of samples without a reward past which the run stops")
 
@@ -134,8 +144,8 @@ class PromptTerm(Section):
     """A term on the rewrite: it sees (x, x') and never an answer."""
 
     term: str = Field(description="length, kept, fluency, or python:module:name of (prompts, rewrites)")
-    name: str | None = Field(None, description="null: the term's own")
-    weight: float = Field(1.0, description="in units of reward; 0 measures alone")
+    name: str | None = Field(None, description="what tables call it; null: the term's own name")
+    weight: float = Field(1.0, description="factor in the objective, beside the reward; 0 measures the term alone")
     limit: Annotated[int, Field(ge=0)] = Field(0, description="length: words or tokens that cost nothing")
     unit: Literal["words", "tokens"] = Field("words", description="length: tokens are the prompter's")
     keep: list[Kept] = Field(list(KEPT), description="kept: what of x must stand in x'")

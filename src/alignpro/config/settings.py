@@ -19,11 +19,18 @@ from alignpro.errors import SettingsError
 class Settings(Section):
     """Everything a run can be told."""
 
-    seed: int = 0
-    threads: Positive | None = Field(None, description="torch threads; null: the cores that are free at the start")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    seed: int = Field(
+        0,
+        description="every draw of the run follows from it: the prompts of a step, rewrites, answers, resamples; the"
+        " split of the data has data.seed",
+    )
+    threads: Positive | None = Field(
+        None, description="torch threads of each process; null: the cores that are free at the start"
+    )
+    device: str = Field("auto", description="where models run: cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: bfloat16 where the device computes in it, else float32"
+        "auto",
+        description="numbers that models compute in; auto: bfloat16 where the device computes in it, else float32",
     )
     prompter: PrompterSettings = PrompterSettings()
     frozen: FrozenSettings = FrozenSettings()
@@ -45,7 +52,9 @@ class Settings(Section):
     track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(
         [], description="trackers that get what metrics.jsonl gets, and the evaluation"
     )
-    track_project: str = Field("alignpro", description="project or experiment under which they keep the run")
+    track_project: str = Field(
+        "alignpro", description="project or experiment under which the trackers of track keep the run"
+    )
 
     @field_validator("track", mode="before")
     @classmethod

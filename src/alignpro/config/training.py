@@ -17,28 +17,40 @@ OFFLINE = ("weighted_likelihood", "dpo", "exo")
 class KlSettings(Section):
     """The price of leaving the reference, lambda of (9)."""
 
-    coef: Annotated[float, Field(ge=0)] = 0.1
-    adaptive: bool = Field(False, description="steer coef so that the KL stays near target")
-    target: Annotated[float, Field(gt=0)] = Field(6.0, description="nats a sample, with adaptive")
-    horizon: Positive = Field(10_000, description="samples over which adaptive steers")
+    coef: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="reward that a nat of KL costs: lambda, or RLHF's beta; higher keeps closer to the reference"
+    )
+    adaptive: bool = Field(False, description="steer coef from step to step so that the KL stays near target")
+    target: Annotated[float, Field(gt=0)] = Field(6.0, description="KL in nats a sample that adaptive steers to")
+    horizon: Positive = Field(10_000, description="samples over which adaptive steers; more is slower")
 
 
 class UpdateSettings(Section):
     """What every method's update has; names and defaults as in the literature."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-5, description="step size of Adam; LoRA takes more, about 1e-4, and so do tiny models"
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises from 0")
     anneal: bool = Field(False, description="lower the learning rate linearly, to a tenth of it at the last step")
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
-    gradient_accumulation: Positive = Field(1, description="pieces in which a minibatch is computed")
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
+        1.0, description="gradients of a larger norm are scaled down to it; null: never"
+    )
+    gradient_accumulation: Positive = Field(
+        1, description="pieces in which a minibatch is computed; more where memory runs out"
+    )
 
 
 class OnlineSettings(UpdateSettings):
     """An update on what the policy itself has just sampled."""
 
-    epochs: Positive = 4
-    minibatch_size: Positive = 32
-    clip_coef: Annotated[float, Field(gt=0)] = 0.2
+    epochs: Positive = Field(4, description="passes over a step's samples")
+    minibatch_size: Positive = Field(32, description="samples for one step of the optimiser")
+    clip_coef: Annotated[float, Field(gt=0)] = Field(
+        0.2,
+        description="how far the probability of a token, as a ratio to that it was sampled with, may leave 1 before"
+        " going further earns nothing",
+    )
     target_kl: Annotated[float, Field(gt=0)] | None = Field(
         None, description="stop a step's epochs when its approximate KL passes 1.5 times this; null never"
     )
@@ -47,12 +59,23 @@ class OnlineSettings(UpdateSettings):
 class PpoSettings(OnlineSettings):
     """PPO: a value head is the baseline."""
 
-    value_clip: Annotated[float, Field(gt=0)] = 0.2
-    value_coef: Annotated[float, Field(ge=0)] = 0.1
-    value_learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="null: learning_rate")
-    gamma: Share = 1.0
-    gae_lambda: Share = 0.95
-    whiten_advantages: bool = True
+    value_clip: Annotated[float, Field(gt=0)] = Field(
+        0.2,
+        description="how far a step may move the value head's estimates before moving them further earns nothing, in"
+        " units of reward",
+    )
+    value_coef: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="weight of the value head's loss beside the policy's"
+    )
+    value_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="learning rate of the value head; null: learning_rate"
+    )
+    gamma: Share = Field(1.0, description="discount a token of rewards to come; 1: none, as the objective has it")
+    gae_lambda: Share = Field(
+        0.95,
+        description="1: advantages from all rewards to come, noisy but unbiased; lower leans on the value head",
+    )
+    whiten_advantages: bool = Field(True, description="bring a step's advantages to mean 0 and variance 1")
 
 
 class GroupSettings(OnlineSettings):
@@ -70,24 +93,37 @@ class OfflineSettings(UpdateSettings):
 class TrainSettings(Section):
     """The training loop of one policy."""
 
-    method: Method = "ppo"
-    steps: Annotated[int, Field(ge=0)] = 200
-    prompts_per_step: Positive = 64
-    rewrites: Positive = Field(1, description="rewrites for each prompt of a step")
-    responses: Positive = Field(1, description="responses of the frozen model for each rewrite")
+    method: Method = Field(
+        "ppo",
+        description="how the policy learns: ppo, rloo or grpo; or, the prompter alone and from rollouts sampled once,"
+        " weighted_likelihood, dpo or exo",
+    )
+    steps: Annotated[int, Field(ge=0)] = Field(200, description="steps of training; 0 trains nothing")
+    prompts_per_step: Positive = Field(64, description="prompts drawn for each step")
+    rewrites: Positive = Field(
+        1, description="rewrites for each prompt of a step; every method but ppo needs 2 or more. rlhf: see responses"
+    )
+    responses: Positive = Field(
+        1,
+        description="answers of the frozen model to each rewrite, whose mean reward is the rewrite's; rlhf: rewrites"
+        " times responses answers to each prompt",
+    )
     kl: KlSettings = KlSettings()
     ppo: PpoSettings = PpoSettings()
     group: GroupSettings = GroupSettings()
     offline: OfflineSettings = OfflineSettings()
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
-        description="share kept a step by a moving average of the weights, which then is the result; 0 takes the last",
+        description="part that a moving average of the weights keeps at each step; it is the result of training. 0: the"
+        " last weights",
     )
     gradient_checkpointing: bool = Field(
         False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
     )
-    save_every: Positive = 10
-    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(2, description="a corrupt one falls back to the one before")
+    save_every: Positive = Field(10, description="steps between checkpoints")
+    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
+        2, description="newest checkpoints kept; where one is corrupt, the one before is taken"
+    )
 
     @property
     def update(self) -> UpdateSettings:
@@ -113,7 +149,7 @@ class TrainSettings(Section):
 class RlhfSettings(TrainSettings):
     """The oracle arm: the frozen model itself fine-tuned by the same PPO, kl.coef being RLHF's beta."""
 
-    enabled: bool = False
+    enabled: bool = Field(False, description="fine-tune the frozen model too, for the arm rlhf")
     lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
 
     @property

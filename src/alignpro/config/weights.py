@@ -15,11 +15,17 @@ DeviceMap = Literal["auto"] | dict[str, int | str] | None
 class LoraSettings(Section):
     """A low-rank adapter, the only weights that are trained; the rest stay as they are."""
 
-    rank: Positive = 16
+    rank: Positive = Field(
+        16, description="inner dimension of the adapter; a higher one can learn more, and has more weights to hold"
+    )
     alpha: Annotated[float, Field(gt=0, description="the adapter's product is scaled by alpha / rank")] = 32.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="of the adapter's input, in supervised training; reinforcement learning goes without"
+        0.0,
+        description="share of the adapter's input that is dropped in supervised training; reinforcement learning goes"
+        " without",
     )
     targets: list[str] | str | None = Field(
-        None, description="names of the layers, or all-linear; null: peft's default for the architecture"
+        None,
+        description="names of the layers that get it, or all-linear; null: peft's default for the architecture, or all"
+        " linear layers where it has none",
     )

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings
+from alignpro.models.framing import usage
 
 FORMS = {
     "merged": "a low-rank adapter, merged into the weights here",
@@ -16,36 +17,38 @@ FORMS = {
     "full": "all weights",
 }
 USE = """\
+from __future__ import annotations
+
 import json
+import re
+
 from {library} import {auto}
 from transformers import AutoTokenizer, GenerationConfig
+
+
+{functions}
 
 folder = "."  # this folder, or its name on the hub once downloaded
 tokenizer, model = AutoTokenizer.from_pretrained(folder), {auto}.from_pretrained(folder)
 frame = json.load(open(folder + "/alignpro.json"))
 prompt = "tell me about owls"
-text = frame["template"].replace("{{fenced}}", "<request>\\n" + prompt + "\\n</request>").replace("{{prompt}}", prompt)
 {encode}
 written = model.generate(**inputs, generation_config=GenerationConfig.from_pretrained(folder))
 print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
-CHAT = """\
-turns = [{"role": "system", "content": frame["system"]}] if frame["system"] is not None else []
-inputs = tokenizer.apply_chat_template(
-    [*turns, {"role": "user", "content": text}], add_generation_prompt=True, return_dict=True, return_tensors="pt"
-)"""
-PLAIN = 'inputs = tokenizer(text, return_tensors="pt")'
 
 
-def card(settings: Settings, evaluation: Mapping[str, Any] | None, form: str, chat: bool = True) -> str:
+def card(settings: Settings, evaluation: Mapping[str, Any] | None, form: str, has_chat_template: bool = True) -> str:
     """README.md of an exported prompter; `form` is merged, adapter or full. Every figure is one of evaluation.json."""
     adapter = form == "adapter"
+    functions, encode = usage(has_chat_template)
     use = USE.format(
         library="peft" if adapter else "transformers",
         auto="AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM",
-        encode=CHAT if chat else PLAIN,
+        functions=functions,
+        encode=encode,
     )
     parts = [
-        f"---\n{yaml.safe_dump(_header(settings, adapter), sort_keys=False)}---",
+        f"---\n{_metadata(settings, adapter).to_yaml()}\n---",
         f"# A prompter for {shown(settings.frozen.model)}",
         f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights"
         " were left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
@@ -70,15 +73,17 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).exists()
 
 
-def _header(settings: Settings, adapter: bool) -> dict[str, Any]:
-    header: dict[str, Any] = {
-        "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["alignpro", "prompt-optimization", settings.train.method],
-    }
+def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
+    """What the hub reads: the card's head."""
+    base: dict[str, Any] = {}
     if is_hub_id(str(settings.prompter.model)):
-        header |= {"base_model": settings.prompter.model, "base_model_relation": "adapter" if adapter else "finetune"}
-    return header
+        base = {"base_model": settings.prompter.model, "base_model_relation": "adapter" if adapter else "finetune"}
+    return ModelCardData(
+        library_name="peft" if adapter else "transformers",
+        pipeline_tag="text-generation",
+        tags=["alignpro", "prompt-optimization", settings.train.method],
+        **base,
+    )
 
 
 def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:

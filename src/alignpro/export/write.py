@@ -50,31 +50,15 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         else:
             shutil.copytree(folder.prompter, partial)
         _generation(lm).save_pretrained(partial)
-        frame = frame_of(lm)
-        files.write_json(partial / FRAME, frame)
+        told = lm.frame.described() | {"sampling": lm.sampling.model_dump(mode="json")}
+        files.write_json(partial / FRAME, told)
         evaluation = files.read_json(folder.evaluation)
-        files.write_text(
-            partial / "README.md", card(settings, evaluation, form if adapter else "full", frame["chat_template"])
-        )
+        trained = form if adapter else "full"
+        files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
         partial.rename(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunFailure(f"--out {out} could not be written ({error}); free some space, or give another") from None
-
-
-def frame_of(lm: LanguageModel) -> dict[str, Any]:
-    """What must stand around a prompt so that the prompter does what it was trained to do."""
-    chat = bool(getattr(lm.tokenizer, "chat_template", None))
-    how = "Put the user's prompt at {prompt}, or at {fenced} between lines of <request> and </request>;"
-    how += " send it as one user turn, after the system turn if there is one;" if chat else " let the model go on;"
-    how += " the rewrite stands between the last <rewrite> and </rewrite>, or is the whole text where they are missing."
-    return {
-        "template": lm.template,
-        "system": lm.system,
-        "chat_template": chat,
-        "sampling": lm.sampling.model_dump(mode="json"),
-        "how": how,
-    }
 
 
 def _generation(lm: LanguageModel) -> Any:

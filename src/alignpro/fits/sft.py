@@ -19,13 +19,11 @@ from alignpro.data.rewrites import BetterPrompt, load_rewrites
 from alignpro.errors import DataError
 from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
 from alignpro.maths import calibration
-from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import device_of
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import score
 from alignpro.models.lora import load_trained_state, trained_state
-from alignpro.models.prompting import parse_rewrite
 from alignpro.report import write_sft_report
 from alignpro.rng import derive
 from alignpro.running.assemble import check_not_adapter, load_trained
@@ -119,7 +117,7 @@ def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
         return PROMPT_TOO_LONG
     if len(sft.completion(lm, pair.rewrite)) > lm.sampling.max_new_tokens:
         return REWRITE_TOO_LONG
-    read = parse_rewrite(as_text(lm.tokenizer, pair.rewrite))  # a special token is not sampled as text
+    read = lm.frame.read(lm.frame.as_text(pair.rewrite))  # a special token is not sampled as text
     return None if read == pair.rewrite else READ_OTHERWISE
 
 

@@ -12,7 +12,6 @@ from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.by_pairwise_model import PairwiseJudge
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.framing import marks
 from alignpro.models.local import load_frozen
 from alignpro.remote.address import is_endpoint
 from alignpro.remote.opened import Endpoints
@@ -112,14 +111,13 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     )
     names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
     model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
-    tokenizer = model.lm.tokenizer
     return LlmJudge(
         name="lab frozen model" if name == "lab" else model.name,
         model=model,
         criteria=judge.criteria,
         tie_margin=settings.evaluate.tie_margin,
         batch_size=judge.batch_size,
-        special=marks(tokenizer),
+        special=model.lm.frame.special_tokens,
         identity=f"{fingerprint(model.lm.model)} {judge.max_new_tokens}",
     )
 

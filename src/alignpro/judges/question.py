@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 
 from alignpro.config import CRITERIA
+from alignpro.models.framing import broken
 
 QUESTION = """\
 Two answers to one request are to be compared. Judge how well each serves the person who wrote the request.
@@ -71,9 +72,7 @@ def mark_of(*texts: str) -> str:
 def quoted(text: str, special: Sequence[str] = ()) -> str:
     """The text with a bar before each line, and with marks of chat templates broken up by a space."""
     text = text.encode("utf-8", "replace").decode()  # half a surrogate pair can be sent nowhere
-    for token in special:
-        if len(token) > 1:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
+    text = broken(text, special)
     text = _CHAT_MARKS.sub(lambda sign: f"{sign[0]} ", text)
     return "\n".join(f"| {line}" for line in text.splitlines() or [""])
 

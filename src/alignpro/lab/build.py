@@ -29,7 +29,7 @@ from transformers import (
 from alignpro.config import Sampling
 from alignpro.lab import gold, world
 from alignpro.lab.subjects import Subject, subjects
-from alignpro.models.framing import frame
+from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.rewards.model import RewardModel, conversation
@@ -110,11 +110,11 @@ def _frozen(recipe: Recipe, say: Say) -> tuple[LocalFrozenModel, float]:
     tokenizer = _word_tokenizer()
     torch.manual_seed(derive(recipe.seed, "weights", "frozen"))
     model = LlamaForCausalLM(_config(tokenizer, recipe.frozen_width, recipe.frozen_layers))
-    rng = random.Random(derive(recipe.seed, "frozen"))
+    rng, framed = random.Random(derive(recipe.seed, "frozen")), Frame(tokenizer=tokenizer)
 
     def pair() -> sft.Pair:
         prompt = _any_prompt(rng)
-        return frame(tokenizer, prompt), _ended(tokenizer, world.answer(rng, world.read(prompt)))
+        return framed.ids(prompt), _ended(tokenizer, world.answer(rng, world.read(prompt)))
 
     loss = sft.fit(
         model,
@@ -124,7 +124,7 @@ def _frozen(recipe: Recipe, say: Say) -> tuple[LocalFrozenModel, float]:
         tokenizer.pad_token_id,
         on_step=_report(say, "frozen", recipe.frozen_steps),
     )
-    lm = LanguageModel("lab frozen", model, tokenizer, "{prompt}", Sampling(max_new_tokens=64), 256, True)
+    lm = LanguageModel("lab frozen", model, framed, Sampling(max_new_tokens=64), 256, True)
     return LocalFrozenModel(lm), loss
 
 
@@ -210,12 +210,13 @@ def _prompter(recipe: Recipe, say: Say) -> tuple[Any, PreTrainedTokenizerFast, f
         return world.tidy(phrasing.format(s=phrase)), world.rewrite(rng, phrase, odds)
 
     tokenizer = _letter_tokenizer(real)
+    framed = Frame(tokenizer=tokenizer)
     torch.manual_seed(derive(recipe.seed, "weights", "prompter"))
     model = LlamaForCausalLM(_config(tokenizer, recipe.prompter_width, recipe.prompter_layers))
 
     def pair() -> sft.Pair:
         x, rewritten = texts()
-        return frame(tokenizer, x), _ended(tokenizer, rewritten)
+        return framed.ids(x), _ended(tokenizer, rewritten)
 
     loss = sft.fit(
         model,

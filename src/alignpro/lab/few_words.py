@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignpro.config import Sampling
+from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.rewards.functions import FunctionReward
@@ -88,8 +89,7 @@ def _model(name: str, words: Sequence[str], max_new_tokens: int, seed: int, spre
     return LanguageModel(
         name=name,
         model=model,
-        tokenizer=PreTrainedTokenizerFast(tokenizer_object=core),
-        template="{prompt}",
+        frame=Frame(tokenizer=PreTrainedTokenizerFast(tokenizer_object=core)),
         sampling=Sampling(max_new_tokens=max_new_tokens),
         batch_size=1024,
         cut_long_prompts=False,

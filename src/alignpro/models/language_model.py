@@ -8,29 +8,25 @@ from typing import Any
 
 from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
-from alignpro.models.framing import as_text, frame
-from alignpro.models.prompting import fill
+from alignpro.models.framing import Frame
 from alignpro.models.sampler import sample
 from alignpro.types import Generation, OnDrawn
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal LM with its tokenizer and the frame its prompts are put in.
-
-    A prompt is text: special tokens spelt out in it are broken, see `as_text`; those of the template are not.
-    `template` holds {prompt} or {fenced}; what it gives becomes one user turn of the chat template, where there is one.
-    `system` is the turn before it, of a chat template that has such a turn; elsewhere it is part of `template`.
-    """
+    """A causal LM and the frame that its prompts are put in, which holds its tokenizer."""
 
     name: str
     model: Any
-    tokenizer: Any
-    template: str
+    frame: Frame
     sampling: Sampling
     batch_size: int
     cut_long_prompts: bool
-    system: str | None = None
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.frame.tokenizer
 
     @property
     def context(self) -> int:
@@ -66,7 +62,7 @@ class LanguageModel:
     def too_long(self, prompts: Sequence[str]) -> list[int]:
         """Indices of prompts that do not fit."""
         room = self.context - self.sampling.max_new_tokens
-        return [i for i, p in enumerate(prompts) if len(self._ids(p)) > room]
+        return [i for i, p in enumerate(prompts) if len(self.frame.ids(p)) > room]
 
     def generate(
         self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: OnDrawn | None = None
@@ -119,11 +115,8 @@ class LanguageModel:
     def _decode(self, generation: Generation) -> str:
         return str(self.tokenizer.decode(generation.tokens.tolist(), skip_special_tokens=True)).strip()
 
-    def _ids(self, prompt: str) -> list[int]:
-        return frame(self.tokenizer, fill(self.template, as_text(self.tokenizer, prompt)), self.system)
-
     def _framed(self, prompt: str, room: int) -> list[int]:
-        ids = self._ids(prompt)
+        ids = self.frame.ids(prompt)
         if len(ids) <= room:
             return ids
         over = len(ids) - room
@@ -133,10 +126,10 @@ class LanguageModel:
                 f" {self.sampling.max_new_tokens} new ones in a context of {self.context}; shorten it by {over} tokens,"
                 " lower sampling.max_new_tokens, or set overflow=cut to have its end cut off"
             )
-        tokens = self.tokenizer(as_text(self.tokenizer, prompt), add_special_tokens=False)["input_ids"]
+        tokens = self.frame.tokens(prompt)
         while len(ids) > room and tokens:
             tokens = tokens[: max(0, len(tokens) - max(1, len(ids) - room))]
-            ids = self._ids(self.tokenizer.decode(tokens))
+            ids = self.frame.ids(self.tokenizer.decode(tokens))
         if len(ids) > room:
             raise PromptTooLong(
                 f"the frame of {self.name} alone takes {len(ids)} tokens and leaves no room for"

@@ -30,16 +30,17 @@ def load_pretrained(
 
     Raises ModelNotUsable for what cannot be loaded, an adapter's base model among it, and HubUnreachable.
     """
-    from transformers import AutoTokenizer
+    tokenizer = load_tokenizer(name, role)
+    return load_weights(auto, name, role, device, dtype, device_map), tokenizer
+
+
+def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None) -> Any:
+    """The model of `load_pretrained` alone."""
     from transformers.utils import logging as hf_logging
 
     hf_logging.disable_progress_bar()  # its bars would break into ours
     source = resolve(name, role)
     base = base_of(source, name, role)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base)
-    except (*FAULTS, TypeError) as error:
-        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
     try:
         model = auto.from_pretrained(base or source, dtype=dtype_of(dtype, device), **placed)
@@ -47,7 +48,19 @@ def load_pretrained(
             model = merged(model, source)
     except FAULTS as error:
         raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({first_line(error)})") from error
-    return (model if placed else model.to(device)).eval(), tokenizer
+    return (model if placed else model.to(device)).eval()
+
+
+def load_tokenizer(name: str, role: Role) -> Any:
+    """The tokenizer of `load_pretrained` alone; that of its base for an adapter without one."""
+    from transformers import AutoTokenizer
+
+    source = resolve(name, role)
+    base = base_of(source, name, role)
+    try:
+        return AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base)
+    except (*FAULTS, TypeError) as error:
+        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
 
 
 def merged(model: Any, adapter: str) -> Any:

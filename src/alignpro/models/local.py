@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from alignpro.config import FrozenSettings, PrompterSettings
 from alignpro.errors import SettingsError
-from alignpro.models.framing import place_system
+from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.loading import display_name, load_pretrained
+from alignpro.models.loading import display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
-from alignpro.models.prompting import META_PROMPT, PLAIN_META_PROMPT, check_template, parse_rewrite
 from alignpro.types import Generation, OnDrawn
 
 
@@ -40,18 +39,15 @@ class LocalPrompter:
         self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn | None
     ) -> list[list[Generation]]:
         """The same, each told as soon as it is drawn."""
-        read_and_tell = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, _read(drawn))
-        rows = self.lm.continuations(
-            prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context", read_and_tell
-        )
-        return [[_read(g) for g in row] for row in rows]
+        told = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, self._read(drawn))
+        rows = self.lm.continuations(prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context", told)
+        return [[self._read(g) for g in row] for row in rows]
 
-
-def _read(generation: Generation) -> Generation:
-    if generation.failure:
-        return generation
-    text = parse_rewrite(generation.text)
-    return replace(generation, text=text) if text else replace(generation, failure="empty rewrite")
+    def _read(self, generation: Generation) -> Generation:
+        if generation.failure:
+            return generation
+        text = self.lm.frame.read(generation.text)
+        return replace(generation, text=text) if text else replace(generation, failure="empty rewrite")
 
 
 @dataclass(frozen=True)
@@ -118,20 +114,12 @@ def load_language_model(
     """
     from transformers import AutoModelForCausalLM
 
-    if settings.template is not None and (fault := check_template(settings.template)):
-        raise SettingsError(f"{role}.template: {fault}")
-    model, tokenizer = load_pretrained(
-        AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map
-    )
-    chat = bool(getattr(tokenizer, "chat_template", None))
-    default = (META_PROMPT if chat else PLAIN_META_PROMPT) if role == "prompter" else "{prompt}"
-    template, system = place_system(tokenizer, settings.template or default, settings.system, role)
+    frame = load_frame(role, settings)  # before the weights, which may take minutes
+    model = load_weights(AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map)
     lm = LanguageModel(
         name=display_name(str(settings.model), role),
         model=model,
-        tokenizer=tokenizer,
-        template=template,
-        system=system,
+        frame=frame,
         sampling=settings.sampling,
         batch_size=settings.batch_size,
         cut_long_prompts=settings.overflow == "cut",
@@ -142,3 +130,15 @@ def load_language_model(
             f" {lm.context}; leave room for the prompt"
         )
     return lm
+
+
+def load_frame(role: Literal["prompter", "frozen"], settings: PrompterSettings | FrozenSettings) -> Frame:
+    """The frame that the settings put around a prompt of their model, of which the tokenizer alone is loaded.
+
+    Raises as `load_language_model`.
+    """
+    tokenizer = load_tokenizer(str(settings.model), role)
+    template = settings.template
+    if template is None:
+        template = meta_prompt(tokenizer) if role == "prompter" else "{prompt}"
+    return Frame.of(template, settings.system, role).read_by(tokenizer, role)

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from alignpro.config import Sampling
 from alignpro.errors import EndpointUnusable, SettingsError
-from alignpro.models.prompting import check_template, fill
+from alignpro.models.framing import Frame, Message
 from alignpro.remote.accounting import Account
 from alignpro.remote.address import OPENAI_KEY, OPENAI_URL, Endpoint, parse_endpoint
 from alignpro.remote.answers import Answer
@@ -48,18 +49,15 @@ class EndpointModel:
         self,
         endpoint: Endpoint,
         sampling: Sampling,
-        template: str = "{prompt}",
+        frame: Frame | None = None,
         cache: AnswerCache | None = None,
         account: Account | None = None,
         policy: Policy | None = None,
-        system: str | None = None,
     ) -> None:
-        if fault := check_template(template):
-            raise SettingsError(f"frozen.template: {fault}")
         if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
         policy = policy or Policy()
-        self.endpoint, self.sampling, self.template, self.cache = endpoint, sampling, template, cache
+        self.endpoint, self.sampling, self.frame, self.cache = endpoint, sampling, frame or Frame(), cache
         self.account = account or Account()
         self._pool = Pool(endpoint.urls, policy)
         self._owns_cache = False
@@ -81,7 +79,6 @@ class EndpointModel:
             client=client,
             key_variable=endpoint.key_variable,
             length="max_completion_tokens" if endpoint.urls == (OPENAI_URL,) else "max_tokens",
-            system=system,
         )
         self._locks: weakref.WeakValueDictionary[tuple[str, int], asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop = asyncio.new_event_loop()
@@ -125,7 +122,8 @@ class EndpointModel:
         Raises EndpointUnusable, EndpointDown, BudgetSpent.
         """
         try:
-            processes.by_first(lambda: self._run(self._requests.check()))
+            greeting = replace(self.frame, template="{prompt}").messages("Hi")
+            processes.by_first(lambda: self._run(self._requests.check(greeting)))
         except Exception as error:
             error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise
@@ -198,21 +196,21 @@ class EndpointModel:
         return {prompt: row for prompt, row in zip(wanted, rows, strict=True) if not isinstance(row, BaseException)}
 
     async def _answers(self, prompt: str, n: int, seed: int, call: Call) -> list[Answer]:
-        text = fill(self.template, prompt)
+        messages = self.frame.messages(prompt)
         try:
-            text.encode()
+            messages[-1]["content"].encode()
         except UnicodeEncodeError:
             return [Answer("", failure="the prompt is no valid Unicode text")] * n
         try:
-            return await self._ask(text, n, seed, call)
+            return await self._ask(messages, n, seed, call)
         except BaseException as error:
             call.stop(error)
             self._pool.wake_all()
             raise
 
-    async def _ask(self, text: str, n: int, seed: int, call: Call) -> list[Answer]:
-        cache, books = self.cache, self._requests.books
-        what = {"messages": self._requests.messages(text), "sampling": self.sampling.model_dump(), "seed": seed}
+    async def _ask(self, messages: Sequence[Message], n: int, seed: int, call: Call) -> list[Answer]:
+        cache, books, text = self.cache, self._requests.books, messages[-1]["content"]
+        what = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
         keys = [key(self.endpoint.identity, self.endpoint.model, what, i) for i in range(n)]
 
         def save(answers: Mapping[int, Answer]) -> None:
@@ -228,7 +226,7 @@ class EndpointModel:
             # Seeds of 31 bits, since servers differ in how many they take.
             seeds = {i: derive(seed, text, i) & 0x7FFFFFFF for i in range(n) if i not in got}
             if seeds:
-                got |= await self._requests.fetch(text, seeds, call, save)
+                got |= await self._requests.fetch(messages, seeds, call, save)
         books.failed += sum(answer.failure is not None for answer in got.values())
         return [got[i] for i in range(n)]
 
@@ -263,22 +261,20 @@ def load_endpoint(
     spec: str,
     sampling: Sampling,
     *,
-    template: str | None = None,
+    frame: Frame | None = None,
     cache: Path | None = None,
     account: Account | None = None,
     policy: Policy | None = None,
     identity: str | None = None,
-    system: str | None = None,
 ) -> EndpointModel:
-    """The frozen model that `spec` names; `cache` is a file of answers, made where there is none; `system` a fixed
-    system message.
+    """The frozen model that `spec` names; `cache` is a file of answers, made where there is none.
 
     Nothing is sent before the first prompt. Raises EndpointUnusable for a spec that cannot be read, a missing key or
-    missing packages, SettingsError for a template or a budget that cannot be used, CacheUnusable.
+    missing packages, SettingsError for a budget that cannot be used, CacheUnusable.
     """
     endpoint = parse_endpoint(spec, identity)
     answers = AnswerCache(cache) if cache is not None else None
-    model = EndpointModel(endpoint, sampling, template or "{prompt}", answers, account, policy, system)
+    model = EndpointModel(endpoint, sampling, frame, answers, account, policy)
     model._owns_cache = True
     return model
 

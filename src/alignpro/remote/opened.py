@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alignpro.config import BudgetSettings, EndpointSettings, Sampling
 from alignpro.errors import SettingsError
+from alignpro.models.framing import Frame
 from alignpro.remote.accounting import Account, Budget, Price
 from alignpro.remote.cache import AnswerCache
 from alignpro.remote.frozen import EndpointModel, load_endpoint
@@ -31,8 +32,7 @@ class Endpoints:
         spec: str,
         sampling: Sampling,
         settings: EndpointSettings,
-        template: str | None = None,
-        system: str | None = None,
+        frame: Frame | None = None,
     ) -> EndpointModel:
         """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
         from alignpro.remote.address import parse_endpoint
@@ -51,7 +51,7 @@ class Endpoints:
             first_concurrency=min(settings.concurrency, settings.most_concurrency),
             most_concurrency=settings.most_concurrency,
         )
-        model = load_endpoint(spec, sampling, template=template, account=self.account, policy=policy, system=system)
+        model = load_endpoint(spec, sampling, frame=frame, account=self.account, policy=policy)
         self.models.append(model)
         return model
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from alignpro.config import Sampling
 from alignpro.errors import EndpointDown, EndpointUnusable
+from alignpro.models.framing import Message
 from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.answers import Answer, Unreadable, read
 from alignpro.remote.pool import Call, Host, Policy, Pool
@@ -52,7 +53,6 @@ class Requests:
     client: Client
     key_variable: str
     length: str = "max_tokens"
-    system: str | None = None
     dialects: dict[str, Dialect] = field(default_factory=dict)
     _refusals: dict[str, int] = field(default_factory=dict)
 
@@ -61,7 +61,9 @@ class Requests:
         for host in self.pool.hosts:
             self.dialects[host.url] = Dialect(length=self.length)
 
-    async def fetch(self, text: str, seeds: Mapping[int, int], call: Call, save: Save) -> dict[int, Answer]:
+    async def fetch(
+        self, messages: Sequence[Message], seeds: Mapping[int, int], call: Call, save: Save
+    ) -> dict[int, Answer]:
         """The samples at the indices of `seeds`, each with its seed; those that were answered go to `save` at once.
 
         A sample that cannot be had is an Answer with its failure. Raises EndpointUnusable, EndpointDown, BudgetSpent,
@@ -69,7 +71,7 @@ class Requests:
         """
         apart: list[asyncio.Task[dict[int, Answer]]] = []
         try:
-            got = await self._fetch(text, seeds, call, save, apart)
+            got = await self._fetch(messages, seeds, call, save, apart)
         except asyncio.CancelledError:
             for part in apart:
                 part.cancel()
@@ -85,7 +87,7 @@ class Requests:
             got |= found
         return got
 
-    async def check(self) -> None:
+    async def check(self, messages: Sequence[Message]) -> None:
         """One request of a token, booked as any other, until a URL answers.
 
         Raises EndpointUnusable for a key or a model that is refused and for what is no chat endpoint, EndpointDown
@@ -97,7 +99,15 @@ class Requests:
                 dialect = self.dialects[host.url]
                 try:
                     await self._once(
-                        host, dialect, "Hi", [0], 0, Call(), lambda answers: None, 1, min(self.policy.timeout, PROMPT_S)
+                        host,
+                        dialect,
+                        messages,
+                        [0],
+                        0,
+                        Call(),
+                        lambda answers: None,
+                        1,
+                        min(self.policy.timeout, PROMPT_S),
                     )
                     return
                 except Throttled:
@@ -126,7 +136,7 @@ class Requests:
 
     async def _fetch(
         self,
-        text: str,
+        messages: Sequence[Message],
         seeds: Mapping[int, int],
         call: Call,
         save: Save,
@@ -140,11 +150,11 @@ class Requests:
             host = await self.pool.take(call, avoid=failed_at)
             dialect = self.dialects[host.url]
             if dialect.together is False and len(todo) > 1:
-                apart += [asyncio.create_task(self.fetch(text, {i: seeds[i]}, call, save)) for i in todo[1:]]
+                apart += [asyncio.create_task(self.fetch(messages, {i: seeds[i]}, call, save)) for i in todo[1:]]
                 todo = todo[:1]
             batch = todo[: 1 if refused_n else MOST_TOGETHER]
             try:
-                found = await self._once(host, dialect, text, batch, seeds[batch[0]], call, save)
+                found = await self._once(host, dialect, messages, batch, seeds[batch[0]], call, save)
                 got |= found
                 todo = [i for i in todo if i not in found]
                 if refused_n:
@@ -177,7 +187,7 @@ class Requests:
         self,
         host: Host,
         dialect: Dialect,
-        text: str,
+        messages: Sequence[Message],
         batch: Sequence[int],
         seed: int,
         call: Call,
@@ -188,13 +198,14 @@ class Requests:
         """One request to one URL; what comes of it is told to host and books. Raises as `Client.exchange`."""
         loop = asyncio.get_running_loop()
         longest = longest or self.sampling.max_new_tokens
-        most = Usage(len(text.encode()) + len((self.system or "").encode()) + FRAME_TOKENS, len(batch) * longest)
+        sent = sum(len(message["content"].encode()) for message in messages)
+        most = Usage(sent + FRAME_TOKENS, len(batch) * longest)
         while not self.account.reserve(self.model, most):
             await asyncio.sleep(0.01)
             call.check()
         started, settled = loop.time(), False
         try:
-            request = self._request(dialect, text, len(batch), seed, longest)
+            request = self._request(dialect, messages, len(batch), seed, longest)
             body = await self.client.exchange(host.url, request, timeout or self.policy.timeout)
             try:
                 answers, usage = read(body, len(batch))
@@ -236,16 +247,13 @@ class Requests:
             if not settled:
                 self.account.release(self.model, most)
 
-    def messages(self, text: str) -> list[dict[str, str]]:
-        """The conversation that a prompt is sent as."""
-        turn = {"role": "user", "content": text}
-        return [turn] if self.system is None else [{"role": "system", "content": self.system}, turn]
-
-    def _request(self, dialect: Dialect, text: str, n: int, seed: int, longest: int) -> dict[str, Any]:
+    def _request(
+        self, dialect: Dialect, messages: Sequence[Message], n: int, seed: int, longest: int
+    ) -> dict[str, Any]:
         greedy = self.sampling.top_k == 1  # said as temperature 0, which servers know that do not know top_k
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": self.messages(text),
+            "messages": messages,
             "temperature": 0.0 if greedy else self.sampling.temperature,
             "top_p": self.sampling.top_p,
             dialect.length: longest,

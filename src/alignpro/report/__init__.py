@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from alignpro.report.page import write_report
+from alignpro.report.fit_pages import write_reward_report, write_sft_report
 from alignpro.report.readme_figure import write_readme_figure
-from alignpro.report.reward_page import write_reward_report
-from alignpro.report.sft_page import write_sft_report
+from alignpro.report.run_page import write_report
 
 __all__ = ["write_readme_figure", "write_report", "write_reward_report", "write_sft_report"]

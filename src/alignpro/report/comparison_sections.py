@@ -8,9 +8,10 @@ from html import escape
 
 import numpy as np
 
-from alignpro.report import curves, figures
+from alignpro.report import arm_charts as figures
+from alignpro.report import training_charts as curves
+from alignpro.report.arm_charts import Row
 from alignpro.report.estimate import MINUS, count, percent, spoken
-from alignpro.report.figures import Row
 from alignpro.report.markup import bullets, card, chip, grid, legend, section, table, tiles
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Run

@@ -10,9 +10,10 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
+from dataclasses import dataclass
 
 import matplotlib.style
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -62,6 +63,15 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-se
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing with its title and, in plain words, what it shows."""
+
+    title: str
+    text: str
+    svg: Markup
+
+
 @contextmanager
 def drawing(name: str) -> Iterator[None]:
     """The house style for what is drawn inside; `name` keeps the ids of one figure apart from another's."""
@@ -93,7 +103,7 @@ def whisker(axes: Axes, estimate: Estimate, place: float, token: str, marker: st
     dot(axes, estimate.value, place, token, marker)
 
 
-def inline(figure: Figure, label: str) -> str:
+def inline(figure: Figure, label: str) -> Markup:
     """The figure as an SVG element in the page's CSS variables; `label` is what a screen reader says."""
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", _svg(figure), count=1, flags=re.DOTALL)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
@@ -101,7 +111,7 @@ def inline(figure: Figure, label: str) -> str:
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     for name, sentinel in INK.items():
         svg = svg.replace(sentinel, f"var(--{name})")
-    return svg.replace("<svg ", f'<svg class="chart" role="img" aria-label="{escape(label)}" ', 1)
+    return Markup(svg.replace("<svg ", f'<svg class="chart" role="img" aria-label="{escape(label)}" ', 1))
 
 
 def standalone(figure: Figure, title: str) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from alignpro.report.palette import Looks
+from alignpro.report.templating import cut
 from alignpro.results import Sample
 
 BUDGET = 4_200_000
@@ -23,7 +25,7 @@ LONGEST = 4_000
 class Examples:
     """`payload` is JSON that may stand inside a script element; `rule` says in words what it holds."""
 
-    payload: str
+    payload: Markup
     rule: str
     prompts: int
 
@@ -62,19 +64,19 @@ def examples(
         )
     if any(len(text) > LONGEST for sample in samples for text in (sample.prompt, sample.rewrite, sample.response)):
         rule += f" Texts are cut after {LONGEST} characters."
-    return Examples(payload, rule, len(kept))
+    return Examples(Markup(payload), rule, len(kept))
 
 
 def _entry(prompt_id: str, arms: dict[str, list[Sample]]) -> dict[str, Any]:
     prompt = next(iter(arms.values()))[0].prompt
-    return {"id": prompt_id, "x": _cut(prompt), "arms": {arm: _answer(found) for arm, found in arms.items()}}
+    return {"id": prompt_id, "x": cut(prompt, LONGEST), "arms": {arm: _answer(found) for arm, found in arms.items()}}
 
 
 def _answer(samples: list[Sample]) -> dict[str, Any]:
     shown = samples[0]
     return {
-        "rewrite": None if shown.rewrite == shown.prompt else _cut(shown.rewrite),
-        "y": _cut(shown.response),
+        "rewrite": None if shown.rewrite == shown.prompt else cut(shown.rewrite, LONGEST),
+        "y": cut(shown.response, LONGEST),
         "r": _rounded(shown.reward),
         "s": _rounded(shown.second_reward),
         "mean": _mean([sample.reward for sample in samples]),
@@ -92,10 +94,6 @@ def _mean(values: list[float]) -> float | None:
 
 def _rounded(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} […]"
 
 
 def _dumped(value: object) -> str:

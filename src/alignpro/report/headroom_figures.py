@@ -8,9 +8,9 @@ from dataclasses import replace
 from matplotlib.axes import Axes
 
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
+from alignpro.report.arm_charts import Row, groups
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
 from alignpro.report.estimate import count, decimals_of, number
-from alignpro.report.figures import Row, groups
 from alignpro.report.headroom_folder import FrontierPoint, Headroom, Optimum, Trained
 from alignpro.report.palette import Look, looks
 from alignpro.results import Estimate

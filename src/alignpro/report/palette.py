@@ -80,17 +80,3 @@ def looks(arms: Iterable[str]) -> Looks:
         meaning = arm.meaning if arm else f"an arm that this report does not know: {name}"
         shown[name] = Look(name, label, *shape, meaning)
     return shown
-
-
-def css_variables() -> str:
-    """The tokens as CSS custom properties: light, dark where the system prefers it, and the page's own toggle."""
-    light, dark = (
-        "".join(f"--{name}:{pair[side]};" for name, pair in TOKENS.items()) + f"color-scheme:{scheme}"
-        for side, scheme in enumerate(("light", "dark"))
-    )
-    return (
-        f":root{{{light}}}\n"
-        f":root[data-theme=dark]{{{dark}}}\n"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}\n"
-        f"@media print{{:root:root:root{{{light}}}}}\n"
-    )

@@ -1,17 +1,9 @@
-"""The sections that show the run itself: its training, its texts, and how it was made."""
+"""The section that shows the training."""
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Mapping
-from html import escape
-
-import yaml
-
-from alignpro.report import curves
-from alignpro.report.examples import Examples
-from alignpro.report.markup import card, fold, grid, section, table
+from alignpro.report import training_charts as curves
+from alignpro.report.markup import card, fold, grid, section
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Curves, Run
 
@@ -75,55 +67,3 @@ def _curve_cards(columns: Curves, name: str, token: str, points: curves.Points, 
         if column.startswith(prefix)
     ]
     return grid(main, "thirds") + fold("Further diagnostics", grid(more, "thirds"))
-
-
-def browser(found: Examples) -> str:
-    """The table of prompts, rewrites and answers; page.js fills it from the JSON beside it."""
-    if not found.prompts:
-        return ""
-    body = (
-        '<form class="controls" id="controls">'
-        '<label>Search<input id="search" type="search" placeholder="prompts, rewrites, answers"></label>'
-        '<label>Arm A<select id="arm-a"></select></label><label>Arm B<select id="arm-b"></select></label>'
-        '<label>Sort<select id="sort"></select></label>'
-        '<fieldset id="filters"><legend>Show</legend></fieldset></form>'
-        '<p class="note" id="status" aria-live="polite"></p><div id="rows"></div>'
-        '<nav class="paging" aria-label="Pages of examples"><button type="button" id="previous">Previous</button>'
-        '<span id="page"></span><button type="button" id="next">Next</button></nav>'
-        "<noscript><p>These need JavaScript; samples.jsonl in the run's folder holds them all.</p></noscript>"
-        f'<script type="application/json" id="examples-data">{found.payload}</script>'
-    )
-    return section("examples", "Prompts, rewrites and answers", found.rule, body)
-
-
-def making(run: Run) -> str:
-    """The command, the resolved settings and the environment."""
-    return making_of(run.name, "run", run.settings, run.environment)
-
-
-def making_of(name: str, job: str, settings: Mapping[str, object], environment: Mapping[str, object]) -> str:
-    """How the folder `name` was made by `alignpro job`."""
-    command = environment.get("command")
-    if command:
-        made = shlex.join(map(str, command)) if isinstance(command, list) else str(command)
-        made = made if made.startswith("alignpro") else f"alignpro {made}"
-        html = f"<p>The command that made it:</p><pre>{escape(made)}</pre>"
-    else:
-        again = f"alignpro {job} {shlex.quote(f'{name}/config.yaml')} --out NEW_DIR"
-        html = f"<p>To make it again from its resolved settings:</p><pre>{escape(again)}</pre>"
-    report = f"alignpro report {shlex.quote(name)}"
-    html += f"<p>To make this page again from the folder:</p><pre>{escape(report)}</pre>"
-    return section("making", "How it was made", "", html + _settings(settings) + _environment(environment))
-
-
-def _settings(tree: Mapping[str, object]) -> str:
-    text = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True) if tree else ""
-    return fold("Settings", f"<pre>{escape(text)}</pre>" if text else "")
-
-
-def _environment(tree: Mapping[str, object]) -> str:
-    rows = [
-        [escape(str(key)), escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
-        for key, value in tree.items()
-    ]
-    return fold("Environment", table(["Name", "Value"], rows, "plain") if rows else "")

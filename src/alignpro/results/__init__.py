@@ -1,6 +1,7 @@
 """What a run's files hold, as types: one writer, and one reader that takes older and damaged files as they are."""
 
 from alignpro.results.base import Result, append_rows, read, read_rows, write
+from alignpro.results.comparison import RunDifference, SideBySide
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.evaluation import (
     Arm,
@@ -27,8 +28,10 @@ __all__ = [
     "LengthControlled",
     "Mean",
     "Result",
+    "RunDifference",
     "Sample",
     "SecondReward",
+    "SideBySide",
     "Step",
     "WinRate",
     "append_rows",

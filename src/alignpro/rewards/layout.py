@@ -5,13 +5,12 @@ Special tokens spelt out in a text are broken, so that no answer closes its own 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alignpro.errors import ModelNotUsable
-from alignpro.models.framing import as_text
+from alignpro.models.framing import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,10 @@ def pair(tokenizer: Any, prompt: str, response: str, template: str | None = None
     """
     if template is not None:
         return filled(tokenizer, template, prompt=prompt, response=response)
-    prompt, response = as_text(tokenizer, prompt), as_text(tokenizer, response)
-    if getattr(tokenizer, "chat_template", None):
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-        made = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)
-        return Row(_one_start(tokenizer, list(made["input_ids"])))
-    made = tokenizer(prompt, response, return_special_tokens_mask=True)
+    frame = Frame(tokenizer=tokenizer)
+    if frame.has_chat_template:
+        return Row(_one_start(tokenizer, frame.conversation(prompt, response)))
+    made = tokenizer(frame.as_text(prompt), frame.as_text(response), return_special_tokens_mask=True)
     added = made["special_tokens_mask"]
     start = tokenizer.bos_token_id
     if start is None or start in (tokenizer.eos_token_id, tokenizer.sep_token_id):
@@ -57,17 +54,15 @@ def pair(tokenizer: Any, prompt: str, response: str, template: str | None = None
 
 def filled(tokenizer: Any, template: str, **texts: str) -> Row:
     """A template with every {name} replaced by its text, in one pass, so that nothing in a text is expanded."""
-    names = "|".join(texts)
-    text = re.sub(rf"\{{({names})\}}", lambda found: as_text(tokenizer, texts[found[1]]), template)
+    text = Frame(template, tokenizer=tokenizer).fill(**texts)
     return Row(_one_start(tokenizer, list(tokenizer(text)["input_ids"])))
 
 
 def fitted(row: Callable[[str], Row], text: str, tokenizer: Any, limit: int) -> Row | None:
     """`row(text)` with the end of the text cut off so far that it has at most `limit` tokens; None where no text is
     left."""
-    text = as_text(tokenizer, text)
     made = row(text)
-    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokens = Frame(tokenizer=tokenizer).tokens(text)
     while len(made) > limit and tokens:
         tokens = tokens[: max(0, len(tokens) - max(1, len(made) - limit))]
         made = row(tokenizer.decode(tokens))
@@ -76,13 +71,13 @@ def fitted(row: Callable[[str], Row], text: str, tokenizer: Any, limit: int) -> 
 
 def check_chat_template(tokenizer: Any, name: str) -> None:
     """Raise ModelNotUsable where the chat template refuses a user's and an assistant's turn, or leaves one out."""
-    if not getattr(tokenizer, "chat_template", None):
+    frame = Frame(tokenizer=tokenizer)
+    if not frame.has_chat_template:
         return
     marks = {"user": "the-question", "assistant": "the-answer"}
-    turns = [{"role": role, "content": mark} for role, mark in marks.items()]
     hint = "give reward.template, a text with {prompt} and {response}, in its place"
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        text = frame.rendered(marks["user"], marks["assistant"])
     except Exception as error:  # a template may raise whatever it likes
         raise ModelNotUsable(
             f"{name}: its chat template refuses a user's and an assistant's turn ({' '.join(str(error).split())[:80]});"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.config import PromptTerm
-from alignpro.models.framing import as_text
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.rewards.functions import load_function
@@ -96,7 +95,7 @@ def fluency(lm: LanguageModel) -> Measure:
         start = lm.tokenizer.bos_token_id
         start = start if start is not None else next(iter(lm.eos_ids), lm.pad_id)
         texts = list(dict.fromkeys(rewrites))
-        rows = [np.array(_tokens(lm, text)[: lm.context - 1], dtype=np.int64) for text in texts]
+        rows = [np.array(lm.frame.tokens(text)[: lm.context - 1], dtype=np.int64) for text in texts]
         scored = score(lm.model, [[start]] * len(rows), rows, lm.pad_id, 1.0, lm.batch_size)
         mean = {
             text: float(row.mean(dtype=np.float64)) if len(row) else np.nan
@@ -108,15 +107,11 @@ def fluency(lm: LanguageModel) -> Measure:
     return measure
 
 
-def _tokens(lm: LanguageModel, text: str) -> list[int]:
-    return list(lm.tokenizer(as_text(lm.tokenizer, text), add_special_tokens=False)["input_ids"])
-
-
 def _measure(spec: PromptTerm, reference: LanguageModel, setting: str) -> Measure:
     if spec.term == "length":
         if spec.unit == "words":
             return excess(lambda text: len(text.split()), spec.limit)
-        return excess(lambda text: len(_tokens(reference, text)), spec.limit)
+        return excess(lambda text: len(reference.frame.tokens(text)), spec.limit)
     if spec.term == "kept":
         return kept(spec.keep)
     if spec.term == "fluency":

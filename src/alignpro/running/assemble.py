@@ -21,7 +21,7 @@ from alignpro.flow.prompters import Chain
 from alignpro.judges.loading import load_judge, load_second_reward_and_judge
 from alignpro.models.checkpointing import checkpointed
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.framing import turns_in_plain_text
+from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
@@ -152,7 +152,8 @@ def frozen_of(settings: Settings, endpoints: Endpoints) -> FrozenModel:
     """The frozen model of the settings, here or behind URLs. Raises as `load_frozen` and `Endpoints.load`."""
     frozen = settings.frozen
     if is_endpoint(str(frozen.model)):
-        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frozen.template, frozen.system)
+        frame = Frame.of("{prompt}" if frozen.template is None else frozen.template, frozen.system, "frozen")
+        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
     return load_frozen(frozen, device_of(settings.device), settings.dtype)
 
 
@@ -296,12 +297,12 @@ def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: 
     """Say of which parts a prompt or an answer could spell out a turn, since their templates mark turns by words."""
     for section, part in parts.items():
         if isinstance(part, LocalPrompter | LocalFrozenModel):
-            tokenizer = part.lm.tokenizer
+            frame = part.lm.frame
         elif isinstance(part, RewardModel) and part.template is None:
-            tokenizer = part.tokenizer
+            frame = Frame(tokenizer=part.tokenizer)
         else:
             continue
-        if words := turns_in_plain_text(tokenizer):
+        if words := frame.turns_in_words:
             say(
                 f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
                 " that a text which spells it out can open a turn of its own"

@@ -12,7 +12,6 @@ from alignpro.errors import UsageError
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.logprobs import score
-from alignpro.models.prompting import parse_rewrite
 from alignpro.theory.tabular import World
 from alignpro.types import FloatArray, Reward
 
@@ -48,7 +47,7 @@ def enumerate_world(
     a rewrite that cannot be read, or a reward fails.
     """
     actions, answers = sequences(prompter.lm), sequences(frozen.lm)
-    rewrites = [parse_rewrite(text) or "" for text in _texts(prompter.lm, actions)]
+    rewrites = [prompter.lm.frame.read(text) or "" for text in _texts(prompter.lm, actions)]
     if "" in rewrites:
         raise UsageError(
             f"{prompter.name} can write an empty rewrite, which has no reward; enumerate a model whose closing token"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from alignpro.errors import ModelNotUsable
+from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, forward
 from alignpro.train import supervised
@@ -74,11 +75,9 @@ def closing(lm: LanguageModel) -> int:
     Raises ModelNotUsable where there is none.
     """
     ends = lm.eos_ids
-    if getattr(lm.tokenizer, "chat_template", None):
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        said = lm.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
-        if found := [int(i) for i in said if i in ends]:
-            return found[-1]
+    bare = Frame(tokenizer=lm.tokenizer)
+    if bare.has_chat_template and (said := [i for i in bare.conversation("a", "b") if i in ends]):
+        return said[-1]
     if lm.tokenizer.eos_token_id is None and not ends:
         raise ModelNotUsable(f"{lm.name}: its tokenizer has no token that ends an answer; set eos_token in it")
     return int(ends[0] if lm.tokenizer.eos_token_id is None else lm.tokenizer.eos_token_id)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -57,7 +58,7 @@ def intervals(rows: Sequence[Row], name: str, label: str, axis: str, reference: 
         return inline(figure, label)
 
 
-def groups(found: Sequence[tuple[str, Sequence[Row]]], name: str, label: str, axis: str) -> str:
+def groups(found: Sequence[tuple[str, Sequence[Row]]], name: str, label: str, axis: str) -> Markup:
     """Dots with 95% whiskers, those of one group close beneath its caption."""
     with drawing(name):
         most = max(len(rows) for _, rows in found)

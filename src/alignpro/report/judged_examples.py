@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alignpro.evaluate.arms import AlignPro
+from alignpro.report import estimate
 from alignpro.report.records import Record, number, records, text
 from alignpro.results import Sample
 
@@ -18,6 +19,8 @@ PLACES = {
     "Lowest margin": 0.0,
 }
 """Title -> quantile of the judge's margin."""
+LONGEST = 1500
+"""Characters of one text before the page cuts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,17 @@ class Judged:
         """Score of a less that of b, mean over the orders."""
         return math.fsum(order.scores[0] - order.scores[1] for order in self.orders) / len(self.orders)
 
+    def scored(self, place: int) -> str:
+        """In words, what the judge gave the first (`place` 0) or the second answer; empty where a score is missing."""
+        scores = [order.scores[place] for order in self.orders]
+        if not math.isfinite(sum(scores)):
+            return ""
+        said = [estimate.number(score, 0 if score == round(score) else None) for score in scores]
+        if len(said) != 2:
+            return f"score {said[0]}"
+        first, second = said if place == 0 else said[::-1]
+        return f"score {first} when presented first, {second} when second"
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -62,6 +76,7 @@ class JudgedExamples:
 
     rule: str
     shown: tuple[Shown, ...]
+    longest: int = LONGEST
 
 
 def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline: str) -> JudgedExamples | None:
@@ -94,17 +109,21 @@ def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline
         Shown(place, ordered[i], *(answers[arm, ordered[i].prompt_id][ordered[i].sample] for arm in pair))
         for i, place in chosen.items()
     )
-    return JudgedExamples(_rule(judge, compared), shown)
+    return JudgedExamples(_rule(judge, compared, shown), shown)
 
 
-def _rule(judge: str, compared: Sequence[Judged]) -> str:
+def _rule(judge: str, compared: Sequence[Judged], shown: Sequence[Shown]) -> str:
     outcomes = [judged.verdict for judged in compared]
     won, tied, lost = (outcomes.count(verdict) for verdict in ("a", "tie", "b"))
-    return (
+    rule = (
         f"{judge} compared {len(compared)} pairs of answers: {won} won, {tied} tied, {lost} lost. Ordered by its"
         " margin, the score of the first answer less that of the second, these stand at the top, the quartiles and the"
         " bottom, with the middle one of the ties where none of those is one. The rule chose them, not a person."
     )
+    texts = (text for one in shown for s in (one.a, one.b) for text in (s.prompt, s.rewrite, s.response))
+    if any(len(text) > LONGEST for text in texts):
+        rule += f" Texts are cut after {LONGEST:,} characters; samples.jsonl holds them whole."
+    return rule
 
 
 def _has_answers(judged: Judged, answers: dict[tuple[str, str], list[Sample]]) -> bool:

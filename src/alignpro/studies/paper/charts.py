@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignpro.report import figures
+from alignpro.report import arm_charts
+from alignpro.report.arm_charts import Row
 from alignpro.report.drawing import INK, drawing, standalone, whisker
-from alignpro.report.figures import Row
 from alignpro.report.palette import looks
 from alignpro.results import Estimate
 from alignpro.studies.paper.grid import ARMS
@@ -23,11 +24,11 @@ PANEL, LEFT, GAP, HEAD, FEET = 270, 52, 22, 62, 40
 GROUP, LINE = 62, 15
 
 
-def card_figure(rows: Sequence[Tree], key: str, axis: str, name: str) -> str:
+def card_figure(rows: Sequence[Tree], key: str, axis: str, name: str) -> Markup:
     """One data set as an SVG element of the page; `key` is a figure of an arm in paper.json."""
     grouped = [(architecture(row) + missing(row), _rows(row, key)) for row in rows]
     label = f"{axis} of the three configurations, by prompter and frozen model"
-    return figures.groups(grouped, name, label, axis)
+    return arm_charts.groups(grouped, name, label, axis)
 
 
 def figure_file(rows: Sequence[Tree], key: str, axis: str, title: str) -> str:
@@ -65,9 +66,9 @@ def missing(row: Tree) -> str:
     return "" if row["state"] == "finished" else f" ({row['state']})"
 
 
-def figure_of(arm: Tree | None, key: str) -> Estimate:
-    """A figure of an arm of paper.json; nan where there is none."""
-    return read(arm.get(key) if arm else None)
+def figure_of(row: Tree, arm: str, key: str) -> Estimate:
+    """A figure of an arm in a cell of paper.json; nan where there is none."""
+    return read(((row["arms"] or {}).get(arm) or {}).get(key))
 
 
 def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, named: bool) -> None:
@@ -86,5 +87,4 @@ def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, nam
 
 
 def _rows(row: Tree, key: str) -> list[Row]:
-    arms = row["arms"] or {}
-    return [Row(look.label, figure_of(arms.get(arm), key), look.token, look.marker) for arm, look in LOOKS.items()]
+    return [Row(look.label, figure_of(row, arm, key), look.token, look.marker) for arm, look in LOOKS.items()]

@@ -1,8 +1,8 @@
 import pytest
 from tiny import make_tokenizer
 
-from alignpro.models.framing import frame
-from alignpro.models.prompting import META_PROMPT, check_template, fence, fill, parse_rewrite
+from alignpro.errors import SettingsError
+from alignpro.models.framing import META_PROMPT, Frame, fence
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from alignpro.models.prompting import META_PROMPT, check_template, fence, fill, 
     ],
 )
 def test_reading_a_rewrite(raw, expected):
-    assert parse_rewrite(raw) == expected
+    assert Frame().read(raw) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,14 @@ def test_user_text_cannot_close_its_fence(hostile):
 
 
 def test_templates_expand_nothing_inside_the_prompt():
-    assert fill("A {prompt} B", "{fenced} {prompt}") == "A {fenced} {prompt} B"
-    assert "{" not in fill(META_PROMPT, "owls").replace("owls", "")
-    assert check_template("no place for it") is not None
-    assert check_template("{fenced}") is None
+    assert Frame("A {prompt} B").text("{fenced} {prompt}") == "A {fenced} {prompt} B"
+    assert "{" not in Frame(META_PROMPT).text("owls").replace("owls", "")
+    with pytest.raises(SettingsError, match=r"prompter\.template.*holds neither"):
+        Frame.of("no place for it", None, "prompter")
+    assert Frame.of("{fenced}", None, "prompter").template == "{fenced}"
 
 
 def test_frames_use_the_chat_template_where_there_is_one():
     chat, plain = make_tokenizer(chat=True), make_tokenizer(chat=False)
-    assert chat.decode(frame(chat, "owls")) == "<|user|>owls<|end|><|assistant|>"
-    assert plain.decode(frame(plain, "owls")) == "owls"
+    assert chat.decode(Frame(tokenizer=chat).ids("owls")) == "<|user|>owls<|end|><|assistant|>"
+    assert plain.decode(Frame(tokenizer=plain).ids("owls")) == "owls"

@@ -1,0 +1,76 @@
+"""The charts of a learned reward and of a fitted prompter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from alignpro.report.drawing import DASHES, INK, Chart, canvas, dot, drawing, inline
+from alignpro.report.estimate import count
+from alignpro.results import Estimate
+
+TOKEN, MARKER = "align-pro", "D"
+
+
+def learning_curve(points: Sequence[tuple[float, Estimate]], longer: Estimate) -> Chart:
+    """Held-out accuracy in percent against training pairs, on a scale of doublings; `longer` is a dashed level."""
+    with drawing("reward-learning"):
+        figure, axes = canvas(300)
+        places = [pairs for pairs, _ in points]
+        axes.plot(places, [100 * value.value for _, value in points], color=INK[TOKEN], linewidth=1.6)
+        for pairs, value in points:
+            _upright(axes, pairs, value.scaled(100))
+        if longer.defined:
+            axes.axhline(100 * longer.value, color=INK["muted"], linewidth=1.2, linestyle=DASHES)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(places)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.08)
+        axes.set_xlabel("training pairs")
+        axes.set_ylabel("held-out accuracy, %")
+        svg = inline(figure, "Held-out accuracy against the number of training pairs")
+    return Chart("Accuracy against training pairs", "Dashed: the longer answer wins.", svg)
+
+
+def reliability(points: Sequence[tuple[float, Estimate]]) -> Chart:
+    """Share preferred against the model's probability, both in percent, with the line where they are equal."""
+    with drawing("reward-calibration"):
+        figure, axes = canvas(300)
+        axes.plot([50, 100], [50, 100], color=INK["muted"], linewidth=1.2, linestyle=DASHES)
+        for at, value in points:
+            _upright(axes, 100 * at, value.scaled(100))
+        axes.set_xlabel("probability that the model gives its choice, %")
+        axes.set_ylabel("its choice was preferred, %")
+        svg = inline(figure, "Share of preferred choices against the probability that the model gives them")
+    return Chart("Reliability", "Markers: bins of like size, with 95% intervals.", svg)
+
+
+def epochs(losses: Sequence[tuple[float, float]], kept: float, held_out: Estimate) -> Chart:
+    """Validation loss by epoch in nats a token, and the held-out loss of the kept epoch with its interval."""
+    with drawing("sft-epochs"):
+        figure, axes = canvas(300)
+        axes.plot([e for e, _ in losses], [loss for _, loss in losses], color=INK["muted"], linewidth=1.6)
+        for epoch, loss in losses:
+            size = 8.5 if epoch == kept else 5.0
+            axes.plot([epoch], [loss], color=INK["muted"], marker="o", markersize=size, zorder=3)
+        if kept == kept:
+            _upright(axes, kept + 0.12, held_out)
+        axes.set_xticks([epoch for epoch, _ in losses])
+        axes.margins(x=0.1)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss, nats a token")
+        svg = inline(figure, "Loss on validation pairs by epoch, and on held-out pairs of the epoch that is kept")
+    text = "Circles: validation pairs, the large one the epoch that is kept. Diamond: held-out pairs, 95% interval."
+    return Chart("Loss against epochs, nats a token", text, svg)
+
+
+def _upright(axes: Axes, at: float, value: Estimate) -> None:
+    """A marker with its interval standing on it; nothing where the value is undefined."""
+    if not value.defined:
+        return
+    if value.bounded:
+        axes.plot([at, at], [value.lo, value.hi], color=INK[TOKEN], linewidth=2.5, alpha=0.6)
+    dot(axes, at, value.value, TOKEN, MARKER)

@@ -1,0 +1,55 @@
+"""The one way from values to a page: templates/*.html, in which every text is escaped and every name must be known."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from alignpro.report.estimate import count, number, percent, spoken
+from alignpro.report.palette import TOKENS
+
+
+def write_page(path: Path, template: str, *, interactive: bool = True, **values: object) -> Path:
+    """Write the page of templates/`template` to `path`, which is returned; the same values give the same bytes.
+
+    The page is one file that loads nothing from anywhere; `interactive` puts page.js into it. Texts among `values` are
+    escaped where they stand, whatever they hold.
+    """
+    html = _environment().get_template(template).render(interactive=interactive, **values)
+    path.write_bytes(html.encode("utf-8", errors="replace"))
+    return path
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("alignpro.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _asset("page.js")
+    environment.globals.update(
+        palette=TOKENS,
+        style=_asset("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    environment.filters.update(count=count, cut=cut, number=number, percent=percent, spoken=spoken)
+    return environment
+
+
+def cut(text: str, longest: int) -> str:
+    """`text`, or its first `longest` characters with a sign that there was more."""
+    return text if len(text) <= longest else f"{text[:longest]} […]"
+
+
+def _asset(name: str) -> Markup:
+    return Markup((resources.files("alignpro.report") / "templates" / name).read_text(encoding="utf-8"))
