@@ -42,7 +42,7 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
         )
     base = out / "compare.yaml"
     begun = config.reread(base) if base.is_file() else None
-    settings = run_folder.with_split_of(begun, settings) if begun else settings
+    settings = run_folder.as_begun(begun, settings) if begun else settings
     runs = dict(_runs(settings, out))
     if begun and _fixed(begun) != _fixed(settings):
         raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
