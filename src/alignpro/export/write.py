@@ -12,6 +12,7 @@ from alignpro.export.card import card
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
 from alignpro.models.local import load_prompter
+from alignpro.results import Evaluation, read
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
 
@@ -41,6 +42,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         settings.dtype,
     ).lm
     partial = out.with_name(f".{out.name}.partial")
+    evaluation = read(Evaluation, folder.evaluation)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,6 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         _generation(lm).save_pretrained(partial)
         told = lm.frame.described() | {"sampling": lm.sampling.model_dump(mode="json")}
         files.write_json(partial / FRAME, told)
-        evaluation = files.read_json(folder.evaluation)
         trained = form if adapter else "full"
         files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
         partial.rename(out)
