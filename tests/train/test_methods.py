@@ -6,13 +6,13 @@ import pytest
 from alignpro.config import OFFLINE, KlSettings, TrainSettings
 from alignpro.lab.few_words import few_words
 from alignpro.models.local import LocalPrompter
-from alignpro.running.assemble import copy_of
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
 from alignpro.train import offline
 from alignpro.train import prompter as prompter_training
 from alignpro.train.loop import train
 from alignpro.train.methods import learner
+from alignpro.train.policy import copy_of
 
 LAM, SEEDS = 0.3, (0, 1)
 ONLINE = {"epochs": 2, "minibatch_size": 288}

@@ -173,8 +173,10 @@ def _run(
 
 
 def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
+    from alignpro.evaluate import arms
     from alignpro.running.plan import spoken
 
+    arms.check(settings)
     say(config.dump(settings).rstrip())
     for line in spoken(settings, stages):
         say(f"# {line}".rstrip())

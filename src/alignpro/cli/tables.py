@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignpro.config.listing import told
+from alignpro.evaluate.arms import NoPrompter
 from alignpro.results import UNKNOWN, Estimate, Evaluation, Headroom, JudgeAgreement, Mean, Methods, Reward, SideBySide
 
 Tree = Mapping[str, Any]
@@ -18,7 +19,7 @@ Tree = Mapping[str, Any]
 def arms(summary: Evaluation) -> None:
     """The arms of evaluation.json."""
     second = summary.second_reward
-    wins = {row.a: row for row in summary.win_rates if row.b == "no_prompter"}
+    wins = {row.a: row for row in summary.win_rates if row.b == NoPrompter.written}
     columns = ["arm", f"mean reward ({summary.reward})", "variance", "KL to reference"]
     columns += [f"second reward ({second})"] if second else []
     rows = []

@@ -69,7 +69,22 @@ def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
 def dump(settings: Settings) -> str:
     """The resolved settings as YAML; `load` of it gives them back."""
     tree = texts.escaped(settings.model_dump(mode="json"))
-    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    return as_yaml(tree)
+
+
+def as_yaml(tree: Mapping[str, Any]) -> str:
+    """Nested mappings as YAML, in their own order."""
+    return str(yaml.dump(dict(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines stand line by line, as a person reads them."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from alignpro.evaluate.arms import Models
+from alignpro.evaluate.models import Models
 from alignpro.flow.rollout import answer
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.samples import Samples

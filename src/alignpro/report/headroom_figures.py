@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 
+from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
 from alignpro.report.arm_charts import Row, groups
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
 from alignpro.report.estimate import count, decimals_of, number
 from alignpro.report.palette import Look, looks
 from alignpro.results import UNKNOWN, Estimate, Headroom, Point, Trained
 
-_ARMS = looks(["no_prompter", "reference_prompter", "align_pro", "gibbs_2", "rlhf"])
+_ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()
 BEST = Look("optimum", "Best prompter", "ink", "P", "✚", "the closed-form optimum")
 FRONTIER = Look("frontier", "Frontier", "muted", "", "━", "the most reward that any prompter has at its KL")

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from html import escape
 
+from alignpro.evaluate.arms import AlignPro
 from alignpro.report import headroom_figures as figures
 from alignpro.report.estimate import NOTHING, count, decimals_of, number, spoken
 from alignpro.report.headroom_figures import (
@@ -45,7 +46,7 @@ def places_arms(run: Run) -> bool:
 
     An estimate made before training has no trained prompter, which the comparison may have.
     """
-    found, compared = run.headroom, run.evaluation.arms.get("align_pro") if run.evaluation else None
+    found, compared = run.headroom, run.evaluation.arms.get(AlignPro.written) if run.evaluation else None
     if found is None or not found.in_plane:
         return False
     return (

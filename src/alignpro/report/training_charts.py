@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from alignpro.evaluate.arms import known
 from alignpro.report.drawing import INK, canvas, dot, drawing, inline
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Curves
@@ -64,13 +65,18 @@ def monitor_means(samples: Sequence[Sample]) -> Points:
 
 def placed_on_kl(evaluation: Evaluation) -> list[tuple[Arm, Estimate]]:
     """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
-    found = [(arm, arm.kl) for arm in evaluation.arms.values() if arm.name not in ("no_prompter", "rlhf")]
-    return [(arm, kl) for arm, kl in found if kl and kl.defined and arm.reward.defined]
+    prompted = [(arm, arm.kl) for arm in evaluation.arms.values() if not _without_prompter(arm)]
+    return [(arm, kl) for arm, kl in prompted if kl and kl.defined and arm.reward.defined]
 
 
 def level_lines(evaluation: Evaluation) -> list[Arm]:
     """Arms without a prompter, which have a mean reward and no place on the KL axis."""
-    return [arm for arm in evaluation.arms.values() if arm.name in ("no_prompter", "rlhf") and arm.reward.defined]
+    return [arm for arm in evaluation.arms.values() if _without_prompter(arm) and arm.reward.defined]
+
+
+def _without_prompter(arm: Arm) -> bool:
+    kind = known(arm.name)
+    return kind is not None and not kind.rewrites
 
 
 def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:

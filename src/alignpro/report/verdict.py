@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
 from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Run
 from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, Headroom, WinRate
 from alignpro.types import FloatArray
 
-BASELINE = "no_prompter"
+BASELINE = NoPrompter.written
+NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf)
+"""The kinds of arm that the page is about, the first that was measured."""
 FEW_PROMPTS = 10
 """Prompts below which an interval by resampling them covers far less than it says."""
 ADVISED = {
@@ -103,14 +106,13 @@ def _priced(name: str, value: float) -> str:
 def _subject(evaluation: Evaluation) -> Arm | None:
     """The arm the page is about: the trained prompter, or else the nearest thing to it that was measured."""
     names = [name for name in evaluation.arms if name != BASELINE]
-    gibbs = [name for name in names if name.startswith("gibbs_")]
-    wanted = ["align_pro", *gibbs, "reference_prompter", "rlhf", *names]
-    return next((evaluation.arms[name] for name in wanted if name in names), None)
+    wanted = [name for kind in NEAREST for name in names if isinstance(known(name), kind)]
+    return evaluation.arms[(wanted or names)[0]] if names else None
 
 
 def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
     reward, second = evaluation.reward, evaluation.second_reward
-    who = "the trained prompter" if subject.name == "align_pro" else looks[subject.name].label
+    who = "the trained prompter" if subject.name == AlignPro.written else looks[subject.name].label
     gain = evaluation.difference(subject.name, BASELINE, reward)
     lines = [
         f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
@@ -137,13 +139,13 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         )
     if not witnesses:
         lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
-    oracle = evaluation.difference(subject.name, "rlhf", reward)
+    oracle = evaluation.difference(subject.name, Rlhf.written, reward)
     if oracle.defined:
         lines.append(
             f"Against fine-tuning the answering model itself (RLHF), the reward of {who} differs by"
             f" {spoken(oracle, signed=True)}{_caveat(oracle)}"
         )
-    if headroom and subject.name == "align_pro":
+    if headroom and subject.name == AlignPro.written:
         tiles += _share_of_gain(headroom)
     lines += _advice(headroom)
     few = f"too few prompts to say whether {who} beat no prompter"

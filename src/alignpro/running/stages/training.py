@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from alignpro.config import OFFLINE, TrainSettings
 from alignpro.errors import RunFailure
-from alignpro.evaluate.arms import run_arm, sample_rows
+from alignpro.evaluate.arms import AlignPro
+from alignpro.evaluate.sampling import run_arm, sample_rows
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import append_rows
 from alignpro.rng import derive
-from alignpro.running.assemble import Pieces, trainable
+from alignpro.running.pieces import Pieces
 from alignpro.running.stages.run import Run, Track
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
@@ -26,6 +26,7 @@ from alignpro.train import rlhf as rlhf_training
 from alignpro.train.collected import Collect
 from alignpro.train.loop import prompts_of_step, train
 from alignpro.train.methods import learner
+from alignpro.train.policy import trainable
 
 
 def train_prompter(run: Run, track: Track) -> None:
@@ -34,13 +35,13 @@ def train_prompter(run: Run, track: Track) -> None:
     if run.folder.trained:
         return
     watched = pieces.prompts.test[: settings.evaluate.monitor_prompts]
-    own = (pieces.reference.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
+    own = (pieces.prompter.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
     with _unchanged(pieces), trainable(*own) as (policy_lm, reference_lm):
         policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
-        models = replace(pieces, reference=reference).models(policy, None)
+        models = pieces.models(policy, None, reference)
 
         def monitor(step: int) -> None:
-            arm = run_arm("align_pro", models, watched, settings, derive(settings.seed, "monitor"), 1)
+            arm = run_arm(AlignPro(), models, watched, settings, derive(settings.seed, "monitor"), 1)
             append_rows(run.folder.samples, sample_rows(arm, "monitor", step))
 
         collect, spent = _experience(run, policy, reference)
@@ -101,7 +102,7 @@ def _unchanged(pieces: Pieces) -> Iterator[None]:
 
     Raises RunFailure where they did.
     """
-    watched = {"the reference prompter": pieces.reference.lm}
+    watched = {"the reference prompter": pieces.prompter.lm} if "prompter" in pieces else {}
     if isinstance(pieces.frozen, LocalFrozenModel):
         watched["the frozen model"] = pieces.frozen.lm
     before = {name: fingerprint(lm.model) for name, lm in watched.items()}
