@@ -149,7 +149,7 @@ class Spent(Result):
     @property
     def spent(self) -> str:
         """In words, what they have cost; empty where there was none."""
-        return accounting.spoken({model: _known(books) for model, books in self.endpoints.items()})
+        return accounting.costs_in_words({model: _known(books) for model, books in self.endpoints.items()})
 
 
 class Cost(Spent):

@@ -28,13 +28,13 @@ from alignpro.results import (
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper import oracle
-from alignpro.studies.paper.grid import ARMS, Cell, Scale
+from alignpro.studies.paper.grid import ARMS, Cell, GridSize
 from alignpro.studies.paper.published import CLAIMS
 
 A, B = "align_pro", "no_prompter"
 
 
-def collect(cells: Sequence[Cell], out: Path, scale: Scale) -> Paper:
+def collect(cells: Sequence[Cell], out: Path, scale: GridSize) -> Paper:
     """What paper.json holds: a row for every cell, done or not, what the claims of the paper come to, and the cost."""
     rows = [_row(cell, out) for cell in cells]
     sessions = files.read_jsonl(out / "spent.jsonl")
