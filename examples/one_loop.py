@@ -18,8 +18,9 @@ from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
 
 from alignpro import config
+from alignpro.flow.objective import objective
 from alignpro.flow.prompters import IdentityPrompter
-from alignpro.flow.rollout import objective, rollout
+from alignpro.flow.rollout import rollout
 from alignpro.maths.advantages import leave_one_out
 from alignpro.maths.kl import k1
 from alignpro.maths.losses import ppo_policy

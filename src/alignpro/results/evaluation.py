@@ -141,18 +141,23 @@ class JudgeCost(Result):
     output_tokens: Number
 
 
-class Cost(Result):
-    """Answers asked of the frozen model; of models behind URLs the accounts; of a language model that judged, its."""
+class Spent(Result):
+    """The accounts of models behind URLs."""
 
-    frozen_calls: Number
     endpoints: Named[Plain] = {}
-    judge: JudgeCost | None = None
-    seconds: Number = math.nan
 
     @property
     def spent(self) -> str:
-        """In words, what models behind URLs have cost; empty where there was none."""
-        return accounting.spoken({model: _known(books) for model, books in self.endpoints.items()})
+        """In words, what they have cost; empty where there was none."""
+        return accounting.costs_in_words({model: _known(books) for model, books in self.endpoints.items()})
+
+
+class Cost(Spent):
+    """Answers asked of the frozen model besides, and what a language model that judged has answered."""
+
+    frozen_calls: Number
+    judge: JudgeCost | None = None
+    seconds: Number = math.nan
 
 
 def _known(books: Mapping[str, Any]) -> dict[str, float | None]:
