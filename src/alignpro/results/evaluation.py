@@ -25,6 +25,7 @@ from alignpro.results.base import (
     text,
 )
 from alignpro.results.estimate import UNKNOWN, Estimate
+from alignpro.results.show import Table
 
 
 class Mean(Result):
@@ -204,6 +205,19 @@ class Evaluation(Document):
         """Win rates of `a` over `b`, those of a judge other than the training reward first."""
         rows = [row if row.a == a else row.mirrored() for row in self.win_rates if {row.a, row.b} == {a, b}]
         return sorted(rows, key=lambda row: row.judge == self.reward)
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {arm.reward.value:.3g}" for name, arm in self.arms.items())
+        return f"Evaluation({self.prompts} prompts; {self.reward}: {means})"
+
+    def _table(self) -> Table:
+        heads = ["arm", f"mean reward ({self.reward})", "KL to reference, nats", "words of an answer"]
+        heads += [f"second reward ({self.second_reward})"] if self.second_reward else []
+        rows = [
+            (name, [arm.reward, arm.kl, arm.response_words, *([arm.second] if self.second_reward else [])])
+            for name, arm in self.arms.items()
+        ]
+        return Table(f"{self.prompts} test prompts, {self.responses_per_prompt} answers each", heads, rows)
 
     def figures(self) -> dict[str, float]:
         """Every number of the arms, and the win rates, by name, for trackers."""

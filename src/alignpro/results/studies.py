@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from alignpro.results.base import Document, Figure, Keys, Named, Number, Numbers, Result, Rows, Text, number
 from alignpro.results.estimate import Estimate
 from alignpro.results.evaluation import JudgeCost, Spent
+from alignpro.results.show import Table
 
 
 def _numbers(value: object) -> tuple[float, ...]:
@@ -44,6 +45,11 @@ class Methods(Document):
     prompts: Number
     methods: Rows[Method]
     cost: Spent | None = None
+
+    def _table(self) -> Table:
+        rows = [(row.method, [row.objective.mean, row.reward.mean, row.kl.mean]) for row in self.methods]
+        title = f"{self.seeds} seeds, kl_coef {self.kl_coef:g}, {self.prompts} test prompts"
+        return Table(title, ["method", "objective", "reward", "KL, nats"], rows)
 
 
 class Agreement(Result):
