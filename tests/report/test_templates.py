@@ -17,10 +17,7 @@ from alignpro.report.drawing import Chart, canvas, drawing, inline
 from alignpro.report.templating import write_page
 
 SOURCE = Path(alignpro.__file__).parent
-ELSEWHERE = {
-    SOURCE / "report" / name
-    for name in ("drawing.py", "markup.py", "comparison_sections.py", "headroom_sections.py", "run_sections.py")
-}
+ELSEWHERE = {SOURCE / "report" / name for name in ("drawing.py", "markup.py", "headroom_sections.py")}
 """drawing.py makes SVG, drawn by matplotlib, into an element of a page or a file of its own."""
 TAG = re.compile(
     r"</?(a|article|aside|b|body|br|button|code|dd|details|div|dl|dt|em|fieldset|figcaption|figure|form|g|h[1-6]|head"

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 
-from alignpro.report.arm_charts import Row, groups
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
 from alignpro.report.estimate import count, decimals_of, number
 from alignpro.report.headroom_folder import FrontierPoint, Headroom, Optimum, Trained
 from alignpro.report.palette import Look, looks
+from alignpro.report.row_charts import Row, groups
 from alignpro.results import Estimate
 
 _ARMS = looks(["no_prompter", "reference_prompter", "align_pro", "gibbs_2", "rlhf"])
