@@ -1,12 +1,13 @@
 # make run      train, evaluate and report on the embedded lab
 # make test     run the tests
-# make setup    only install, with every extra that needs no GPU
+# make setup    only install, with all that the tests need
 # make check    format, lint, type-check
+# make wheel    build the wheel, and run two steps of the lab from it in an environment of its own
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup check clean
+.PHONY: run test setup check wheel clean
 
 run: $(STAMP)
 	$(BIN)/alignpro run
@@ -20,6 +21,9 @@ check: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+wheel: $(STAMP)
+	.ci/wheel $(BIN)/python
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.sampling import ArmResult
 from alignpro.types import Generation, Judgement
 
 

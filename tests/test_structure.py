@@ -86,14 +86,21 @@ def test_nothing_is_left_unfinished():
     assert not found
 
 
+def test_names_of_arms_are_parsed_in_one_place():
+    reads = re.compile(r"""\w\([^)\n]*["'](gibbs|pass)_["']|\.partition\(["']_["']\)""")
+    places = {str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if reads.search(p.read_text())}
+    assert not places
+    assert (SOURCE / "evaluate/arms/arm.py").read_text().count("def parse") == 1
+
+
 def test_prompts_are_framed_in_one_place():
     """`Frame` fills templates, fences, places the system message, breaks special tokens and reads rewrites; others ask
     it, and no other file builds a turn or applies a chat template."""
-    home = SOURCE / "models" / "framing.py"
-    may = {"Frame", "Message", "META_PROMPT", "PLAIN_META_PROMPT", "meta_prompt", "usage", "broken"}
+    homes = {SOURCE / "models" / "framing.py", SOURCE / "config" / "meta_prompts.py"}
+    may = {"Frame", "Message", "meta_prompt", "usage", "broken"}
     turn = re.compile(r"apply_chat_template|[\"']role[\"']\s*:\s*[\"']|</?rewrite>|<request")
     for path in SOURCE.rglob("*.py"):
-        if path == home:
+        if path in homes:
             continue
         text = path.read_text()
         assert not turn.search(text), f"{path.relative_to(SOURCE)} frames by itself"

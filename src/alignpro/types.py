@@ -113,6 +113,16 @@ class EagerPrompter(Prompter, Protocol):
         ...
 
 
+@runtime_checkable
+class AskingPrompter(Prompter, Protocol):
+    """A prompter that asks the frozen model itself."""
+
+    @property
+    def frozen_calls(self) -> int:
+        """Answers asked for so far."""
+        ...
+
+
 class Asking(Protocol):
     """Questions to a remote model that are not waited for."""
 

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer
 from alignpro import config
 from alignpro.adapters import trl, verl
 from alignpro.adapters.environment import Environment, environment
+from alignpro.config import META_PROMPT
 from alignpro.errors import DataError, RewardFailure, SettingsError
-from alignpro.models.framing import META_PROMPT, Frame
+from alignpro.models.framing import Frame
 from alignpro.models.local import load_prompter
 from alignpro.types import Generation, RewardResult
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 
+from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.summary import summarise
 from alignpro.flow.prompters import GibbsPrompter
 from alignpro.judges.arms import judge_arms
@@ -58,14 +59,14 @@ def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines()
     summary = summarise(arms, "length", None, 200, 0)
     assert summary["prompts"] == 30
     assert summary["responses_per_prompt"] == 3
-    _, win_rates = judge_arms(arms, BY_LENGTH, None, 200, 0, lambda done, note: None, lambda: None)
-    pairs = {(row["a"], row["b"]) for row in win_rates}
+    _, win_rates = judge_arms(pairs(arms), BY_LENGTH, None, 200, 0, lambda done, note: None, lambda: None)
+    compared = {(row["a"], row["b"]) for row in win_rates}
     assert {
         ("align_pro", "no_prompter"),
         ("align_pro", "reference_prompter"),
         ("rlhf", "no_prompter"),
         ("align_pro", "rlhf"),
-    } <= pairs
+    } <= compared
     for row in summary["arms"].values():
         assert row["ci95"][0] <= row["mean_reward"] <= row["ci95"][1]
         assert row["reward_variance"] == pytest.approx(row["variance_between_prompts"] + row["variance_within_prompts"])

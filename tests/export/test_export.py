@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from cli import SMALL
+from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM
 from tiny import make_classifier, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -159,6 +160,9 @@ def test_the_card_says_what_evaluation_says_and_no_more(inside, trained, tmp_pat
     text = (tmp_path / "a" / "README.md").read_text()
     header = yaml.safe_load(text.split("---")[1])
     assert header["pipeline_tag"] == "text-generation" and "base_model" not in header  # a folder is no hub id
+    assert ModelCard(text).data.to_dict() == header
+    named = card(config.load("lab", ["prompter.model=someone/small"]), None, "adapter")
+    assert ModelCard(named).data.base_model == "someone/small" and "base_model_relation: adapter" in named
     evaluation = json.loads((trained / "evaluation.json").read_text())
     arm = evaluation["arms"]["align_pro"]
     assert f"{arm['mean_reward']:.3g} [{arm['ci95'][0]:.3g}, {arm['ci95'][1]:.3g}]" in text

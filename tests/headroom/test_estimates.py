@@ -5,11 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 
+from alignpro import results
 from alignpro.config import HeadroomSettings
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.samples import Samples
 from alignpro.lab.few_words import few_words
 from alignpro.maths import discrete
+from alignpro.results import Headroom
 from alignpro.rng import derive
 from alignpro.theory import selection
 from alignpro.theory.enumerate import enumerate_world
@@ -135,6 +137,16 @@ def test_what_rests_on_few_draws_is_withheld_and_says_what_it_needs():
     assert lowest not in lams
     assert rows[f"frontier at kl_coef {lowest:g}"]["needs"]["rewrites"] > SETTINGS.rewrites
     assert len(lams) + len(rows) == len(SETTINGS.lams)
+
+
+@pytest.mark.parametrize("with_trained", [False, True], ids=["before training", "with a trained prompter"])
+def test_what_is_written_is_read_again_figure_for_figure(tmp_path, with_trained):
+    found = report(0, world().log_optimum_at(1.5 * LAM) if with_trained else None)
+    results.write(tmp_path / "headroom.json", found)
+    again = results.read(Headroom, tmp_path / "headroom.json")
+    assert again is not None and again == found and not again.empty
+    assert again["d2"]["ci95"] == [found.d2.lo, found.d2.hi]
+    assert ("rewrites" in again.withheld[0].needs) and ("answers" not in again.withheld[0].needs)
 
 
 def test_noise_inflates_what_is_not_corrected_for_it():

@@ -5,7 +5,7 @@ import pytest
 
 from alignpro.config import HeadroomSettings
 from alignpro.errors import RewardFailure
-from alignpro.evaluate.arms import Models
+from alignpro.evaluate.models import Models
 from alignpro.headroom.samples import gather
 from alignpro.rewards.functions import FunctionReward
 from alignpro.runtime.interrupt import StopRequest

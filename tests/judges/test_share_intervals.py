@@ -7,7 +7,7 @@ import pytest
 
 from alignpro.config import DataSettings, Sampling
 from alignpro.errors import SettingsError
-from alignpro.evaluate.arms import answering_by
+from alignpro.evaluate.models import answering_by
 from alignpro.judges.win_rate import share_intervals
 from alignpro.lab import world
 from alignpro.running.assemble import prompts_of

@@ -5,6 +5,7 @@ import pytest
 from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 
 from alignpro.config import JudgeSettings
+from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.arms import comparisons, judge_arms, read_answers
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.by_reward import RewardJudge
@@ -152,8 +153,9 @@ def test_limits_bound_prompts_samples_and_pairs():
     arms = [random_arm(name, i) for i, name in enumerate(("no_prompter", "reference_prompter", "align_pro", "rlhf"))]
     limits = JudgeSettings(prompts=7, samples=2, pairs="no_prompter")
     heard = []
-    rows, win_rates = judge_arms(arms, Noisy(), limits, 100, 0, lambda done, note: heard.append(done), lambda: None)
-    assert len(rows) == comparisons(arms, limits) == 3 * 14 == heard[-1]
+    pairs = judged_pairs(arms, limits)
+    rows, win_rates = judge_arms(pairs, Noisy(), limits, 100, 0, lambda done, note: heard.append(done), lambda: None)
+    assert len(rows) == comparisons(pairs, limits) == 3 * 14 == heard[-1]
     assert {row["b"] for row in win_rates} == {"no_prompter"}
     assert {(row["prompt_id"], row["sample"]) for row in rows} == {(i, k) for i in range(7) for k in range(2)}
 

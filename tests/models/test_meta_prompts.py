@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 from tiny import make_tokenizer
 
+from alignpro.config import META_PROMPT, META_PROMPTS
 from alignpro.errors import SettingsError
-from alignpro.models.framing import META_PROMPT, Frame, fence
+from alignpro.models.framing import Frame, fence
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,9 @@ def test_frames_use_the_chat_template_where_there_is_one():
     chat, plain = make_tokenizer(chat=True), make_tokenizer(chat=False)
     assert chat.decode(Frame(tokenizer=chat).ids("owls")) == "<|user|>owls<|end|><|assistant|>"
     assert plain.decode(Frame(tokenizer=plain).ids("owls")) == "owls"
+
+
+def test_the_docs_show_the_packages_own_meta_prompts_in_full():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    section = page.split("### The meta-prompt")[1].split("###")[0]
+    assert [block.split("\n```")[0] for block in section.split("```text\n")[1:]] == list(META_PROMPTS)

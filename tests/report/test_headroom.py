@@ -18,9 +18,8 @@ from alignpro.report import write_report
 from alignpro.report.drawing import canvas, drawing
 from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.headroom_figures import distance, drawn_frontier
-from alignpro.report.headroom_folder import Headroom
 from alignpro.report.run_folder import read_run
-from alignpro.results import Estimate
+from alignpro.results import Estimate, Headroom
 
 
 def sections_of(page: Page) -> list[str | None]:
@@ -250,13 +249,13 @@ def test_run_stopped_in_training_still_tells_what_there_was_to_gain(run_dir: Pat
 
 def test_distance_is_drawn_as_long_as_it_is_told_and_reaches_the_line_of_equal_objective(run_dir: Path) -> None:
     found = read(run_dir)
-    assert found.optimum and found.trained
+    assert found.optimum and found.trained_prompter and found.trained_prompter.distance
     with drawing("test"):
         _, axes = canvas(300)
-        distance(axes, found.kl_coef, found.optimum.point, found.trained)
+        distance(axes, found.kl_coef, found.optimum, found.trained_prompter, found.trained_prompter.distance)
     upright, line = (plotted.get_xydata() for plotted in axes.get_lines())
-    assert upright[0] == pytest.approx([found.trained.kl.value, found.trained.reward.value])
-    assert upright[1][1] - upright[0][1] == pytest.approx(found.trained.distance.value)
+    assert upright[0] == pytest.approx([found.trained_prompter.kl.value, found.trained_prompter.reward.value])
+    assert upright[1][1] - upright[0][1] == pytest.approx(found.trained_prompter.distance.value)
     slope = (line[1][1] - line[0][1]) / (line[1][0] - line[0][0])
     assert slope == pytest.approx(found.kl_coef)
     assert upright[1][1] == pytest.approx(line[0][1] + slope * (upright[1][0] - line[0][0]))
@@ -264,11 +263,11 @@ def test_distance_is_drawn_as_long_as_it_is_told_and_reaches_the_line_of_equal_o
 
 def test_plane_does_not_follow_the_frontier_out_of_sight(tmp_path: Path) -> None:
     found = read(alone(tmp_path / "run"))
-    assert [point.kl_coef for point in found.frontier] == [2.0, 1.0, 0.5, 0.35, 0.25, 0.18, 0.125]
+    assert [point.kl_coef for point in found.curve] == [2.0, 1.0, 0.5, 0.35, 0.25, 0.18, 0.125]
     assert [point.kl_coef for point in drawn_frontier(found)] == [2.0, 1.0, 0.5, 0.35, 0.25, 0.18]
     assert "goes on to the right" in part_of(tmp_path / "run")
     bare = read(alone(tmp_path / "run", optimum=None, gibbs=[]))
-    assert drawn_frontier(bare) == list(bare.frontier)
+    assert drawn_frontier(bare) == bare.curve
 
 
 def test_bounds_say_when_they_are_not_measured(run_dir: Path) -> None:
@@ -301,5 +300,5 @@ def test_numbers_that_are_none_read_as_undefined(tmp_path: Path) -> None:
     text = json.dumps(headroom()).replace('"kl_k3": 0.87', '"kl_k3": NaN').replace('"ess": 41.7', '"ess": Infinity')
     (tmp_path / "headroom.json").write_text(text, encoding="utf-8")
     found = read(tmp_path)
-    assert found.trained and found.fine_tuned
-    assert math.isnan(found.trained.kl_k3) and math.isnan(found.fine_tuned.ess)
+    assert found.trained_prompter and found.rlhf_optimum
+    assert math.isnan(found.trained_prompter.kl_k3) and math.isnan(found.rlhf_optimum.ess)

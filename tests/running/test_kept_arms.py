@@ -8,7 +8,7 @@ import pytest
 from cli import settings
 
 from alignpro.errors import Interrupted
-from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.sampling import ArmResult
 from alignpro.running import job
 from alignpro.running.stages.evaluation import sample_rows
 from alignpro.running.stages.kept_arms import KeptArms, identity

@@ -5,6 +5,7 @@ import json
 from cli import settings
 
 from alignpro.config import JudgeSettings
+from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.arms import comparisons
 from alignpro.judges.comparisons import Answers
 from alignpro.running import job
@@ -45,10 +46,11 @@ def test_verdicts_are_as_many_as_a_judge_is_asked_for(workshop):
         (("judge.samples=9",), None),
     ):
         asked = settings(workshop, *more)
+        limits = limits or asked.judge
         prompts = prompts_of(asked.data, asked.split_seed).test
         answers = tuple((Generation("y"),) * asked.evaluate.responses for _ in prompts)
         arms = [Answers(name, prompts, answers) for name in asked.evaluate.arms]
-        assert judged(asked).calls == 2 * comparisons(arms, limits or asked.judge) > 0
+        assert judged(asked).calls == 2 * comparisons(judged_pairs(arms, limits), limits) > 0
 
 
 def test_a_judge_and_rewards_behind_urls_are_told_with_their_money(workshop):

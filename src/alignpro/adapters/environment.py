@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alignpro.config import Settings, load
+from alignpro.config import META_PROMPT, Settings, load
 from alignpro.errors import SettingsError
 from alignpro.flow.rollout import answer
 from alignpro.maths.stats import mean_over_responses
-from alignpro.models.framing import META_PROMPT, Frame
+from alignpro.models.framing import Frame
 from alignpro.models.loading import device_of
 from alignpro.models.local import load_frame
 from alignpro.remote.opened import Endpoints

@@ -92,7 +92,15 @@ def folder_of(out: Path | None, recipe: str) -> Path:
 
 
 def read_words(words: list[str]) -> tuple[str | None, list[str]]:
-    """The one plain word, if any, and the overrides among `--a.b=v`, `--a.b v` and `a.b=v`."""
+    """The one plain word, if any, and the overrides. Raises UsageError for a second word."""
+    plain, overrides = split_words(words)
+    if len(plain) > 1:
+        raise UsageError(f"unexpected argument {plain[1]!r}; settings are given as --section.key=value")
+    return (plain[0] if plain else None), overrides
+
+
+def split_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """Plain words, and the overrides among `--a.b=v`, `--a.b v` and `a.b=v`."""
     plain: list[str] = []
     overrides: list[str] = []
     rest = list(words)
@@ -107,9 +115,7 @@ def read_words(words: list[str]) -> tuple[str | None, list[str]]:
             overrides.append(f"{key}={rest.pop(0)}")
         else:
             overrides.append(f"{key}=true")
-    if len(plain) > 1:
-        raise UsageError(f"unexpected argument {plain[1]!r}; settings are given as --section.key=value")
-    return (plain[0] if plain else None), overrides
+    return plain, overrides
 
 
 def say(text: str) -> None:

@@ -126,7 +126,7 @@ def headroom(
         folder = folder_of(out, recipe)
     found = estimate(settings, folder, resume=of_run, overrides=overrides if of_run else ())
     tables.headroom(found)
-    say(found["advice"]["text"])
+    say(found.advice.text if found.advice else "")
     say(f"report: {folder / 'report.html'}")
     if not (folder / "prompter").exists():
         say(f"to train there: alignpro run --resume --out {shlex.quote(str(folder))}")
@@ -173,17 +173,19 @@ def _run(
 
 
 def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
+    from alignpro.evaluate import arms
     from alignpro.running.plan import spoken
 
+    arms.check(settings)
     say(config.dump(settings).rstrip())
     for line in spoken(settings, stages):
         say(f"# {line}".rstrip())
 
 
 def _say_headroom(folder: Path) -> None:
-    from alignpro.runtime.files import read_json
+    from alignpro.results import Headroom, read
     from alignpro.runtime.run_folder import RunFolder
 
-    found = read_json(RunFolder(folder).headroom)
-    if found and found.get("trained_prompter"):  # what was estimated before training asks to train
-        say(found["advice"]["text"])
+    found = read(Headroom, RunFolder(folder).headroom)
+    if found and found.trained_prompter and found.advice:  # what was estimated before training asks to train
+        say(found.advice.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,19 +16,30 @@ from alignpro.cli.options import (
     PromptsOption,
     RewardOption,
     ThenOption,
-    Words,
     budget_of,
     given,
-    read_words,
     recipe_of,
     say,
+    split_words,
 )
+from alignpro.errors import UsageError
 
 
 def compare(
-    words: Words = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE | FOLDER FOLDER...] [--SECTION.KEY=VALUE]...",
+            help="a recipe, whose methods are trained and compared; or folders of finished runs, set side by side",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="folder for the runs, new or to go on with; runs/compare by default")
+        Path | None,
+        typer.Option(
+            help="folder for the runs, new or to go on with; runs/compare by default. Of finished runs, folder for"
+            " comparison.json"
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one torch thread each")] = 1,
     prompter: PrompterOption = None,
@@ -37,19 +49,54 @@ def compare(
     prompts: PromptsOption = None,
     budget: BudgetOption = None,
 ) -> None:
-    """Train every method of the compare settings with several seeds: objective reached against answers spent."""
+    """Set finished runs side by side; or train every method of the compare settings with several seeds."""
+    plain, overrides = split_words(words or [])
+    short = [*given(prompter, then, frozen, reward, prompts), *budget_of(budget)]
+    if folders := _runs(plain):
+        if stray := [*short, *overrides]:
+            raise UsageError(f"{stray[0]}: finished runs have their own settings; give their folders alone")
+        _side_by_side(folders, out)
+        return
     from alignpro.cli import tables
     from alignpro.remote.accounting import spoken
     from alignpro.studies.compare import compare as do_compare
 
-    name, overrides = read_words(words or [])
-    overrides = [*given(prompter, then, frozen, reward, prompts), *budget_of(budget), *overrides]
+    overrides = [*short, *overrides]
     folder = out or Path("runs/compare")
-    found = do_compare(config.load(recipe_of(name, overrides), overrides), folder, jobs)
+    found = do_compare(config.load(recipe_of(plain[0] if plain else None, overrides), overrides), folder, jobs)
     tables.methods(found)
     if cost := found.get("cost"):
         say(f"all runs: {spoken(cost['endpoints'])}")
     say(f"figures: {folder / 'methods.json'}")
+
+
+def _runs(words: Sequence[str]) -> list[Path]:
+    """The words as folders of runs; none where they are one recipe, or nothing. Raises UsageError for anything else."""
+    held = [word for word in words if (Path(word) / "config.yaml").is_file()]
+    others = [word for word in words if word not in held]
+    if not others:
+        return [Path(word) for word in held]
+    if len(words) == 1 and (not Path(words[0]).is_dir() or words[0] in config.recipes()):
+        return []
+    wanted = "give folders that `alignpro run` wrote, or one recipe"
+    if held:
+        raise UsageError(f"{held[0]} is the folder of a run, and {others[0]} is none; {wanted}")
+    raise UsageError(f"no config.yaml, and so no run, in {', '.join(others)}; {wanted}")
+
+
+def _side_by_side(folders: Sequence[Path], out: Path | None) -> None:
+    from alignpro import results
+    from alignpro.cli import tables
+    from alignpro.studies.side_by_side import side_by_side
+
+    found = side_by_side(folders)
+    tables.side_by_side(found)
+    for note in found.notes:
+        say(note)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        results.write(out / "comparison.json", found)
+        say(f"figures: {out / 'comparison.json'}")
 
 
 def theory(

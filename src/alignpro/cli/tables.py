@@ -9,7 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from alignpro.results import Estimate, Evaluation, Mean
+from alignpro.config.listing import told
+from alignpro.evaluate.arms import NoPrompter
+from alignpro.results import UNKNOWN, Estimate, Evaluation, Headroom, Mean, Reward, SideBySide
 
 Tree = Mapping[str, Any]
 
@@ -17,7 +19,7 @@ Tree = Mapping[str, Any]
 def arms(summary: Evaluation) -> None:
     """The arms of evaluation.json."""
     second = summary.second_reward
-    wins = {row.a: row for row in summary.win_rates if row.b == "no_prompter"}
+    wins = {row.a: row for row in summary.win_rates if row.b == NoPrompter.written}
     columns = ["arm", f"mean reward ({summary.reward})", "variance", "KL to reference"]
     columns += [f"second reward ({second})"] if second else []
     rows = []
@@ -94,42 +96,36 @@ def two(told: Estimate | None) -> str:
     return f"{told.value:.2f}" + (f" [{told.lo + 0:.2f}, {told.hi + 0:.2f}]" if told.bounded else "")
 
 
-def headroom(found: Tree) -> None:
+def headroom(found: Headroom) -> None:
     """The prompters, the frontier and the bounds of headroom.json."""
-    rows = [
-        [label, *_reward(found[key])]
-        for label, key in (
-            ("no prompter", "no_prompter"),
-            ("reference prompter", "reference_prompter"),
-            ("trained prompter", "trained_prompter"),
-        )
-        if found[key]
-    ]
+    rows = [["no prompter", *_reward(found.no_prompter)], ["reference prompter", *_reward(found.reference_prompter)]]
+    if trained := found.trained_prompter:
+        rows.append(["trained prompter", *_reward(trained, trained.kl.value)])
     rows += [
-        [f"gibbs_{g['n']}, {g['frozen_calls_per_prompt']} more answers a prompt", *_reward(g)] for g in found["gibbs"]
+        [f"gibbs_{g.n}, {g.frozen_calls_per_prompt} more answers a prompt", *_reward(g, g.kl)] for g in found.gibbs
     ]
-    rows += [[f"optimum at kl_coef {p['kl_coef']:g}", *_reward(p)] for p in found["frontier"]]
-    if found["rlhf_optimum"]:
-        rows.append([f"RLHF optimum at beta {found['beta']:g}", *_reward(found["rlhf_optimum"])])
-    rows += [[row["figure"], f"withheld: {row['why']}", "-", "-"] for row in found["withheld"]]
-    title = f"{found['prompts']} prompts, {found['rewrites']} rewrites each, {found['responses']} responses to each"
-    table(title, ["", f"reward ({found['reward']})", "KL, nats", "effective sample size"], rows)
-    bounds = found["bounds"]
-    parts = {
-        "D1, gain of fine-tuning": found["d1"],
-        "D2, less the best prompter's gain": found["d2"],
-        "gap to RLHF": found["gap"],
-        "bound on it, (11)": bounds["theorem"],
-        "sharper bound, (B5)": bounds["sharper"],
-    }
-    if told := [[name, old(part["value"], part["ci95"])] for name, part in parts.items() if part]:
+    rows += [[f"optimum at kl_coef {p.kl_coef:g}", *_reward(p, p.kl.value, p.ess)] for p in found.frontier]
+    if tuned := found.rlhf_optimum:
+        rows.append([f"RLHF optimum at beta {found.beta:g}", *_reward(tuned, tuned.kl.value, tuned.ess)])
+    rows += [[row.figure, f"withheld: {row.why}", "-", "-"] for row in found.withheld]
+    title = f"{found.prompts} prompts, {found.rewrites} rewrites each, {found.responses} responses to each"
+    table(title, ["", f"reward ({found.reward})", "KL, nats", "effective sample size"], rows)
+    parts = {"D1, gain of fine-tuning": found.d1, "D2, less the best prompter's gain": found.d2}
+    parts["gap to RLHF"] = found.gap
+    if found.bounds:
+        parts |= {"bound on it, (11)": found.bounds.theorem, "sharper bound, (B5)": found.bounds.sharper}
+    if told := [[name, figure(part)] for name, part in parts.items() if part]:
         table("of the optimal prompter", ["", "reward"], told)
-    if found["noise"]:
-        names = [
-            n for n in ("no_prompter", "reference_prompter", "optimum", "trained_prompter") if found["noise"][0][n]
-        ]
-        lines = [[row["noise"], *(old(row[n]["reward"], row[n]["ci95"]) for n in names)] for row in found["noise"]]
-        table("with noise in the frozen model", ["noise", *names], lines)
+    if found.noise:
+        names = ("no_prompter", "reference_prompter", "optimum", "trained_prompter")
+        shown = [place for place, reward in enumerate(found.noise[0].rewards) if reward]
+        lines = [[row.noise, *(figure(row.rewards[place] or UNKNOWN) for place in shown)] for row in found.noise]
+        table("with noise in the frozen model", ["noise", *(names[place] for place in shown)], lines)
+
+
+def _reward(part: Reward, *more: float) -> list[str]:
+    told = [f"{value:.2f}" for value in more]
+    return [figure(part.reward), *told, *["-"] * (2 - len(told))]
 
 
 def methods(found: Tree) -> None:
@@ -146,6 +142,34 @@ def methods(found: Tree) -> None:
     ]
     columns = ["method", "answers for training", "answers a prompt", "reward", "KL, nats", "objective", "seconds"]
     table(f"{found['seeds']} seeds, kl_coef {found['kl_coef']:g}, {found['prompts']} test prompts", columns, rows)
+
+
+def side_by_side(found: SideBySide) -> None:
+    """Finished runs: their arms, the settings in which they differ, and how their arms differ from the first run's."""
+    runs, second = found.runs, any(run.second_reward for run in found.runs.values())
+    rows = []
+    for arm in dict.fromkeys(arm for run in runs.values() for arm in run.arms):
+        for name, run in ((name, run) for name, run in runs.items() if arm in run.arms):
+            one, wins = run.arms[arm], run.wins_over(arm, "no_prompter")
+            cells = [arm, name, figure(one.reward), two(one.variance), two(one.kl)]
+            cells += [figure(one.second)] if second else []
+            rows.append([*cells, figure(wins[0].rate) if wins else "-", f"{one.frozen_calls:,}"])
+    columns = ["arm", "run", "mean reward", "variance", "KL to reference", *(["second reward"] if second else [])]
+    title = "; ".join(
+        f"{name}: {run.reward} on {run.prompts} test prompts, {run.responses_per_prompt} answers each"
+        for name, run in runs.items()
+    )
+    table(title, [*columns, "win rate over no_prompter", "answers"], rows)
+    if found.settings:
+        lines = [[key, *(shortened(told(held[name]), 40) for name in runs)] for key, held in found.settings.items()]
+        table("settings in which they differ", ["setting", *runs], lines)
+    if found.differences:
+        over = {True: "prompts that both have, paired", False: "prompts, none in common: not paired"}
+        lines = [
+            [row.arm, f"{row.b} - {row.a}", row.reward, figure(row.mean), f"{row.prompts} {over[row.paired]}"]
+            for row in found.differences
+        ]
+        table("differences in mean reward", ["arm", "runs", "reward", "difference", "over"], lines)
 
 
 def figure(told: Estimate) -> str:
@@ -170,10 +194,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         made.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 150).print(made)
-
-
-def _reward(part: Tree) -> list[str]:
-    return [old(part["reward"], part["ci95"]), *(f"{part[k]:.2f}" if k in part else "-" for k in ("kl", "ess"))]
 
 
 def reward(found: Tree) -> None:
@@ -223,3 +243,8 @@ def three(part: Tree) -> str:
     if value is None or value != value:
         return "-"
     return f"{value:.3f}" + ("" if low is None or low != low else f" [{low:.3f}, {high:.3f}]")
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of `length` characters at most, the last of them dots where some is left out."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."

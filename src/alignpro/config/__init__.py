@@ -7,7 +7,6 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 
 from alignpro.config.endpoints import BudgetSettings, EndpointSettings, PriceSettings
 from alignpro.config.evaluation import (
-    ARMS,
     CRITERIA,
     CompareSettings,
     EvaluateSettings,
@@ -16,8 +15,9 @@ from alignpro.config.evaluation import (
 )
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.listing import keys
+from alignpro.config.meta_prompts import META_PROMPT, META_PROMPTS, PLAIN_META_PROMPT
 from alignpro.config.pieces import DATA_SETS, LAB_PROMPTS, DataSettings, FrozenSettings, PrompterSettings, Sampling
-from alignpro.config.recipes import build, dump, flat, load, recipes, reread
+from alignpro.config.recipes import as_yaml, build, dump, flat, load, recipes, reread
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
@@ -35,11 +35,13 @@ from alignpro.config.training import (
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 __all__ = [
-    "ARMS",
     "CRITERIA",
     "DATA_SETS",
     "LAB_PROMPTS",
+    "META_PROMPT",
+    "META_PROMPTS",
     "OFFLINE",
+    "PLAIN_META_PROMPT",
     "BudgetSettings",
     "CompareSettings",
     "DataSettings",
@@ -72,6 +74,7 @@ __all__ = [
     "SftSettings",
     "TrainSettings",
     "UpdateSettings",
+    "as_yaml",
     "build",
     "dump",
     "flat",

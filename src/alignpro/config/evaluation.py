@@ -22,7 +22,6 @@ CRITERIA = {
     "level of detail": "does it say as much as is useful, and no more",
 }
 """What a judge weighs, by name."""
-ARMS = ("no_prompter", "reference_prompter", "align_pro", "rlhf")
 
 
 class EvaluateSettings(Section):
@@ -57,11 +56,7 @@ class EvaluateSettings(Section):
     monitor_prompts: Positive = Field(16, description="held-out prompts in each of those small evaluations")
 
     @model_validator(mode="after")
-    def _known_arms(self) -> EvaluateSettings:
-        for arm in self.arms:
-            kind, _, number = arm.partition("_")
-            if arm not in ARMS and not (kind in ("gibbs", "pass") and number.isdigit() and int(number) > 0):
-                raise ValueError(f"unknown arm {arm!r}; there are {', '.join(ARMS)}, gibbs_N and, of a chain, pass_N")
+    def _different_arms(self) -> EvaluateSettings:
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
         return self

@@ -84,9 +84,15 @@ def nearest(word: str) -> list[str]:
     """Words that find something where `word` does not: by spelling, or by their initials (lr: learning_rate)."""
     asked = word.lower().lstrip("-").replace("-", "_")
     leaves = list(dict.fromkeys(name.rpartition(".")[2] for name in names()))
-    initials = [leaf for leaf in leaves if "".join(part[0] for part in leaf.split("_")) == asked]
+    meant = [leaf for leaf in leaves if initials(leaf) == asked]
     known = names() if "." in asked else leaves
-    return initials or difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
+    return meant or difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
+
+
+def initials(name: str) -> str:
+    """Those of the words of a setting, lr of train.ppo.learning_rate; a single word has none."""
+    words = name.rpartition(".")[2].split("_")
+    return "".join(word[:1] for word in words) if len(words) > 1 else ""
 
 
 def told(value: Any) -> str:

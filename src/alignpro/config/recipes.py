@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from alignpro.config import texts
-from alignpro.config.listing import names
+from alignpro.config.listing import initials, names
 from alignpro.config.section import sections_in
 from alignpro.config.settings import Settings
 from alignpro.errors import SettingsError
@@ -69,7 +69,22 @@ def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
 def dump(settings: Settings) -> str:
     """The resolved settings as YAML; `load` of it gives them back."""
     tree = texts.escaped(settings.model_dump(mode="json"))
-    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    return as_yaml(tree)
+
+
+def as_yaml(tree: Mapping[str, Any]) -> str:
+    """Nested mappings as YAML, in their own order."""
+    return str(yaml.dump(dict(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines stand line by line, as a person reads them."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -167,11 +182,14 @@ def _beside(where: tuple[str | int, ...]) -> Iterable[str]:
 def _explain(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = [*names(), *_beside(fault["loc"])]
-        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5) or [
-            name for name in known if name.rsplit(".", 1)[-1] == where.rsplit(".", 1)[-1]
-        ]
-        hint = f", did you mean {near[0]}?" if near else "; `alignpro settings WORD` finds settings by a word"
+        beside, leaf = list(_beside(fault["loc"])), where.rpartition(".")[2]
+        known = [*names(), *beside]
+        near = (
+            [name for name in beside if initials(name) == leaf]
+            or difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+            or [name for name in known if name.rpartition(".")[2] == leaf]
+        )
+        hint = f", did you mean {near[0]}?" if near else f"; `alignpro settings {leaf}` looks for what it may be called"
         return f"unknown setting {where}{hint}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not where:

@@ -63,13 +63,6 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if "rlhf" in self.evaluate.arms and not self.rlhf.enabled:
-            raise ValueError("evaluate.arms names rlhf, but rlhf.enabled is false; set one or drop the other")
-        passes = [int(arm.removeprefix("pass_")) for arm in self.evaluate.arms if arm.startswith("pass_")]
-        if max(passes, default=0) > len(self.prompter.before):
-            raise ValueError(
-                f"evaluate.arms names pass_{max(passes)}, but prompter.before has {len(self.prompter.before)} passes"
-            )
         if self.rlhf.enabled and self.rlhf.method in OFFLINE:
             raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
         called = [term.called for term in self.prompt_terms]

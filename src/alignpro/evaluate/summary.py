@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alignpro.evaluate.arms import ArmResult
-from alignpro.judges.pairing import pairs
+from alignpro.evaluate.arms.pairing import pairs
+from alignpro.evaluate.sampling import ArmResult
 from alignpro.maths import stats
 from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.results import Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
@@ -30,13 +30,12 @@ def summarise(
     Every interval is a 95% bootstrap over prompts: of percentiles for means, studentised for variances and KL, which
     are skewed.
     """
-    by_name = {arm.name: arm for arm in arms}
     differences = []
-    for a, b in pairs(list(by_name)):
-        differences.append(_difference(a, b, reward, by_name[a].rewards, by_name[b].rewards, draws, seed))
-        first, second = by_name[a].second_rewards, by_name[b].second_rewards
+    for a, b in pairs(arms):
+        differences.append(_difference(a.name, b.name, reward, a.rewards, b.rewards, draws, seed))
+        first, second = a.second_rewards, b.second_rewards
         if second_reward is not None and first is not None and second is not None:
-            differences.append(_difference(a, b, second_reward, first, second, draws, seed))
+            differences.append(_difference(a.name, b.name, second_reward, first, second, draws, seed))
     return Evaluation(
         reward=reward,
         second_reward=second_reward,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings
 from alignpro.models.framing import usage
@@ -48,7 +48,7 @@ def card(settings: Settings, evaluation: Mapping[str, Any] | None, form: str, ha
         encode=encode,
     )
     parts = [
-        f"---\n{yaml.safe_dump(_header(settings, adapter), sort_keys=False)}---",
+        f"---\n{_metadata(settings, adapter).to_yaml()}\n---",
         f"# A prompter for {shown(settings.frozen.model)}",
         f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights"
         " were left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
@@ -73,15 +73,17 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).exists()
 
 
-def _header(settings: Settings, adapter: bool) -> dict[str, Any]:
-    header: dict[str, Any] = {
-        "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["alignpro", "prompt-optimization", settings.train.method],
-    }
+def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
+    """What the hub reads: the card's head."""
+    base: dict[str, Any] = {}
     if is_hub_id(str(settings.prompter.model)):
-        header |= {"base_model": settings.prompter.model, "base_model_relation": "adapter" if adapter else "finetune"}
-    return header
+        base = {"base_model": settings.prompter.model, "base_model_relation": "adapter" if adapter else "finetune"}
+    return ModelCardData(
+        library_name="peft" if adapter else "transformers",
+        pipeline_tag="text-generation",
+        tags=["alignpro", "prompt-optimization", settings.train.method],
+        **base,
+    )
 
 
 def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:

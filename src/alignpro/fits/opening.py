@@ -45,10 +45,12 @@ def open_job(
     command: str,
     options: Mapping[str, str],
     load: Callable[[Settings, Callable[[str], None]], Loaded],
+    resolved: Callable[[Settings, Loaded], Settings] = lambda settings, loaded: settings,
 ) -> Opened[Loaded]:
     """Check, load, and claim `out`, or reopen it where the job goes on.
 
-    `options` are the settings without which `command` cannot run, and the short option of each. Raises UsageError,
+    `options` are the settings without which `command` cannot run, and the short option of each; `resolved` are
+    the settings as they were taken. Raises UsageError,
     SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
     """
     progress, folder = Progress(), RunFolder(out)
@@ -64,6 +66,7 @@ def open_job(
         raise SettingsError(f"{', '.join(missing)} not set; give {' '.join(options[name] for name in missing)}")
     count = threads.use(threads_of(settings, folder, resume))
     loaded = load(settings, progress.say)
+    settings = resolved(settings, loaded)
     if not resume:
         folder = run_folder.claim(out, settings)
         files.write_json(folder.path / "environment.json", machine(settings, count))

@@ -21,7 +21,7 @@ from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, o
 from alignpro.maths import calibration
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import device_of
-from alignpro.models.local import load_prompter
+from alignpro.models.local import load_prompter, with_meta_prompt
 from alignpro.models.logprobs import score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
@@ -59,7 +59,9 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
     Raises as `learn_reward`.
     """
     begun = time.perf_counter()
-    opened = open_job(settings, Path(out), resume, "sft", NEEDED, _load)
+    opened = open_job(
+        settings, Path(out), resume, "sft", NEEDED, _load, lambda given, work: with_meta_prompt(given, work.lm)
+    )
     work, folder, settings = opened.loaded, opened.folder, opened.settings
     opened.progress.say(
         f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held out;"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from alignpro.results import Advice, Estimate, Headroom
 
 ENOUGH = 0.8
 """Share of the optimum's gain from which a cheaper way counts as good enough."""
@@ -16,100 +16,95 @@ ROUNDING = 1e-9
 OUT_OF_REACH = 1000
 """Times the answers asked so far past which asking for more is no advice."""
 
-Tree = dict[str, Any]
 
-
-def advice(parts: Tree) -> Tree:
-    """{"verdict", "text"} from what `headroom.json` holds: train, sample, neither, or unsure; of a trained prompter
-    keep or more.
+def advice(found: Headroom) -> Advice:
+    """Train, sample, neither, or unsure; of a trained prompter keep or more; and why.
 
     The gain in question is over no prompter, at the run's kl_coef, or at the lowest price of the frontier that could be
     estimated where that one was withheld.
     """
-    point = parts["optimum"] or (parts["frontier"][-1] if parts["frontier"] else None)
+    point = found.optimum or (found.frontier[-1] if found.frontier else None)
     if point is None:
-        return _say("unsure", f"No point of the frontier could be estimated. {_more(parts)}")
-    gain = point["gain"]["value"]
-    low, high = point["gain"]["ci95"]
-    rounding = ROUNDING * abs(point["reward"])
-    where = f"at kl_coef {point['kl_coef']:g}"
-    found = (
-        f"The best prompter {where} would gain {gain:.2f} [{low:.2f}, {high:.2f}] in reward over no prompter, for"
-        f" {point['kl']:.1f} nats of KL"
+        return _say("unsure", f"No point of the frontier could be estimated. {_more(found)}")
+    gain = point.gain
+    rounding = ROUNDING * abs(point.reward.value)
+    said = (
+        f"The best prompter at kl_coef {point.kl_coef:g} would gain {_two(gain)} in reward over no prompter, for"
+        f" {point.kl.value:.1f} nats of KL"
     )
-    ceiling = _fine_tuning(parts)
-    if not low > rounding:
-        little = high <= max(rounding, SMALL * parts["bounds"]["span"])
-        hopeful = [p for p in (*parts["frontier"], *parts["gibbs"]) if p["gain"]["ci95"][0] > rounding]
-        if not little or hopeful or parts["optimum"] is None:
-            return _say("unsure", f"{found}, which may be nothing. {_more(parts)}")
+    ceiling = f"; fine-tuning it would gain {_two(found.d1)}" if found.d1 else ""
+    if not gain.lo > rounding:
+        little = found.bounds is not None and gain.hi <= max(rounding, SMALL * found.bounds.span)
+        hopeful = [gain for gain in _gains(found) if gain.lo > rounding]
+        if not little or hopeful or found.optimum is None:
+            return _say("unsure", f"{said}, which may be nothing. {_more(found)}")
         return _say(
             "neither",
-            f"{found}: next to nothing. Whatever the reference prompter makes of a request, the frozen model answers no"
+            f"{said}: next to nothing. Whatever the reference prompter makes of a request, the frozen model answers no"
             f" better{ceiling}. Neither training a prompter nor sampling will help at this price of KL; look at the"
             " frozen model, the reward, or the reference.",
         )
-    if parts["trained_prompter"]:
-        return _trained(parts, found, ceiling)
-    cheap = next((g for g in parts["gibbs"] if (g["share_of_reward_gain"] or {}).get("value", 0) >= ENOUGH), None)
+    if found.trained_prompter:
+        return _trained(found, found.trained_prompter.share_of_gain, said, ceiling)
+    shares = [(drawn, drawn.share_of_reward_gain) for drawn in found.gibbs]
+    cheap = next(((drawn, share) for drawn, share in shares if share and share.value >= ENOUGH), None)
     if cheap:
+        drawn, share = cheap
         return _say(
             "sample",
-            f"{found}. gibbs_{cheap['n']} gets {_share(cheap['share_of_reward_gain'])} of it without training, for"
-            f" {cheap['frozen_calls_per_prompt']} more answers of the frozen model a prompt{ceiling}. Sample; train"
+            f"{said}. gibbs_{drawn.n} gets {_share(share)} of it without training, for"
+            f" {drawn.frozen_calls_per_prompt} more answers of the frozen model a prompt{ceiling}. Sample; train"
             " where those answers cost too much.",
         )
-    best = max(parts["gibbs"], key=lambda g: g["reward"], default=None)
+    best = max(found.gibbs, key=lambda drawn: drawn.reward.value, default=None)
     beside = (
-        f"; gibbs_{best['n']} gets {_share(best['share_of_reward_gain'])} of it without training, for"
-        f" {best['frozen_calls_per_prompt']} more answers a prompt"
-        if best and best["share_of_reward_gain"]
+        f"; gibbs_{best.n} gets {_share(best.share_of_reward_gain)} of it without training, for"
+        f" {best.frozen_calls_per_prompt} more answers a prompt"
+        if best and best.share_of_reward_gain
         else ""
     )
-    return _say("train", f"{found}{beside}{ceiling}. Train.")
+    return _say("train", f"{said}{beside}{ceiling}. Train.")
 
 
-def _trained(parts: Tree, found: str, ceiling: str) -> Tree:
-    share = parts["trained_prompter"]["share_of_gain"]
+def _gains(found: Headroom) -> list[Estimate]:
+    return [*(point.gain for point in found.frontier), *(drawn.gain for drawn in found.gibbs)]
+
+
+def _trained(found: Headroom, share: Estimate | None, said: str, ceiling: str) -> Advice:
     if share is None:
         return _say(
-            "unsure", f"{found}{ceiling}. The trained prompter's share of it could not be estimated. {_more(parts)}"
+            "unsure", f"{said}{ceiling}. The trained prompter's share of it could not be estimated. {_more(found)}"
         )
     reached = f"the trained prompter has {_share(share)} of the objective's possible gain over the reference"
-    if share["value"] >= ENOUGH:
-        return _say("keep", f"{found}; {reached}{ceiling}. Keep it; more reward costs more KL, at a lower kl_coef.")
-    return _say("more", f"{found}; {reached}{ceiling}. Longer training, or more prompts to train on, may get the rest.")
+    if share.value >= ENOUGH:
+        return _say("keep", f"{said}; {reached}{ceiling}. Keep it; more reward costs more KL, at a lower kl_coef.")
+    return _say("more", f"{said}; {reached}{ceiling}. Longer training, or more prompts to train on, may get the rest.")
 
 
-def _fine_tuning(parts: Tree) -> str:
-    d1 = parts["d1"]
-    if d1 is None:
-        return ""
-    low, high = d1["ci95"]
-    return f"; fine-tuning it would gain {d1['value']:.2f} [{low:.2f}, {high:.2f}]"
+def _two(gain: Estimate) -> str:
+    return f"{gain.value:.2f} [{gain.lo:.2f}, {gain.hi:.2f}]"
 
 
-def _share(share: Tree) -> str:
-    low, high = share["ci95"]
-    return f"{share['value']:.0%} [{low:.0%}, {high:.0%}]"
+def _share(share: Estimate) -> str:
+    return f"{share.value:.0%} [{share.lo:.0%}, {share.hi:.0%}]"
 
 
-def _more(parts: Tree) -> str:
-    missing = [row for row in parts["withheld"] if row["figure"].startswith("frontier")]
-    if missing and parts["optimum"] is None:
-        own = f"frontier at kl_coef {parts['kl_coef']:g}"
-        needs = next((row for row in missing if row["figure"] == own), missing[0])["needs"]
-        if (needs["frozen_calls"] or 0) > OUT_OF_REACH * parts["frozen_calls"]:
+def _more(found: Headroom) -> str:
+    missing = [row for row in found.withheld if row.figure.startswith("frontier")]
+    if missing and found.optimum is None:
+        own = f"frontier at kl_coef {found.kl_coef:g}"
+        needs = next((row for row in missing if row.figure == own), missing[0]).needs
+        if needs.frozen_calls > OUT_OF_REACH * found.frozen_calls:
             return (
-                f"At kl_coef {parts['kl_coef']:g} the rewards are too steep for samples to say; raise train.kl.coef, or"
+                f"At kl_coef {found.kl_coef:g} the rewards are too steep for samples to say; raise train.kl.coef, or"
                 " scale the reward down."
             )
         return (
-            f"Give --headroom.rewrites={needs['rewrites']} --headroom.responses={needs['responses']}"
-            f" ({needs['frozen_calls']:,} answers of the frozen model)."
+            f"Give --headroom.rewrites={needs.rewrites} --headroom.responses={needs.responses}"
+            f" ({needs.frozen_calls:,} answers of the frozen model)."
         )
-    return f"Four times as many prompts ({4 * parts['frozen_calls']:,} answers) would halve the interval."
+    return f"Four times as many prompts ({4 * found.frozen_calls:,} answers) would halve the interval."
 
 
-def _say(verdict: str, text: str) -> Tree:
-    return {"verdict": verdict, "text": text}
+def _say(verdict: str, text: str) -> Advice:
+    return Advice(verdict=verdict, text=text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,11 +14,23 @@ from alignpro.headroom.advice import advice
 from alignpro.headroom.samples import Samples
 from alignpro.maths import stats
 from alignpro.maths.kl import k3_from_ratio
+from alignpro.results import (
+    Bounds,
+    BoundTerms,
+    Estimate,
+    FineTuned,
+    GibbsPoint,
+    Headroom,
+    Need,
+    Needed,
+    Point,
+    Reward,
+    Trained,
+    Withheld,
+)
 from alignpro.theory import estimate
 from alignpro.theory.estimate import Draws, Tilted
 from alignpro.types import FloatArray
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -33,35 +45,41 @@ class Estimator:
     bootstrap: int
     seed: int
 
-    def report(self, reward: str) -> dict[str, Any]:
+    def report(self, reward: str) -> Headroom:
         """Everything but `noise`, which needs the models again."""
         samples = self.samples
         tilted, best = self.tilted, self.best
         tuned = estimate.tilt(Draws.of_responses(samples.raw), self.beta)
-        parts = {
-            "schema": SCHEMA,
-            "reward": reward,
-            "kl_coef": self.kl_coef,
-            "beta": self.beta,
-            "prompts": len(samples.prompts),
-            "rewrites": self.settings.rewrites,
-            "responses": self.settings.responses,
-            "answers": self.settings.answers,
-            "min_ess": estimate.MIN_ESS,
-            "max_noise": estimate.MAX_NOISE,
-            "no_prompter": self.reward(self.plain),
-            "reference_prompter": self.reward(self.reference),
-            "optimum": self.point(best) if best.why_withheld is None else None,
-            "trained_prompter": self.trained(best, tuned, list(tilted.values())),
-            "rlhf_optimum": self.rlhf(tuned),
-            "frontier": [self.point(tilted[lam]) for lam in self.lams if tilted[lam].why_withheld is None],
-            "gibbs": self.gibbs(best),
-            **self.gap(best, tuned),
-            "withheld": self.withheld(tilted, tuned),
-            "noise": None,
-            "frozen_calls": samples.frozen_calls,
-        }
-        return parts | {"needs": self.needs(parts), "advice": advice(parts)}
+        ours, theirs = best.why_withheld is None, tuned.why_withheld is None
+        found = Headroom(
+            reward=reward,
+            kl_coef=self.kl_coef,
+            beta=self.beta,
+            prompts=len(samples.prompts),
+            rewrites=self.settings.rewrites,
+            responses=self.settings.responses,
+            answers=self.settings.answers,
+            min_ess=estimate.MIN_ESS,
+            max_noise=estimate.MAX_NOISE,
+            no_prompter=Reward(reward=self.value(self.plain)),
+            reference_prompter=Reward(reward=self.value(self.reference)),
+            optimum=self.point(best) if ours else None,
+            trained_prompter=self.trained(best, tuned, list(tilted.values())),
+            rlhf_optimum=self.rlhf(tuned),
+            frontier=tuple(self.point(tilted[lam]) for lam in self.lams if tilted[lam].why_withheld is None),
+            gibbs=tuple(self.gibbs(best)),
+            d1=self.value(tuned.reward - self.plain) if theirs else None,
+            d2=self.value(self.plain - best.reward) if ours else None,
+            gap=self.value(tuned.reward - best.reward) if ours and theirs else None,
+            bounds=self.bounds(best, tuned),
+            withheld=tuple(self.withheld(tilted, tuned)),
+            noise=None,
+            frozen_calls=samples.frozen_calls,
+            needs=(),
+            advice=None,
+        )
+        found.needs, found.advice = tuple(self.needs(found)), advice(found)
+        return found
 
     @property
     def lams(self) -> list[float]:
@@ -93,52 +111,41 @@ class Estimator:
         """E R(x, x') under the reference [B]."""
         return self._mean_of(slice(None, self.samples.from_reference))
 
-    def reward(self, per_prompt: FloatArray) -> dict[str, Any]:
-        """{"reward", "ci95"} of one figure a prompt."""
-        value = self.value(per_prompt)
-        return {"reward": value["value"], "ci95": value["ci95"]}
-
-    def value(self, per_prompt: FloatArray) -> dict[str, Any]:
-        """{"value", "ci95"} of one figure a prompt."""
+    def value(self, per_prompt: FloatArray) -> Estimate:
+        """Mean of one figure a prompt, studentised interval."""
         present = per_prompt[np.isfinite(per_prompt)]
         interval = stats.studentised_interval(per_prompt, self.bootstrap, self.seed)
-        return {"value": float(present.mean()) if len(present) else float("nan"), "ci95": list(interval)}
+        return Estimate(float(present.mean()) if len(present) else float("nan"), *interval)
 
-    def point(self, tilted: Tilted) -> dict[str, Any]:
+    def point(self, tilted: Tilted) -> Point:
         """A point of the frontier (B6), from (E2)."""
-        kl, objective, gain = (
-            self.value(v) for v in (tilted.kl, tilted.lam * tilted.log_z, tilted.reward - self.plain)
+        return Point(
+            kl_coef=tilted.lam,
+            kl=self.value(tilted.kl),
+            reward=self.value(tilted.reward),
+            gain=self.value(tilted.reward - self.plain),
+            ess=tilted.mean_ess,
+            noise=tilted.mean_noise,
+            objective=self.value(tilted.lam * tilted.log_z),
+            log_z=self.value(tilted.log_z).value,
+            log_z_uncorrected=self.value(tilted.log_z_uncorrected).value,
+            reward_uncorrected=self.value(tilted.reward_uncorrected).value,
         )
-        return {
-            "kl_coef": tilted.lam,
-            "kl": kl["value"],
-            "kl_ci95": kl["ci95"],
-            **self.reward(tilted.reward),
-            "gain": gain,
-            "ess": tilted.mean_ess,
-            "noise": tilted.mean_noise,
-            "objective": objective["value"],
-            "objective_ci95": objective["ci95"],
-            "log_z": self.value(tilted.log_z)["value"],
-            "log_z_uncorrected": self.value(tilted.log_z_uncorrected)["value"],
-            "reward_uncorrected": self.value(tilted.reward_uncorrected)["value"],
-        }
 
-    def rlhf(self, tuned: Tilted) -> dict[str, Any] | None:
+    def rlhf(self, tuned: Tilted) -> FineTuned | None:
         """J(pi*) of (4), without fine-tuning anything, (E3)."""
         if tuned.why_withheld:
             return None
-        return {
-            "beta": self.beta,
-            **self.reward(tuned.reward),
-            "ess": tuned.mean_ess,
-            "kl": self.value(tuned.kl)["value"],
-            "kl_ci95": self.value(tuned.kl)["ci95"],
-            "log_z": self.value(tuned.log_z)["value"],
-        }
+        return FineTuned(
+            beta=self.beta,
+            reward=self.value(tuned.reward),
+            ess=tuned.mean_ess,
+            kl=self.value(tuned.kl),
+            log_z=self.value(tuned.log_z).value,
+        )
 
-    def gap(self, best: Tilted, tuned: Tilted) -> dict[str, Any]:
-        """D1, D2 and gap of (7) for the optimal prompter, and both bounds on it, (11) and (B5)."""
+    def bounds(self, best: Tilted, tuned: Tilted) -> Bounds:
+        """Both bounds on the optimal prompter's gap, (11) and (B5), and their terms."""
         ours, theirs = best.why_withheld is None, tuned.why_withheld is None
         told = bool(np.isfinite(self.samples.distance).any())
         every = np.concatenate([self.samples.rewards.ravel(), self.samples.raw.ravel()])
@@ -146,27 +153,21 @@ class Estimator:
         fine_tuning = span * tuned.moved
         paraphrasing = span * self.samples.distance if told else np.full(len(self.samples.prompts), span)
         by_kl, by_jeffreys = best.lam * best.kl, best.reward - self.reference
-        terms = {
-            "fine_tuning": self.value(fine_tuning) if theirs else None,
-            "paraphrasing": self.value(paraphrasing),
-            "optimising_kl": self.value(by_kl) if ours else None,
-            "optimising_jeffreys": self.value(by_jeffreys) if ours else None,
-        }
         both = ours and theirs
-        return {
-            "d1": self.value(tuned.reward - self.plain) if theirs else None,
-            "d2": self.value(self.plain - best.reward) if ours else None,
-            "gap": self.value(tuned.reward - best.reward) if both else None,
-            "bounds": {
-                "theorem": self.value(fine_tuning + paraphrasing - by_kl) if both else None,
-                "sharper": self.value(fine_tuning + paraphrasing - by_jeffreys) if both else None,
-                "span": span,
-                "tv_measured": told,
-                "terms": terms,
-            },
-        }
+        return Bounds(
+            theorem=self.value(fine_tuning + paraphrasing - by_kl) if both else None,
+            sharper=self.value(fine_tuning + paraphrasing - by_jeffreys) if both else None,
+            span=span,
+            tv_measured=told,
+            terms=BoundTerms(
+                fine_tuning=self.value(fine_tuning) if theirs else None,
+                paraphrasing=self.value(paraphrasing),
+                optimising_kl=self.value(by_kl) if ours else None,
+                optimising_jeffreys=self.value(by_jeffreys) if ours else None,
+            ),
+        )
 
-    def trained(self, best: Tilted, tuned: Tilted, tilted: Sequence[Tilted]) -> dict[str, Any] | None:
+    def trained(self, best: Tilted, tuned: Tilted, tilted: Sequence[Tilted]) -> Trained | None:
         """The trained prompter beside the optimum: its distance (B4), and its share of what there is to gain."""
         samples, lam = self.samples, self.kl_coef
         if samples.from_reference == samples.rewards.shape[1]:
@@ -178,91 +179,82 @@ class Estimator:
         ours = best.why_withheld is None
         curve = [t for t in tilted if t.why_withheld is None]
         at_kl, share_at_kl = self._at_kl(reward, kl, curve)
-        return {
-            **self.reward(reward),
-            "kl": self.value(kl)["value"],
-            "kl_ci95": self.value(kl)["ci95"],
-            "kl_k3": self.value(stats.prompt_means(k3_from_ratio(ratio)))["value"],
-            "objective": self.value(objective)["value"],
-            "objective_ci95": self.value(objective)["ci95"],
-            "distance": self.value(optimum - objective) if ours else None,
-            "share_of_gain": self._share(objective - self.reference, optimum - self.reference) if ours else None,
-            "frontier_at_kl": at_kl,
-            "share_at_kl": share_at_kl,
-            "d2": self.value(self.plain - reward),
-            "gap": self.value(tuned.reward - reward) if tuned.why_withheld is None else None,
-        }
+        return Trained(
+            reward=self.value(reward),
+            kl=self.value(kl),
+            kl_k3=self.value(stats.prompt_means(k3_from_ratio(ratio))).value,
+            objective=self.value(objective),
+            distance=self.value(optimum - objective) if ours else None,
+            share_of_gain=self._share(objective - self.reference, optimum - self.reference) if ours else None,
+            frontier_at_kl=Reward(reward=at_kl) if at_kl else None,
+            share_at_kl=share_at_kl,
+            d2=self.value(self.plain - reward),
+            gap=self.value(tuned.reward - reward) if tuned.why_withheld is None else None,
+        )
 
-    def gibbs(self, best: Tilted) -> list[dict[str, Any]]:
+    def gibbs(self, best: Tilted) -> Iterator[GibbsPoint]:
         """What `gibbs_N` would reach with the responses that the arm of that name has to choose by."""
         own = slice(None, self.samples.from_reference)
         by = min(self.gibbs_responses, self.settings.responses - 1)
         score = stats.mean_over_responses(self.samples.rewards[:, own, :by])
         rewards = stats.mean_over_responses(self.samples.rewards[:, own, by:])
-        found = []
         for n in self.settings.gibbs:
             if 2 * n > self.samples.from_reference:
                 continue
             reward, kl = estimate.gibbs_n(score, rewards, self.samples.same[:, own], n, self.kl_coef)
             share = self._share(reward - self.plain, best.reward - self.plain) if best.why_withheld is None else None
-            found.append(
-                {
-                    "n": n,
-                    **self.reward(reward),
-                    "kl": self.value(kl)["value"],
-                    "gain": self.value(reward - self.plain),
-                    "share_of_reward_gain": share,
-                    "frozen_calls_per_prompt": n * by,
-                }
+            yield GibbsPoint(
+                n=n,
+                reward=self.value(reward),
+                kl=self.value(kl).value,
+                gain=self.value(reward - self.plain),
+                share_of_reward_gain=share,
+                frozen_calls_per_prompt=n * by,
             )
-        return found
 
-    def withheld(self, tilted: dict[float, Tilted], tuned: Tilted) -> list[dict[str, Any]]:
+    def withheld(self, tilted: dict[float, Tilted], tuned: Tilted) -> Iterator[Withheld]:
         """Figures left out, why, and what they would need."""
-        rows = []
         calls = self.samples.frozen_calls - self.settings.answers * len(self.samples.prompts)
         for lam, one in tilted.items():
             if one.why_withheld:
                 rewrites = max(1.0, estimate.MIN_ESS / one.mean_ess)
                 responses = max(1.0, one.mean_noise / estimate.MAX_NOISE)
-                needs = {
-                    "rewrites": _ceil(self.settings.rewrites * rewrites),
-                    "responses": _ceil(self.settings.responses * responses),
-                    "frozen_calls": _ceil(calls * rewrites * responses),
-                }
-                rows.append({"figure": f"frontier at kl_coef {lam:g}", "why": one.why_withheld, "needs": needs})
+                needs = Needed(
+                    rewrites=_ceil(self.settings.rewrites * rewrites),
+                    responses=_ceil(self.settings.responses * responses),
+                    frozen_calls=_ceil(calls * rewrites * responses),
+                )
+                yield Withheld(figure=f"frontier at kl_coef {lam:g}", why=one.why_withheld, needs=needs)
         if tuned.why_withheld:
             answers = self.settings.answers * estimate.MIN_ESS / tuned.mean_ess
-            needs = {"answers": _ceil(answers), "frozen_calls": _ceil(answers * len(self.samples.prompts))}
-            rows.append({"figure": f"RLHF optimum at beta {self.beta:g}", "why": tuned.why_withheld, "needs": needs})
-        return rows
+            needs = Needed(answers=_ceil(answers), frozen_calls=_ceil(answers * len(self.samples.prompts)))
+            yield Withheld(figure=f"RLHF optimum at beta {self.beta:g}", why=tuned.why_withheld, needs=needs)
 
-    def needs(self, parts: dict[str, Any]) -> list[dict[str, Any]]:
+    def needs(self, found: Headroom) -> Iterator[Need]:
         """Prompts and calls that would halve each interval: four times as many prompts."""
+        best, trained, tuned = found.optimum, found.trained_prompter, found.rlhf_optimum
         figures = {
-            "reward without a prompter": parts["no_prompter"]["ci95"],
-            "reward of the reference": parts["reference_prompter"]["ci95"],
-            "reward at the optimum": (parts["optimum"] or {}).get("ci95"),
-            "reward of the trained prompter": (parts["trained_prompter"] or {}).get("ci95"),
-            "reward of the RLHF optimum": (parts["rlhf_optimum"] or {}).get("ci95"),
-            "gap": (parts["gap"] or {}).get("ci95"),
+            "reward without a prompter": found.no_prompter.reward,
+            "reward of the reference": found.reference_prompter.reward,
+            "reward at the optimum": best and best.reward,
+            "reward of the trained prompter": trained and trained.reward,
+            "reward of the RLHF optimum": tuned and tuned.reward,
+            "gap": found.gap,
         }
-        return [
-            {
-                "figure": figure,
-                "half_width": (ci95[1] - ci95[0]) / 2,
-                "target": (ci95[1] - ci95[0]) / 4,
-                "prompts": 4 * len(self.samples.prompts),
-                "frozen_calls": 4 * self.samples.frozen_calls,
-            }
-            for figure, ci95 in figures.items()
-            if ci95
-        ]
+        for name, figure in figures.items():
+            if figure:
+                yield Need(
+                    figure=name,
+                    half_width=(figure.hi - figure.lo) / 2,
+                    target=(figure.hi - figure.lo) / 4,
+                    prompts=4 * len(self.samples.prompts),
+                    frozen_calls=4 * self.samples.frozen_calls,
+                )
 
     def _mean_of(self, own: slice) -> FloatArray:
         return stats.prompt_means(stats.mean_over_responses(self.samples.rewards)[:, own])
 
-    def _share(self, part: FloatArray, whole: FloatArray) -> dict[str, Any]:
+    def _share(self, part: FloatArray, whole: FloatArray) -> Estimate:
         """Ratio of two means over prompts, percentile interval."""
         usable = np.isfinite(part) & np.isfinite(whole)
         a, b = part[usable], whole[usable]
@@ -271,7 +263,7 @@ class Estimator:
 
     def _at_kl(
         self, reward: FloatArray, kl: FloatArray, curve: Sequence[Tilted]
-    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    ) -> tuple[Estimate | None, Estimate | None]:
         """The frontier's reward at the trained prompter's KL, between its points, and the share of that gain made.
 
         None where the frontier was not estimated as far as that KL.
@@ -299,18 +291,17 @@ class Estimator:
             start = base[index].mean(-1)
             return np.asarray((mine[index].mean(-1) - start) / (frontier(index) - start))
 
-        at = self._percentile(frontier, len(own))
-        return {"reward": at["value"], "ci95": at["ci95"]}, self._percentile(share, len(own))
+        return self._percentile(frontier, len(own)), self._percentile(share, len(own))
 
-    def _percentile(self, statistic: Callable[[Any], FloatArray], prompts: int) -> dict[str, Any]:
+    def _percentile(self, statistic: Callable[[Any], FloatArray], prompts: int) -> Estimate:
         def defined(index: Any) -> FloatArray:
             with np.errstate(invalid="ignore", divide="ignore"):
                 found = statistic(index)
             return np.where(np.isfinite(found), found, np.nan)
 
         value = float(defined(np.arange(prompts)))
-        return {"value": value, "ci95": list(stats.bootstrap(defined, prompts, self.bootstrap, self.seed))}
+        return Estimate(value, *stats.bootstrap(defined, prompts, self.bootstrap, self.seed))
 
 
-def _ceil(value: float) -> int | None:
-    return int(np.ceil(value)) if np.isfinite(value) else None
+def _ceil(value: float) -> float:
+    return int(np.ceil(value)) if np.isfinite(value) else float("nan")

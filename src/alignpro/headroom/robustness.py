@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from alignpro.evaluate.arms import Models
+from alignpro.evaluate.models import Models
 from alignpro.flow.rollout import answer
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.samples import Samples
 from alignpro.maths import stats
 from alignpro.models.perturb import Load, perturbed
+from alignpro.results import Noise, UnderNoise
 from alignpro.rng import derive
 from alignpro.types import FloatArray, Generation
 
@@ -24,7 +24,7 @@ def robustness(
     load: Load,
     seed: int,
     on_kind: Callable[[int, str], None],
-) -> list[dict[str, Any]]:
+) -> list[Noise]:
     """Rewards of each prompter under each kind of noise, the clean model first, and their paired change from it.
 
     The optimal prompter is the clean model's: rewrites resampled by its weights (10). Every figure rests on answers
@@ -37,10 +37,10 @@ def robustness(
     for number, spec in enumerate(["none", *specs]):
         on_kind(number, spec)
         frozen = models.frozen if spec == "none" else perturbed(models.frozen, spec, load, derive(seed, "noise", spec))
-        row: dict[str, Any] = {"noise": spec, "frozen_calls": 0}
+        calls = 0
+        under: dict[str, UnderNoise] = {}
         for name, texts in chosen.items():
             if texts is None:
-                row[name] = None
                 continue
             made = answer(
                 samples.prompts,
@@ -51,10 +51,18 @@ def robustness(
             )
             mine = stats.prompt_means(made.rewards[:, :, 0])
             clean.setdefault(name, mine)
-            change = estimator.value(mine - clean[name])
-            row[name] = {**estimator.reward(mine), "change": change["value"], "change_ci95": change["ci95"]}
-            row["frozen_calls"] += made.frozen_calls
-        rows.append(row)
+            under[name] = UnderNoise(reward=estimator.value(mine), change=estimator.value(mine - clean[name]))
+            calls += made.frozen_calls
+        rows.append(
+            Noise(
+                noise=spec,
+                frozen_calls=calls,
+                no_prompter=under["no_prompter"],
+                reference_prompter=under["reference_prompter"],
+                optimum=under.get("optimum"),
+                trained_prompter=under.get("trained_prompter"),
+            )
+        )
     return rows
 
 

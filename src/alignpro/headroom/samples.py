@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignpro.config import HeadroomSettings
-from alignpro.evaluate.arms import Models, log_ratios
+from alignpro.evaluate.models import Models, log_ratios
 from alignpro.flow.failures import check_failures
 from alignpro.flow.prompters import IdentityPrompter
 from alignpro.flow.rollout import rollout, score_rewrites

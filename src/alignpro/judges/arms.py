@@ -7,20 +7,19 @@ from typing import Any
 
 from alignpro.config import JudgeSettings
 from alignpro.judges.comparisons import Answered, Answers, compared, count
-from alignpro.judges.pairing import judged_pairs
 from alignpro.judges.win_rate import figures
 from alignpro.results import Sample, WinRate
 from alignpro.rng import derive
 from alignpro.types import Generation, Judge
 
 
-def comparisons(arms: Sequence[Answered], limits: JudgeSettings | None) -> int:
+def comparisons(pairs: Sequence[tuple[Answered, Answered]], limits: JudgeSettings | None) -> int:
     """Comparisons that `judge_arms` makes; a judge for whom the order matters is asked twice for each."""
-    return sum(count(a, b, limits) for a, b in _pairs(arms, limits))
+    return sum(count(a, b, limits) for a, b in pairs)
 
 
 def judge_arms(
-    arms: Sequence[Answered],
+    pairs: Sequence[tuple[Answered, Answered]],
     judge: Judge,
     limits: JudgeSettings | None,
     draws: int,
@@ -28,12 +27,13 @@ def judge_arms(
     advance: Callable[[int, str], None],
     check: Callable[[], None],
 ) -> tuple[list[dict[str, Any]], list[WinRate]]:
-    """Lines for judgements.jsonl, and `win_rates` of evaluation.json.
+    """Lines for judgements.jsonl, and `win_rates` of evaluation.json, of the pairs as given.
 
-    `advance` hears of progress; `check` is called where a stop loses nothing. Raises as the judge.
+    `limits` bound prompts and samples; `advance` hears of progress; `check` is called where a stop loses nothing.
+    Raises as the judge.
     """
     rows, win_rates, done = [], [], 0
-    for a, b in _pairs(arms, limits):
+    for a, b in pairs:
         found = []
         for part in compared(a, b, judge, limits):
             check()
@@ -58,8 +58,3 @@ def read_answers(rows: Sequence[Sample]) -> list[Answers]:
         )
         for name, found in arms.items()
     ]
-
-
-def _pairs(arms: Sequence[Answered], limits: JudgeSettings | None) -> list[tuple[Answered, Answered]]:
-    by_name = {arm.name: arm for arm in arms}
-    return [(by_name[a], by_name[b]) for a, b in judged_pairs(list(by_name), limits)]

@@ -164,6 +164,18 @@ def paired_difference(a: FloatArray, b: FloatArray, draws: int, seed: int) -> tu
     return _nanmean(difference), mean_interval(difference, draws, seed)
 
 
+def unpaired_difference(a: FloatArray, b: FloatArray, draws: int, seed: int) -> tuple[float, Interval]:
+    """Mean of a [A] less mean of b [B], figures of different prompts, and its bootstrap interval, in which both are
+    resampled apart; nan entries are left out, and fewer than two on a side give no interval."""
+    sides = [values[np.isfinite(values)] for values in (a, b)]
+    value = _nanmean(sides[0]) - _nanmean(sides[1])
+    if min(map(len, sides)) < 2:
+        return value, (np.nan, np.nan)
+    drawn = [resamples(len(side), draws, seed + number) @ side for number, side in enumerate(sides)]
+    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
+    return value, (float(low), float(high))
+
+
 def _nanmean(values: FloatArray) -> float:
     present = values[np.isfinite(values)]
     return float(present.mean()) if len(present) else float("nan")

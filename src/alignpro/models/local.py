@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from alignpro.config import FrozenSettings, PrompterSettings
+from alignpro.config import META_PROMPTS, FrozenSettings, PrompterSettings, Settings
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
@@ -128,6 +128,19 @@ def load_language_model(
             f" {lm.context}; leave room for the prompt"
         )
     return lm
+
+
+def with_meta_prompt(settings: Settings, prompter: LanguageModel) -> Settings:
+    """The settings with the meta-prompt in which their prompter was loaded, where they left it to the package."""
+    own = settings.prompter.model_copy(update={"template": prompter.frame.template})
+    return settings.model_copy(update={"prompter": own})
+
+
+def without_meta_prompt(settings: Settings) -> Settings:
+    """The settings with a meta-prompt of the package's own left open again, since another model may take another."""
+    if settings.prompter.template not in META_PROMPTS:
+        return settings
+    return settings.model_copy(update={"prompter": settings.prompter.model_copy(update={"template": None})})
 
 
 def load_frame(role: Literal["prompter", "frozen"], settings: PrompterSettings | FrozenSettings) -> Frame:

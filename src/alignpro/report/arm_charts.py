@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from alignpro.evaluate.arms import known
 from alignpro.report.drawing import DASHES, INK, Chart, canvas, dot, drawing, inline, whisker
 from alignpro.report.estimate import MINUS, number, percent
 from alignpro.report.palette import Looks
@@ -213,13 +214,18 @@ def variances(evaluation: Evaluation, looks: Looks) -> list[Chart]:
 
 def placed_on_kl(evaluation: Evaluation) -> list[tuple[Arm, Estimate]]:
     """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
-    found = [(arm, arm.kl) for arm in evaluation.arms.values() if arm.name not in ("no_prompter", "rlhf")]
-    return [(arm, kl) for arm, kl in found if kl and kl.defined and arm.reward.defined]
+    prompted = [(arm, arm.kl) for arm in evaluation.arms.values() if not _without_prompter(arm)]
+    return [(arm, kl) for arm, kl in prompted if kl and kl.defined and arm.reward.defined]
 
 
 def level_lines(evaluation: Evaluation) -> list[Arm]:
     """Arms without a prompter, which have a mean reward and no place on the KL axis."""
-    return [arm for arm in evaluation.arms.values() if arm.name in ("no_prompter", "rlhf") and arm.reward.defined]
+    return [arm for arm in evaluation.arms.values() if _without_prompter(arm) and arm.reward.defined]
+
+
+def _without_prompter(arm: Arm) -> bool:
+    kind = known(arm.name)
+    return kind is not None and not kind.rewrites
 
 
 def plane(evaluation: Evaluation, looks: Looks) -> Markup:

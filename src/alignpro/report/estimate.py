@@ -22,9 +22,9 @@ def number(value: float, decimals: int | None = None, signed: bool = False) -> s
     return text.replace("-", MINUS)
 
 
-def count(value: float) -> str:
-    """A whole number with thin spaces between thousands; a dash for nan."""
-    return NOTHING if math.isnan(value) else f"{value:,.0f}".replace(",", "\u202f")
+def count(value: float | None) -> str:
+    """A whole number with thin spaces between thousands; a dash for nan, or where there is none."""
+    return NOTHING if value is None or math.isnan(value) else f"{value:,.0f}".replace(",", "\u202f")
 
 
 def decimals_of(estimate: Estimate) -> int:
@@ -46,8 +46,10 @@ def interval(estimate: Estimate, decimals: int | None = None) -> str:
     return f"[{number(estimate.lo, decimals)}, {number(estimate.hi, decimals)}]"
 
 
-def spoken(estimate: Estimate, signed: bool = False) -> str:
-    """`value [lo, hi]` with the digits that the interval warrants."""
+def spoken(estimate: Estimate | None, signed: bool = False) -> str:
+    """`value [lo, hi]` with the digits that the interval warrants; a dash where there is none."""
+    if estimate is None:
+        return NOTHING
     if not estimate.bounded:
         return number(estimate.value, signed=signed)
     decimals = decimals_of(estimate)

@@ -7,20 +7,20 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 
+from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
 from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
 from alignpro.report.estimate import count, decimals_of, number
-from alignpro.report.headroom_folder import FrontierPoint, Headroom, Optimum, Trained
 from alignpro.report.palette import Look, looks
 from alignpro.report.row_charts import Row, groups
-from alignpro.results import Estimate
+from alignpro.results import UNKNOWN, Estimate, Headroom, Point, Trained
 
-_ARMS = looks(["no_prompter", "reference_prompter", "align_pro", "gibbs_2", "rlhf"])
+_ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()
 BEST = Look("optimum", "Best prompter", "ink", "P", "✚", "the closed-form optimum")
 FRONTIER = Look("frontier", "Frontier", "muted", "", "━", "the most reward that any prompter has at its KL")
 FINE_TUNED = replace(RLHF, label="Fine-tuning's optimum", marker="", glyph="╍")
 SHOWN_UNDER_NOISE = (NO_PROMPTER, REFERENCE, BEST, TRAINED)
-"""Looks in the order of NOISE_ARMS."""
+"""Looks in the order of `Noise.rewards`."""
 
 ROOM = 2.2
 """How far the plane follows the frontier, in multiples of the largest KL of anything else."""
@@ -31,44 +31,46 @@ CLOSE = (0, (1, 1.6))
 
 def plane(headroom: Headroom, name: str) -> str:
     """Reward against KL to the reference prompter: the frontier (B6), and where everything else stands."""
-    optimum, trained = headroom.optimum, headroom.trained
+    optimum, trained = headroom.optimum, headroom.trained_prompter
     with drawing(name):
         figure, axes = canvas(370)
         _frontier(axes, headroom)
-        _level(axes, headroom.no_prompter, NO_PROMPTER)
-        if headroom.fine_tuned:
-            _level(axes, headroom.fine_tuned.reward, RLHF)
-        if headroom.reference.defined:
-            axes.axhline(headroom.reference.value, color=INK[REFERENCE.token], linewidth=1.2, linestyle=CLOSE)
-        _point(axes, Estimate(0.0), headroom.reference, REFERENCE)
+        _level(axes, headroom.no_prompter.reward, NO_PROMPTER)
+        if headroom.rlhf_optimum:
+            _level(axes, headroom.rlhf_optimum.reward, RLHF)
+        if headroom.reference_prompter.reward.defined:
+            axes.axhline(
+                headroom.reference_prompter.reward.value, color=INK[REFERENCE.token], linewidth=1.2, linestyle=CLOSE
+            )
+        _point(axes, Estimate(0.0), headroom.reference_prompter.reward, REFERENCE)
         for drawn in headroom.gibbs:
             _point(axes, Estimate(drawn.kl), drawn.reward, GIBBS, size=7)
             if drawn.placed:
                 foot = drawn.reward.lo if drawn.reward.bounded else drawn.reward.value
-                _note(axes, count(drawn.draws), drawn.kl, foot, (0, -9), "center")
+                _note(axes, count(drawn.n), drawn.kl, foot, (0, -9), "center")
         # Pale and wide, so that the distance can be read upon them.
         if optimum:
-            _point(axes, optimum.point.kl, optimum.point.reward, BEST, size=10, width=5, alpha=0.4)
+            _point(axes, optimum.kl, optimum.reward, BEST, size=10, width=5, alpha=0.4)
         if trained:
             _point(axes, trained.kl, trained.reward, TRAINED, size=9, width=5, alpha=0.4)
-            if optimum and trained.placed and trained.distance.defined:
-                distance(axes, headroom.kl_coef, optimum.point, trained)
+            if optimum and trained.placed and trained.distance and trained.distance.defined:
+                distance(axes, headroom.kl_coef, optimum, trained, trained.distance)
         axes.set_xlabel("KL to the reference prompter, nats")
         axes.set_ylabel("mean reward")
-        return inline(figure, _said(headroom.reference, optimum, trained))
+        return inline(figure, _said(headroom.reference_prompter.reward, optimum, trained))
 
 
-def drawn_frontier(headroom: Headroom) -> list[FrontierPoint]:
+def drawn_frontier(headroom: Headroom) -> list[Point]:
     """The points of the frontier that the plane has room for.
 
     A low price of KL carries the frontier far from everything else, which would then lie in a corner.
     """
-    optimum, trained = headroom.optimum, headroom.trained
+    optimum, trained = headroom.optimum, headroom.trained_prompter
     others = [drawn.kl for drawn in headroom.gibbs if drawn.placed]
-    others += [optimum.point.kl.value] if optimum and optimum.point.placed else []
+    others += [optimum.kl.value] if optimum and optimum.placed else []
     others += [trained.kl.value] if trained and trained.placed else []
     furthest = ROOM * max(others, default=math.inf)
-    return [point for place, point in enumerate(headroom.frontier) if place == 0 or point.kl.value <= furthest]
+    return [point for place, point in enumerate(headroom.curve) if place == 0 or point.kl.value <= furthest]
 
 
 def noise(headroom: Headroom, name: str) -> str:
@@ -77,23 +79,29 @@ def noise(headroom: Headroom, name: str) -> str:
         (
             found.noise if len(found.noise) <= LONGEST_NOISE else f"{found.noise[:LONGEST_NOISE]}…",
             [
-                Row(look.label, reward, look.token, look.marker)
-                for look, reward in zip(SHOWN_UNDER_NOISE, found.rewards, strict=True)
-                if any(other.rewards[SHOWN_UNDER_NOISE.index(look)].defined for other in headroom.noise)
+                Row(look.label, reward or UNKNOWN, look.token, look.marker)
+                for place, (look, reward) in enumerate(zip(SHOWN_UNDER_NOISE, found.rewards, strict=True))
+                if place in shown_under_noise(headroom)
             ],
         )
-        for found in headroom.noise
+        for found in headroom.noise or ()
     ]
     return groups(
         rows, name, "Mean reward with 95% intervals under each kind of noise in the frozen model", "mean reward"
     )
 
 
+def shown_under_noise(headroom: Headroom) -> list[int]:
+    """Places in SHOWN_UNDER_NOISE of the prompters that have a reward under any noise."""
+    rows = [row.rewards for row in headroom.noise or ()]
+    return [place for place in range(len(SHOWN_UNDER_NOISE)) if any((row[place] or UNKNOWN).defined for row in rows)]
+
+
 def _frontier(axes: Axes, headroom: Headroom) -> None:
     # At an infinite price of KL the best prompter is the reference: there the frontier begins.
-    if not headroom.frontier:
+    if not headroom.curve:
         return
-    points = [(0.0, headroom.reference)] if headroom.reference.defined else []
+    points = [(0.0, headroom.reference_prompter.reward)] if headroom.reference_prompter.reward.defined else []
     points += [(point.kl.value, point.reward) for point in drawn_frontier(headroom)]
     kl = [at for at, _ in points]
     axes.fill_between(
@@ -122,14 +130,14 @@ def _point(
     dot(axes, kl.value, reward.value, look.token, look.marker, size)
 
 
-def distance(axes: Axes, kl_coef: float, best: FrontierPoint, trained: Trained) -> None:
+def distance(axes: Axes, kl_coef: float, best: Point, trained: Trained, short: Estimate) -> None:
     """The distance (B4), upright from the trained prompter to the line of points as good as the optimum.
 
     At a price kl_coef, objective = reward - kl_coef * KL: points of equal objective lie on a line of that slope, and
     the frontier's tangent is the one through the optimum. So the distance drawn has the length that is told.
     """
     at, foot = trained.kl.value, trained.reward.value
-    head = foot + trained.distance.value
+    head = foot + short.value
     axes.plot([at, at], [foot, head], color=INK["ink"], linewidth=1.6, linestyle=CLOSE, zorder=3.5)
     if best.placed and math.isfinite(kl_coef):
         low, high = sorted((at, best.kl.value))
@@ -137,7 +145,7 @@ def distance(axes: Axes, kl_coef: float, best: FrontierPoint, trained: Trained) 
         ends = [max(0.0, low - beyond), high + beyond]
         heights = [best.reward.value + kl_coef * (end - best.kl.value) for end in ends]
         axes.plot(ends, heights, color=INK["ink"], linewidth=1, linestyle=DASHES, zorder=1.5)
-    said = f"{number(trained.distance.value, decimals_of(trained.distance))} (B4)"
+    said = f"{number(short.value, decimals_of(short))} (B4)"
     width = axes.get_xlim()[1]
     # Nothing lies above the tangent; but its left has no room by the axis, and may hold the optimum's interval.
     if at < 0.15 * width:
@@ -155,10 +163,10 @@ def _note(axes: Axes, text: str, x: float, y: float, offset: tuple[float, float]
     )
 
 
-def _said(reference: Estimate, optimum: Optimum | None, trained: Trained | None) -> str:
+def _said(reference: Estimate, optimum: Point | None, trained: Trained | None) -> str:
     """What a screen reader says of the plane; the table beneath has all its figures."""
     parts = [f"the reference prompter has {number(reference.value)} at 0 nats"]
-    for who, found in (("the best prompter", optimum.point if optimum else None), ("the trained prompter", trained)):
+    for who, found in (("the best prompter", optimum), ("the trained prompter", trained)):
         if found and found.placed:
             parts.append(f"{who} {number(found.reward.value)} at {number(found.kl.value)}")
     return f"Mean reward against KL to the reference prompter: {', '.join(parts)}"

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from html import escape
 
+from alignpro.evaluate.arms import AlignPro
 from alignpro.report import headroom_figures as figures
 from alignpro.report.estimate import NOTHING, count, decimals_of, number, spoken
 from alignpro.report.headroom_figures import (
@@ -17,15 +18,13 @@ from alignpro.report.headroom_figures import (
     REFERENCE,
     SHOWN_UNDER_NOISE,
     TRAINED,
+    shown_under_noise,
 )
-from alignpro.report.headroom_folder import FrontierPoint, Headroom
 from alignpro.report.markup import chip, legend, section, table, tiles
 from alignpro.report.palette import Look
 from alignpro.report.run_folder import Run
 from alignpro.report.verdict import ADVISED, key_figures
-from alignpro.results import Estimate
-
-UNKNOWN = Estimate(math.nan)
+from alignpro.results import Estimate, Headroom, Point
 
 
 def headroom(run: Run) -> str:
@@ -38,7 +37,7 @@ def headroom(run: Run) -> str:
         body = _advice(found) + tiles(key_figures(found))
     parts = (_plane(found), _gap(found), _gibbs(found), _noise(found), _withheld(found), _needs(found))
     body += f'<p class="note">{escape(_method(found, run))}</p>' + "".join(parts)
-    was = "was" if found.trained or run.begun else "is"
+    was = "was" if found.trained_prompter or run.begun else "is"
     return section("headroom", f"Headroom: how much there {was} to gain", "", body)
 
 
@@ -47,10 +46,14 @@ def places_arms(run: Run) -> bool:
 
     An estimate made before training has no trained prompter, which the comparison may have.
     """
-    found, compared = run.headroom, run.evaluation.arms.get("align_pro") if run.evaluation else None
+    found, compared = run.headroom, run.evaluation.arms.get(AlignPro.written) if run.evaluation else None
     if found is None or not found.in_plane:
         return False
-    return compared is None or not (compared.kl and compared.kl.defined) or bool(found.trained and found.trained.placed)
+    return (
+        compared is None
+        or not (compared.kl and compared.kl.defined)
+        or bool(found.trained_prompter and found.trained_prompter.placed)
+    )
 
 
 def _advice(found: Headroom) -> str:
@@ -63,7 +66,7 @@ def _advice(found: Headroom) -> str:
 
 def _method(found: Headroom, run: Run) -> str:
     by = "by the reference prompter"
-    if found.trained:
+    if found.trained_prompter:
         by = "(half by the reference, half by the trained prompter)"
     text = (
         f"Estimated from samples alone, on {count(found.prompts)} prompts: {count(found.rewrites)} rewrites of each"
@@ -72,8 +75,8 @@ def _method(found: Headroom, run: Run) -> str:
     )
     if not math.isnan(found.frozen_calls):
         text += f" It took {count(found.frozen_calls)} calls of the frozen model."
-    if found.spent:
-        text += f" Endpoints, all of the run so far: {found.spent}."
+    if spent := found.cost and found.cost.spent:
+        text += f" Endpoints, all of the run so far: {spent}."
     if run.evaluation:
         text += " These prompts and answers need not be those of the comparison, so the same mean may differ a little."
     return text
@@ -89,15 +92,15 @@ def _plane(found: Headroom) -> str:
 
 def _entries(found: Headroom) -> list[str]:
     """What the marks of the plane stand for."""
-    trained, fine_tuned = found.trained, found.fine_tuned
-    draws = ", ".join(count(drawn.draws) for drawn in found.gibbs if drawn.placed)
+    trained, fine_tuned = found.trained_prompter, found.rlhf_optimum
+    draws = ", ".join(count(drawn.n) for drawn in found.gibbs if drawn.placed)
     entries = [
-        (bool(found.frontier), f"{chip(FRONTIER)}, with its 95% band"),
-        (bool(found.optimum and found.optimum.point.placed), f"{chip(BEST)} {_at_kl_coef(found.kl_coef)}"),
+        (bool(found.curve), f"{chip(FRONTIER)}, with its 95% band"),
+        (bool(found.optimum and found.optimum.placed), f"{chip(BEST)} {_at_kl_coef(found.kl_coef)}"),
         (bool(trained and trained.placed), chip(TRAINED)),
         (bool(draws), chip(replace(GIBBS, label=f"Gibbs, N = {draws}"))),
-        (found.reference.defined, f"{chip(REFERENCE)}, dotted"),
-        (found.no_prompter.defined, f"{chip(NO_PROMPTER)}, dashed"),
+        (found.reference_prompter.reward.defined, f"{chip(REFERENCE)}, dotted"),
+        (found.no_prompter.reward.defined, f"{chip(NO_PROMPTER)}, dashed"),
         (bool(fine_tuned and fine_tuned.reward.defined), f"{chip(FINE_TUNED)}, dashed"),
     ]
     return [entry for there, entry in entries if there]
@@ -105,52 +108,65 @@ def _entries(found: Headroom) -> list[str]:
 
 def _how_to_read(found: Headroom) -> list[str]:
     lines = ["KL is how far a prompter's rewrites left those of the reference. More reward for less KL is better."]
-    if found.frontier:
+    if found.curve:
         lines.append(
             "The frontier is the most reward that any prompter can have at that KL, up to the noise of the estimate."
             " It begins at the reference; straight lines join the prices of KL that were tried."
         )
-        if len(figures.drawn_frontier(found)) < len(found.frontier):
+        if len(figures.drawn_frontier(found)) < len(found.curve):
             lines[-1] += " It goes on to the right, as the table tells."
-    trained = found.trained
-    if found.optimum and trained and trained.placed and trained.distance.defined and not math.isnan(found.kl_coef):
+    trained = found.trained_prompter
+    short = trained.distance if trained and trained.placed and found.optimum else None
+    if short and short.defined and not math.isnan(found.kl_coef):
         lines.append(
             f"With a nat of KL priced at {found.kl_coef:g}, all points of the thin sloping line are as good as"
             " the best prompter. The dotted upright from the trained prompter to that line is how far short of it"
-            f" training fell (B4): {spoken(trained.distance)}."
+            f" training fell (B4): {spoken(short)}."
         )
     return lines
 
 
 def _table(found: Headroom) -> str:
     """The figures of the plane, and the effective sample size behind each."""
-    optimum, trained, tuned = found.optimum, found.trained, found.fine_tuned
+    optimum, trained, tuned = found.optimum, found.trained_prompter, found.rlhf_optimum
     rows = [
-        [_named(NO_PROMPTER), spoken(found.no_prompter), NOTHING, NOTHING, NOTHING],
-        [_named(REFERENCE), spoken(found.reference), "0", spoken(found.reference), NOTHING],
+        [_named(NO_PROMPTER), spoken(found.no_prompter.reward), NOTHING, NOTHING, NOTHING],
+        [
+            _named(REFERENCE),
+            spoken(found.reference_prompter.reward),
+            "0",
+            spoken(found.reference_prompter.reward),
+            NOTHING,
+        ],
     ]
     if trained:
         k3 = _small(f"k3 estimate {number(trained.kl_k3)}", trained.kl_k3)
         rows.append(
             [_named(TRAINED), spoken(trained.reward), spoken(trained.kl) + k3, spoken(trained.objective), NOTHING]
         )
-        if trained.frontier_at_kl.defined:
+        if trained.frontier_at_kl and trained.frontier_at_kl.reward.defined:
             meaning = "<small>the most that any prompter has there</small>"
             kl = number(trained.kl.value)
             rows.append(
-                [f"Frontier at the KL of Align-Pro{meaning}", spoken(trained.frontier_at_kl), kl, NOTHING, NOTHING]
+                [
+                    f"Frontier at the KL of Align-Pro{meaning}",
+                    spoken(trained.frontier_at_kl.reward),
+                    kl,
+                    NOTHING,
+                    NOTHING,
+                ]
             )
     if optimum:
         log_z = _small(f"log Z {number(optimum.log_z)}", optimum.log_z)
-        name = f"{chip(BEST)}<small>{_at_kl_coef(optimum.point.kl_coef)}</small>"
-        rows.append([name, *_of_point(optimum.point), spoken(optimum.objective) + log_z, number(optimum.point.ess)])
-    for point in found.frontier:
-        if not (optimum and optimum.point.placed and point.kl_coef == optimum.point.kl_coef):
+        name = f"{chip(BEST)}<small>{_at_kl_coef(optimum.kl_coef)}</small>"
+        rows.append([name, *_of_point(optimum), spoken(optimum.objective) + log_z, number(optimum.ess)])
+    for point in found.curve:
+        if not (optimum and optimum.placed and point.kl_coef == optimum.kl_coef):
             name = f"Frontier {_at_kl_coef(point.kl_coef)}"
             rows.append([name, *_of_point(point), NOTHING, number(point.ess)])
     if tuned:
         name = f"{chip(FINE_TUNED)}<small>{_priced('at beta', tuned.beta)}, estimated without fine-tuning</small>"
-        kl = number(tuned.kl) + _small("of the answers, not of rewrites", tuned.kl)
+        kl = number(tuned.kl.value) + _small("of the answers, not of rewrites", tuned.kl.value)
         log_z = number(math.nan) + _small(f"log Z {number(tuned.log_z)}", tuned.log_z)
         rows.append([name, spoken(tuned.reward), kl, log_z, number(tuned.ess)])
     heads = [
@@ -163,17 +179,18 @@ def _table(found: Headroom) -> str:
     return table(heads, rows)
 
 
-def _of_point(point: FrontierPoint) -> tuple[str, str]:
-    plain = _small(f"{number(point.uncorrected)} uncorrected for noise", point.uncorrected)
+def _of_point(point: Point) -> tuple[str, str]:
+    plain = _small(f"{number(point.reward_uncorrected)} uncorrected for noise", point.reward_uncorrected)
     return spoken(point.reward) + plain, spoken(point.kl)
 
 
 def _gap(found: Headroom) -> str:
     """What separates prompting from fine-tuning, as an identity (7) and as bounds (11), (B5)."""
-    trained = found.trained
-    columns = [(found.d1, found.d1), (found.d2, trained.d2 if trained else UNKNOWN)]
-    columns.append((found.gap, trained.gap if trained else UNKNOWN))
-    if not any(best.defined or other.defined for best, other in columns) and not found.bounds:
+    trained = found.trained_prompter
+    columns = [(found.d1, found.d1), (found.d2, None), (found.gap, None)]
+    if trained:
+        columns[1:] = [(found.d2, trained.d2), (found.gap, trained.gap)]
+    if not any(one and one.defined for column in columns for one in column) and not found.bounds:
         return ""
     parts = (
         ("D1: fine-tuning's gain over no prompter", "no prompter changes this part"),
@@ -196,17 +213,17 @@ def _bounds(found: Headroom) -> str:
     rows = [
         (
             "Fine-tuning",
-            bounds.fine_tuning,
+            bounds.terms.fine_tuning,
             f"The reward's span, {span}, times how far fine-tuning moves the answers: zero if the model is aligned.",
         ),
         (
             "+ Paraphrasing",
-            bounds.paraphrasing,
+            bounds.terms.paraphrasing,
             "The span times how far the reference's rewrites move the answers: zero where it leaves prompts alone.",
         ),
         (
             "− Optimising, as KL",
-            bounds.optimising_kl,
+            bounds.terms.optimising_kl,
             "kl_coef times the best prompter's KL to the reference: what optimising buys back, in part.",
         ),
         (
@@ -216,7 +233,7 @@ def _bounds(found: Headroom) -> str:
         ),
         (
             "− Optimising, in full",
-            bounds.optimising_jeffreys,
+            bounds.terms.optimising_jeffreys,
             "kl_coef times the Jeffreys divergence: exactly the reward that optimising gains. It takes KL's place.",
         ),
         (
@@ -241,7 +258,12 @@ def _gibbs(found: Headroom) -> str:
     if not found.gibbs:
         return ""
     rows = [
-        [chip(replace(GIBBS, label=f"Gibbs, N = {count(g.draws)}")), spoken(g.reward), number(g.kl), count(g.calls)]
+        [
+            chip(replace(GIBBS, label=f"Gibbs, N = {count(g.n)}")),
+            spoken(g.reward),
+            number(g.kl),
+            count(g.frozen_calls_per_prompt),
+        ]
         for g in found.gibbs
     ]
     text = (
@@ -255,7 +277,7 @@ def _gibbs(found: Headroom) -> str:
 def _noise(found: Headroom) -> str:
     if not found.noise:
         return ""
-    shown = [place for place in range(len(SHOWN_UNDER_NOISE)) if any(row.rewards[place].defined for row in found.noise)]
+    shown = shown_under_noise(found)
     heads = ["Noise in the frozen model", *(SHOWN_UNDER_NOISE[place].label for place in shown)]
     rows = [[escape(row.noise), *(spoken(row.rewards[place]) for place in shown)] for row in found.noise]
     html = ""
@@ -270,7 +292,11 @@ def _withheld(found: Headroom) -> str:
     if not found.withheld:
         return ""
     rows = [
-        [f"{escape(row.figure)}<small>{escape(row.why)}</small>", count(row.rewrites), count(row.frozen_calls)]
+        [
+            f"{escape(row.figure)}<small>{escape(row.why)}</small>",
+            count(row.needs.rewrites),
+            count(row.needs.frozen_calls),
+        ]
         for row in found.withheld
     ]
     heads = ["Figure", "Rewrites a prompt needed", "Calls of the frozen model needed"]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from alignpro.evaluate.arms import AlignPro
 from alignpro.report import estimate
 from alignpro.report.records import Record, number, records, text
 from alignpro.results import Sample
@@ -86,7 +87,7 @@ def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline
     """
     found = [judged for line in lines if (judged := _judged(line))]
     pairs = {(judged.a, judged.b) for judged in found}
-    pair = next((p for p in (("align_pro", baseline), *sorted(pairs)) if p in pairs and baseline in p), None)
+    pair = next((p for p in ((AlignPro.written, baseline), *sorted(pairs)) if p in pairs and baseline in p), None)
     if pair is None:
         return None
     answers: dict[tuple[str, str], list[Sample]] = {}

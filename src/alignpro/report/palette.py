@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from alignpro.evaluate.arms import AlignPro, Arm, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known, place
+
 TOKENS: Mapping[str, tuple[str, str]] = {
     "paper": ("#f7f6f2", "#121418"),
     "panel": ("#ffffff", "#1a1d23"),
@@ -48,68 +50,33 @@ Looks = Mapping[str, Look]
 
 LONGEST_LABEL = 18
 
-_ORDER = ("no_prompter", "reference_prompter", "align_pro", "gibbs", "rlhf")
-_KNOWN = {
-    look.arm: look
-    for look in (
-        Look(
-            "no_prompter",
-            "No prompter",
-            "no-prompter",
-            "o",
-            "●",
-            "the user's prompt goes to the frozen model as it is",
-        ),
-        Look(
-            "reference_prompter",
-            "Reference prompter",
-            "reference",
-            "s",
-            "■",
-            "the prompter before training rewrites the prompt",
-        ),
-        Look("align_pro", "Align-Pro", "align-pro", "D", "◆", "the trained prompter rewrites the prompt"),
-        Look(
-            "rlhf",
-            "RLHF",
-            "rlhf",
-            "v",
-            "▼",
-            "no prompter: the answering model itself was fine-tuned on the same reward",
-        ),
-    )
+_SHAPES = {
+    NoPrompter: ("no-prompter", "o", "●"),
+    ReferencePrompter: ("reference", "s", "■"),
+    AlignPro: ("align-pro", "D", "◆"),
+    Gibbs: ("gibbs", "^", "▲"),
+    Rlhf: ("rlhf", "v", "▼"),
 }
+"""Token, marker and glyph of the arms that have their own, the first of a kind alone."""
 # Characters that fonts draw as text, never as an emoji.
 _OTHERS = (("other-1", "*", "★"), ("other-2", "h", "⬢"), ("other-3", "<", "◂"), ("other-4", ">", "▸"))
 
 
 def looks(arms: Iterable[str]) -> Looks:
     """The look of each arm, in the order in which all figures and tables show them."""
-    found: dict[str, Look] = {}
+    shown: dict[str, Look] = {}
+    taken: set[type[Arm]] = set()
     others = 0
-    for arm in sorted(set(arms), key=_place):
-        if arm in _KNOWN:
-            found[arm] = _KNOWN[arm]
-            continue
-        draws = _gibbs_draws(arm)
-        if draws and all(look.token != "gibbs" for look in found.values()):
-            shape = ("gibbs", "^", "▲")
+    for name in sorted(set(arms), key=place):
+        arm = known(name)
+        if arm and type(arm) in _SHAPES and type(arm) not in taken:
+            taken.add(type(arm))
+            shape = _SHAPES[type(arm)]
         else:
             shape = _OTHERS[others % len(_OTHERS)]
             others += 1
-        label = f"Gibbs, N = {draws}" if draws else arm if len(arm) <= LONGEST_LABEL else f"{arm[:LONGEST_LABEL]}…"
-        drawn = f"{draws} rewrites of the reference, one drawn by its reward; no training"
-        found[arm] = Look(arm, label, *shape, drawn if draws else f"an arm that this report does not know: {arm}")
-    return found
-
-
-def _place(arm: str) -> tuple[int, int, str]:
-    draws = _gibbs_draws(arm)
-    kind = "gibbs" if draws else arm
-    return (_ORDER.index(kind) if kind in _ORDER else len(_ORDER), draws, arm)
-
-
-def _gibbs_draws(arm: str) -> int:
-    """N of an arm named gibbs_N, 0 of any other."""
-    prefix, _, size = arm.partition("_")
-    return int(size) if prefix == "gibbs" and size.isdecimal() else 0
+        label = arm.label if arm else name
+        label = label if len(label) <= LONGEST_LABEL else f"{label[:LONGEST_LABEL]}…"
+        meaning = arm.meaning if arm else f"an arm that this report does not know: {name}"
+        shown[name] = Look(name, label, *shape, meaning)
+    return shown

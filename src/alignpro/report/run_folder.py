@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from alignpro.errors import DamagedResult, UsageError
-from alignpro.report.headroom_folder import Headroom, headroom
 from alignpro.report.records import Record, number, read_json, read_lines, read_settings
-from alignpro.results import Evaluation, Sample, read
+from alignpro.results import Evaluation, Headroom, Sample, read
 from alignpro.types import FloatArray
 
 _WITHOUT = {
@@ -60,7 +59,7 @@ def read_run(run_dir: Path) -> Run:
     notes: list[str] = []
     # Before a run begins its folder has none of these; once it has begun, each that is missing is worth a word.
     begun = any((run_dir / name).exists() for name in ("evaluation.json", "metrics.jsonl", "samples.jsonl"))
-    estimated = headroom(run_dir / "headroom.json", notes)
+    estimated = _headroom(run_dir / "headroom.json", notes)
     without = _WITHOUT if begun or estimated is None else dict.fromkeys(_WITHOUT, "")
 
     evaluation = _evaluation(run_dir / "evaluation.json", notes, without["evaluation.json"])
@@ -114,5 +113,18 @@ def _evaluation(path: Path, notes: list[str], without: str) -> Evaluation | None
         notes.append(f"{path.name} is missing: {without}.")
     if found and not found.arms:
         notes.append(f"{path.name} names no arm, so there is no comparison to show.")
+        return None
+    return found
+
+
+def _headroom(path: Path, notes: list[str]) -> Headroom | None:
+    """The estimate, where there is one; None, with a note, where its file is torn or holds no figure and no advice."""
+    try:
+        found = read(Headroom, path)
+    except DamagedResult as error:
+        notes.append(f"{error}.")
+        return None
+    if found and found.empty:
+        notes.append(f"{path.name} holds no figure, so what there was to gain is not shown.")
         return None
     return found

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
 from alignpro.report.estimate import count, number, percent, spoken
-from alignpro.report.headroom_folder import Headroom
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Run
-from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, WinRate
+from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, Headroom, WinRate
 from alignpro.types import FloatArray
 
-BASELINE = "no_prompter"
+BASELINE = NoPrompter.written
+NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf)
+"""The kinds of arm that the page is about, the first that was measured."""
 FEW_PROMPTS = 10
 """Prompts below which an interval by resampling them covers far less than it says."""
 ADVISED = {
@@ -73,27 +75,28 @@ def key_figures(headroom: Headroom) -> tuple[KeyFigure, ...]:
     """What there is to gain, and how much of it a trained prompter gained; a figure that was withheld has no place."""
     at_price = _priced("at kl_coef", headroom.kl_coef)
     found = [
-        (headroom.d2.mirrored(), "the best prompter's gain", f"over no prompter, in reward{at_price}"),
+        (headroom.d2 and headroom.d2.mirrored(), "the best prompter's gain", f"over no prompter, in reward{at_price}"),
         (headroom.d1, "fine-tuning's gain", f"over no prompter, in reward{_priced('at beta', headroom.beta)}"),
         (headroom.gap, "out of the best prompter's reach", "in reward: what fine-tuning would gain beyond it"),
     ]
-    figures = [_tile(label, spoken(gain, signed=True), note) for gain, label, note in found if gain.defined]
-    trained = headroom.trained
-    if trained and trained.share_of_gain.defined:
-        figures.append(_share_of_gain(trained.share_of_gain))
-    if trained and trained.distance.defined:
+    figures = [_tile(label, spoken(gain, signed=True), note) for gain, label, note in found if gain and gain.defined]
+    trained = headroom.trained_prompter
+    figures += _share_of_gain(headroom)
+    if trained and trained.distance and trained.distance.defined:
         note = "in reward with KL paid for at its price: what training left to gain"
         figures.append(_tile("short of the best prompter", spoken(trained.distance), note))
-    if trained and trained.share_at_kl.defined:
+    if trained and trained.share_at_kl and trained.share_at_kl.defined:
         note = f"that any prompter could make at the trained one's KL, {spoken(trained.kl)} nats"
         figures.append(_tile("of the most gain", percent(trained.share_at_kl), note))
     return tuple(figures)
 
 
-def _share_of_gain(share: Estimate) -> KeyFigure:
-    return _tile(
-        "of the possible gain", percent(share), "made by training; 100% is the best prompter's at this price of KL"
-    )
+def _share_of_gain(headroom: Headroom) -> list[KeyFigure]:
+    share = headroom.trained_prompter.share_of_gain if headroom.trained_prompter else None
+    if share is None or not share.defined:
+        return []
+    note = "made by training; 100% is the best prompter's at this price of KL"
+    return [_tile("of the possible gain", percent(share), note)]
 
 
 def _priced(name: str, value: float) -> str:
@@ -103,14 +106,13 @@ def _priced(name: str, value: float) -> str:
 def _subject(evaluation: Evaluation) -> Arm | None:
     """The arm the page is about: the trained prompter, or else the nearest thing to it that was measured."""
     names = [name for name in evaluation.arms if name != BASELINE]
-    gibbs = [name for name in names if name.startswith("gibbs_")]
-    wanted = ["align_pro", *gibbs, "reference_prompter", "rlhf", *names]
-    return next((evaluation.arms[name] for name in wanted if name in names), None)
+    wanted = [name for kind in NEAREST for name in names if isinstance(known(name), kind)]
+    return evaluation.arms[(wanted or names)[0]] if names else None
 
 
 def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
     reward, second = evaluation.reward, evaluation.second_reward
-    who = "the trained prompter" if subject.name == "align_pro" else looks[subject.name].label
+    who = "the trained prompter" if subject.name == AlignPro.written else looks[subject.name].label
     gain = evaluation.difference(subject.name, BASELINE, reward)
     lines = [
         f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
@@ -137,14 +139,14 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         )
     if not witnesses:
         lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
-    oracle = evaluation.difference(subject.name, "rlhf", reward)
+    oracle = evaluation.difference(subject.name, Rlhf.written, reward)
     if oracle.defined:
         lines.append(
             f"Against fine-tuning the answering model itself (RLHF), the reward of {who} differs by"
             f" {spoken(oracle, signed=True)}{_caveat(oracle)}"
         )
-    if headroom and headroom.trained and headroom.trained.share_of_gain.defined and subject.name == "align_pro":
-        tiles.append(_share_of_gain(headroom.trained.share_of_gain))
+    if headroom and subject.name == AlignPro.written:
+        tiles += _share_of_gain(headroom)
     lines += _advice(headroom)
     few = f"too few prompts to say whether {who} beat no prompter"
     title = few if evaluation.prompts < FEW_PROMPTS else _title(gain.side(), witnesses, who)
@@ -258,7 +260,7 @@ def _before_training(headroom: Headroom) -> Verdict:
     lines = [advice.text] if advice and advice.text else []
     lines.append(
         "There is no final comparison: these are estimates from samples of the prompters and of the frozen model."
-        if headroom.trained
+        if headroom.trained_prompter
         else "Nothing is trained or compared yet: these are estimates from samples of the reference prompter and of the"
         " frozen model."
     )

@@ -1,6 +1,7 @@
 """What a run's files hold, as types: one writer, and one reader that takes older and damaged files as they are."""
 
 from alignpro.results.base import Result, append_rows, read, read_rows, write
+from alignpro.results.comparison import RunDifference, SideBySide
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.evaluation import (
     Arm,
@@ -15,22 +16,54 @@ from alignpro.results.evaluation import (
     Step,
     WinRate,
 )
+from alignpro.results.headroom import (
+    Advice,
+    Bounds,
+    BoundTerms,
+    FineTuned,
+    GibbsPoint,
+    Headroom,
+    Need,
+    Needed,
+    Noise,
+    Point,
+    Reward,
+    Trained,
+    UnderNoise,
+    Withheld,
+)
 
 __all__ = [
     "UNKNOWN",
+    "Advice",
     "Arm",
+    "BoundTerms",
+    "Bounds",
     "Cost",
     "Difference",
     "Estimate",
     "Evaluation",
+    "FineTuned",
+    "GibbsPoint",
+    "Headroom",
     "JudgeCost",
     "LengthControlled",
     "Mean",
+    "Need",
+    "Needed",
+    "Noise",
+    "Point",
     "Result",
+    "Reward",
+    "RunDifference",
     "Sample",
     "SecondReward",
+    "SideBySide",
     "Step",
+    "Trained",
+    "UnderNoise",
     "WinRate",
+    "Withheld",
     "append_rows",
     "read",
     "read_rows",

@@ -233,4 +233,5 @@ def _plain(value: Any) -> Any:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return bool(value == default) or (isinstance(value, float) and math.isnan(value))
+    undefined = isinstance(value, float) and isinstance(default, float) and math.isnan(value) and math.isnan(default)
+    return undefined or bool(value == default)

@@ -15,7 +15,8 @@ import torch
 from alignpro.config import LoraSettings, Settings, TrainSettings
 from alignpro.data.prompts import Prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
-from alignpro.evaluate.arms import Models
+from alignpro.evaluate import arms
+from alignpro.evaluate.models import Models
 from alignpro.flow.prompters import Chain
 from alignpro.judges.loading import load_judge, load_second_reward_and_judge
 from alignpro.models.checkpointing import checkpointed
@@ -23,7 +24,14 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import Role, device_of, is_adapter
-from alignpro.models.local import LocalFrozenModel, LocalPrompter, load_frozen, load_prompter
+from alignpro.models.local import (
+    LocalFrozenModel,
+    LocalPrompter,
+    load_frozen,
+    load_prompter,
+    with_meta_prompt,
+    without_meta_prompt,
+)
 from alignpro.models.lora import AdapterOff, adapted, check_targets
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
@@ -119,6 +127,7 @@ def check(settings: Settings) -> None:
             f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}, or use the"
             " recipe lab, which has everything"
         )
+    arms.check(settings)
     for spec in settings.headroom.noise:
         check_noise(spec)
     _check_adapters(settings)
@@ -182,6 +191,7 @@ def _assemble(
     for reason, count in prompts.dropped.items():
         say(f"{count} prompts left out: {reason}")
     terms = load_prompt_terms(settings.prompt_terms, reference.lm)
+    settings = with_meta_prompt(settings, reference.lm)
     return Pieces(settings, prompts, reference, before, frozen, reward, second, judge, endpoints, terms)
 
 
@@ -242,7 +252,7 @@ def load_before(settings: Settings) -> tuple[tuple[LocalPrompter, ...], ...]:
 def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
     folder = RunFolder(Path(name))
     if not folder.config.is_file():
-        return (load_trained(settings, name),)
+        return (load_trained(without_meta_prompt(settings), name),)
     if not folder.trained:
         raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
     own = folder.settings().model_copy(update={"device": settings.device, "dtype": settings.dtype})

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.remote.accounting import spoken
 from alignpro.report import write_report
-from alignpro.results import Evaluation, Step, read_rows
+from alignpro.results import Evaluation, Headroom, Step, read, read_rows
 from alignpro.running import stages
 from alignpro.running.assemble import assemble
 from alignpro.running.machine import environment, threads_of
@@ -59,7 +58,7 @@ def run(
 
 def headroom(
     settings: Settings | None, out: str | Path, *, resume: bool = False, overrides: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> Headroom:
     """Estimate what there is to gain, before training in a new folder or of the run in `out`; returns headroom.json.
 
     Of a run, `overrides` may change headroom.* alone. Raises as `run`; samples drawn before an error are kept.
@@ -76,7 +75,7 @@ def headroom(
         found = stages.headroom(run)
         processes.by_first(lambda: write_report(out))
     run.progress.say(
-        f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers of the frozen model"
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {found.frozen_calls:,} answers of the frozen model"
     )
     _say_endpoints(run)
     return found
@@ -117,7 +116,7 @@ def _open(
     pieces = assemble(settings, progress.say, folder.path if resume else None)
     try:
         if not resume:
-            folder = run_folder.claim(out, settings)
+            folder = run_folder.claim(out, pieces.settings)
             pieces.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
             files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
@@ -166,11 +165,12 @@ def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, .
 
 def _costs(folder: RunFolder, summary: Evaluation) -> str:
     """Answers asked of the frozen model, and of the oracle's copy, by each stage."""
+    estimated = read(Headroom, folder.headroom)
     last = [read_rows(Step, path / "metrics.jsonl")[-1:] for path in (folder.path, folder.rlhf)]
     parts = {
         "training": sum(int(row.frozen_calls) for rows in last for row in rows),
         "evaluation": int(summary.cost.frozen_calls),
-        "headroom": int((files.read_json(folder.headroom) or {}).get("frozen_calls", 0)),
+        "headroom": int(estimated.frozen_calls) if estimated else 0,
     }
     told = ", ".join(f"{count:,} in {name}" for name, count in parts.items() if count)
     return f"{sum(parts.values()):,} answers of the frozen model, {told}"

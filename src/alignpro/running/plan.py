@@ -13,7 +13,8 @@ from pathlib import Path
 from alignpro.config import DATA_SETS, OFFLINE, EndpointSettings, Settings
 from alignpro.data.prompts import Prompts
 from alignpro.errors import AlignProError
-from alignpro.judges.pairing import judged_pairs
+from alignpro.evaluate import arms
+from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.verdicts import question
 from alignpro.remote.address import is_endpoint
 from alignpro.running.prompts import prompts_of
@@ -78,10 +79,10 @@ def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, 
         return (calls if oracle.enabled else 0), 0
     if stage == "evaluation":
         samples = held_out * evaluate.responses
-        plain = samples * sum(arm in ("no_prompter", "rlhf") for arm in evaluate.arms)
-        rewritten = samples * len(_arms(settings)) - plain
-        candidates = sum(int(arm.removeprefix("gibbs_")) for arm in evaluate.arms if arm.startswith("gibbs_"))
-        return plain, rewritten + samples * candidates * evaluate.gibbs_responses
+        compared = arms.compared(settings)
+        plain = sum(not arm.rewrites for arm in compared)
+        extra = sum(arm.extra_calls(evaluate) for arm in compared)
+        return samples * plain, samples * (len(compared) - plain + extra)
     count = min(headroom.prompts, test)
     noisy = count * headroom.noise_samples * (len(headroom.noise) + 1) if headroom.noise else 0
     trained = bool(settings.train.steps and headroom.after_training)
@@ -100,18 +101,12 @@ def _monitored(settings: Settings, test: int) -> int:
     return looks * min(evaluate.monitor_prompts, test)
 
 
-def _arms(settings: Settings) -> list[str]:
-    """The arms that are compared, those of a chain's passes among them."""
-    passes = [f"pass_{n + 1}" for n in range(len(settings.prompter.before))]
-    return list(dict.fromkeys([*settings.evaluate.arms, *passes]))
-
-
 def judged(settings: Settings) -> Need:
     """What a language model that judges is asked: each comparison in both orders, equal answers not left out."""
     evaluate, judge = settings.evaluate, settings.judge
     prompts = _prompts(settings).test[: evaluate.prompts][: judge.prompts]
     comparisons = len(prompts) * min(evaluate.responses, judge.samples or evaluate.responses)
-    calls = 2 * comparisons * len(judged_pairs(_arms(settings), judge))
+    calls = 2 * comparisons * len(judged_pairs(arms.compared(settings), judge))
     rubric = len(question("", "", "", judge.criteria)[0]) + sum(map(len, prompts)) / max(1, len(prompts))
     asked = rubric / CHARACTERS + FRAME + 2 * settings.frozen.sampling.max_new_tokens
     return Need("judging", calls, round(calls * asked), calls * judge.max_new_tokens)
@@ -120,7 +115,7 @@ def judged(settings: Settings) -> Need:
 def seconds(settings: Settings, needs: Sequence[Need]) -> list[Need]:
     """Of the stages' answers those that the second reward sees: all arms' and the small evaluations', no candidates."""
     test = len(_prompts(settings).test)
-    samples = min(test, settings.evaluate.prompts or test) * settings.evaluate.responses * len(_arms(settings))
+    samples = min(test, settings.evaluate.prompts or test) * settings.evaluate.responses * len(arms.compared(settings))
     counts = {"training": _monitored(settings, test), "evaluation": samples}
     return [
         replace(

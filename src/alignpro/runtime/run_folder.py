@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignpro import config
-from alignpro.config import Settings
+from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
 from alignpro.runtime import files, processes
 
@@ -132,7 +132,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
     """
     folder = RunFolder(path)
     saved = folder.settings()
-    settings = settings and with_split_of(saved, settings)
+    settings = settings and as_begun(saved, settings)
     if settings is not None and settings != saved:
         old, new = (config.flat(s.model_dump(mode="json")) for s in (saved, settings))
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not MAY_CHANGE.match(key)]
@@ -144,12 +144,17 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
     return folder, saved
 
 
-def with_split_of(saved: Settings, settings: Settings) -> Settings:
-    """Settings to go on with what `saved` began: where its split follows the run's seed and `settings` were not told
-    otherwise, so does theirs."""
-    if saved.data.seed is not None or "seed" in settings.data.model_fields_set:
-        return settings
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"seed": None})})
+def as_begun(saved: Settings, settings: Settings) -> Settings:
+    """Settings to go on with what `saved` began: what they leave to the package stays as it was taken then.
+
+    A split that follows the run's seed follows it still, and a meta-prompt of the package's own stays.
+    """
+    if saved.data.seed is None and "seed" not in settings.data.model_fields_set:
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"seed": None})})
+    if settings.prompter.template is None and saved.prompter.template in META_PROMPTS:
+        own = settings.prompter.model_copy(update={"template": saved.prompter.template})
+        settings = settings.model_copy(update={"prompter": own})
+    return settings
 
 
 def next_free(parent: Path, stem: str) -> Path:

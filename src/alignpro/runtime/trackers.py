@@ -14,8 +14,7 @@ from typing import Any, Protocol
 from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 
 SECRET_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 SHORTEST_SECRET = 8
@@ -30,6 +29,10 @@ class RunToTrack:
     settings: Mapping[str, Any]
     known: dict[str, str]
 
+    def named(self) -> dict[str, Any]:
+        """Words that wandb and trackio share."""
+        return {"name": self.folder.name, "config": dict(self.settings), "resume": "allow"}
+
 
 class Tracker(Protocol):
     """Where a run's figures go."""
@@ -43,52 +46,57 @@ class Tracker(Protocol):
         ...
 
 
-class TensorBoard:
+class Accelerated:
+    """A tracker of accelerate's, by its `kind` there. Each is told what a run has at its end in its own way."""
+
+    def __init__(self, kind: str, *words: Any, **options: Any) -> None:
+        from accelerate import PartialState, tracking
+
+        PartialState()  # its trackers ask it which process they are in
+        self.tracker = tracking.LOGGER_TYPE_TO_CLASS[kind](*words, **options)
+        self.tracker.start()
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        self.tracker.log(dict(figures), step=step)
+
+
+class TensorBoard(Accelerated):
     """Event files in the run's own folder, under tensorboard/."""
 
     def __init__(self, run: RunToTrack) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._run = run
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"))
-        text = "\n".join(f"    {name}: {value}" for name, value in run.settings.items())
-        self._writer.add_text("settings", text)
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        super().__init__("tensorboard", "tensorboard", run.folder)
+        self._settings = dict(run.settings)
+        self.tracker.log({"settings": "\n".join(f"    {name}: {value}" for name, value in run.settings.items())})
 
     def finish(self, summary: Mapping[str, float], done: bool) -> None:
         if summary:
-            plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self._run.settings.items()}
-            self._writer.add_hparams(plain, dict(summary), run_name=".")
-        self._writer.close()
+            self.tracker.writer.add_hparams(self._settings, dict(summary), run_name=".")
+        self.tracker.finish()
 
 
-class WandB:
+class WandB(Accelerated):
     """A run of Weights & Biases, gone on with where the run is resumed."""
 
     def __init__(self, run: RunToTrack) -> None:
-        import wandb
-
-        self._run = wandb.init(
-            project=run.project,
-            name=run.folder.name,
-            config=dict(run.settings),
-            dir=str(run.folder),
-            id=run.known.get("wandb"),
-            resume="allow",
-            save_code=False,
-        )
-        run.known["wandb"] = self._run.id
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(figures), step=step)
+        more = {"dir": str(run.folder), "id": run.known.get("wandb"), "save_code": False}
+        super().__init__("wandb", run.project, **run.named(), **more)
+        run.known["wandb"] = self.tracker.run.id
 
     def finish(self, summary: Mapping[str, float], done: bool) -> None:
-        self._run.summary.update(dict(summary))
-        self._run.finish(exit_code=0 if done else 1)
+        self.tracker.run.summary.update(dict(summary))
+        self.tracker.run.finish(exit_code=0 if done else 1)
+
+
+class Trackio(Accelerated):
+    """A run of trackio, whose dashboard is local."""
+
+    def __init__(self, run: RunToTrack) -> None:
+        super().__init__("trackio", run.project, **run.named())
+
+    def finish(self, summary: Mapping[str, float], done: bool) -> None:
+        if summary:
+            self.tracker.log(dict(summary))
+        self.tracker.finish()
 
 
 class MLflow:
@@ -116,23 +124,6 @@ class MLflow:
         if summary:
             mlflow.log_metrics(dict(summary))
         mlflow.end_run("FINISHED" if done else "KILLED")
-
-
-class Trackio:
-    """A run of trackio, whose dashboard is local."""
-
-    def __init__(self, run: RunToTrack) -> None:
-        import trackio
-
-        self._run = trackio.init(project=run.project, name=run.folder.name, config=dict(run.settings), resume="allow")
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(figures), step=step)
-
-    def finish(self, summary: Mapping[str, float], done: bool) -> None:
-        if summary:
-            self._run.log(dict(summary))
-        self._run.finish()
 
 
 KINDS: dict[str, Callable[[RunToTrack], Tracker]] = {

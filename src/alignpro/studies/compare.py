@@ -10,6 +10,7 @@ from typing import Any
 from alignpro import config
 from alignpro.config import BudgetSettings, Settings
 from alignpro.errors import SettingsError, UsageError
+from alignpro.evaluate.arms import AlignPro, Arm, Gibbs, NoPrompter, ReferencePrompter
 from alignpro.maths import stats
 from alignpro.rewards.composite import check_scales
 from alignpro.runtime import files as files
@@ -41,7 +42,7 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
         )
     base = out / "compare.yaml"
     begun = config.reread(base) if base.is_file() else None
-    settings = run_folder.with_split_of(begun, settings) if begun else settings
+    settings = run_folder.as_begun(begun, settings) if begun else settings
     runs = dict(_runs(settings, out))
     if begun and _fixed(begun) != _fixed(settings):
         raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
@@ -83,18 +84,16 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
 def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
     """The table of finished runs, what methods.json holds; `value` is a mean over seeds, `values` one of each."""
     lam, seeds = settings.train.kl.coef, range(settings.compare.seeds)
-    arms: dict[str, tuple[str, str, int]] = {
-        "no_prompter": (UNTRAINED, "no_prompter", 0),
-        "reference_prompter": (UNTRAINED, "reference_prompter", 0),
-        **{f"gibbs_{n}": (UNTRAINED, f"gibbs_{n}", n) for n in settings.compare.gibbs},
-        **{method: (method, "align_pro", 0) for method in settings.compare.methods},
+    arms: dict[str, tuple[str, Arm]] = {
+        **{arm.name: (UNTRAINED, arm) for arm in _untrained(settings)},
+        **{method: (method, AlignPro()) for method in settings.compare.methods},
     }
     rows, prompts = [], 0
-    for name, (run, arm, candidates) in arms.items():
+    for name, (run, arm) in arms.items():
         folders = [RunFolder(out / f"{run}-{seed}") for seed in seeds]
         evaluations = [files.read_json(folder.evaluation) or {} for folder in folders]
         prompts = int(evaluations[0]["prompts"])
-        found = [evaluation["arms"][arm] for evaluation in evaluations]
+        found = [evaluation["arms"][arm.name] for evaluation in evaluations]
         reward = [one["mean_reward"] for one in found]
         kl = [one["kl_to_reference"] or 0.0 for one in found]
         last = [(files.read_jsonl(folder.metrics) or [{}])[-1] for folder in folders]
@@ -104,7 +103,7 @@ def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
             {
                 "method": name,
                 "training_calls": _mean([row["frozen_calls"] for row in last]) if trained else 0,
-                "calls_per_prompt": candidates * settings.evaluate.gibbs_responses,
+                "calls_per_prompt": arm.extra_calls(settings.evaluate),
                 "reward": _over_seeds(reward),
                 "kl": _over_seeds(kl),
                 "objective": _over_seeds([r + b - lam * k for r, b, k in zip(reward, bonus, kl, strict=True)]),
@@ -119,9 +118,9 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
     shared = {"every": 0, "second_reward": None, "judge": None}
     for seed in range(settings.compare.seeds):
         trained = [
-            (method, {"method": method, **own}, ["align_pro"]) for method, own in settings.compare.methods.items()
+            (method, {"method": method, **own}, [AlignPro().name]) for method, own in settings.compare.methods.items()
         ]
-        plain = ["no_prompter", "reference_prompter", *(f"gibbs_{n}" for n in settings.compare.gibbs)]
+        plain = [arm.name for arm in _untrained(settings)]
         for name, train, arms in [(UNTRAINED, {"steps": 0}, plain), *trained]:
             tree = settings.model_dump(mode="json")
             tree |= {"seed": settings.seed + seed, "threads": 1}
@@ -135,6 +134,10 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
                     f"compare.methods.{name}: train.steps is 0, so that it would train nothing; set it to 1 or more"
                 )
             yield out / f"{name}-{seed}", one
+
+
+def _untrained(settings: Settings) -> list[Arm]:
+    return [NoPrompter(), ReferencePrompter(), *(Gibbs(n) for n in settings.compare.gibbs)]
 
 
 def _fixed(settings: Settings) -> dict[str, Any]:

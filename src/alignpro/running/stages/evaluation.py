@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from alignpro.config import Settings
-from alignpro.evaluate.arms import ArmResult, answering_by, run_arm, sample_rows
+from alignpro.evaluate import arms
+from alignpro.evaluate.models import answering_by
+from alignpro.evaluate.sampling import ArmResult, run_arm, sample_rows
 from alignpro.evaluate.summary import summarise
 from alignpro.flow.failures import check_failures
 from alignpro.models.fingerprint import fingerprint
@@ -38,31 +39,31 @@ def evaluate(run: Run) -> Evaluation:
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
     files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
-    names = [n for n in arm_names(settings) if not (n == "align_pro" and trained is None)]
+    wanted = [arm for arm in arms.compared(settings) if trained or not arm.trained]
     kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
-    arms: list[ArmResult] = []
-    with run.progress.task("evaluating", len(names)) as advance:
-        for number, name in enumerate(names):
-            advance(number, name)
-            arm = kept.get(name, prompts)
-            sampled = arm or run_arm(name, models, prompts, settings, seed, settings.evaluate.responses)
+    results: list[ArmResult] = []
+    with run.progress.task("evaluating", len(wanted)) as advance:
+        for number, arm in enumerate(wanted):
+            advance(number, arm.name)
+            finished = kept.get(arm.name, prompts)
+            sampled = finished or run_arm(arm, models, prompts, settings, seed, settings.evaluate.responses)
             append_rows(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
-            if arm is None:  # one with too many failures is not kept: it may fare better when the run goes on
-                check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {name}")
-            arms.append(arm or kept.put(sampled))
+            if finished is None:  # one with too many failures is not kept: it may fare better when the run goes on
+                check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {arm.name}")
+            results.append(finished or kept.put(sampled))
             run.stop.check()
         second = pieces.second_reward.name if pieces.second_reward else None
         summary = summarise(
-            arms,
+            results,
             pieces.reward.name,
             second,
             settings.evaluate.bootstrap,
             derive(seed, "bootstrap"),
             training_prompts=training_prompts(run) if trained else math.nan,
         )
-        advance(len(names), "")
+        advance(len(wanted), "")
     summary.settings = settings.evaluate.model_dump(mode="json")
-    summary = judge(folder, settings, pieces.judge, arms, run.progress, run.stop, summary)
+    summary = judge(folder, settings, pieces.judge, results, run.progress, run.stop, summary)
     summary.cost.endpoints = endpoint_costs(run)
     write(folder.evaluation, summary)
     kept.done()
@@ -79,10 +80,3 @@ def _weights(pieces: Pieces, trained: LocalPrompter | None, oracle: LocalFrozenM
 def endpoint_costs(run: Run) -> dict[str, dict[str, Any]]:
     """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
     return dict(run.pieces.endpoints.report())
-
-
-def arm_names(settings: Settings) -> list[str]:
-    """The arms of the settings, and of a chain every pass before the last."""
-    passes = [f"pass_{number + 1}" for number in range(len(settings.prompter.before))]
-    arms = settings.evaluate.arms
-    return [*arms, *(name for name in passes if name not in arms)]

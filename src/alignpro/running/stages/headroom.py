@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.robustness import robustness
 from alignpro.headroom.samples import gather
 from alignpro.models.fingerprint import fingerprint
+from alignpro.results import Cost, Headroom, write
 from alignpro.rng import derive
 from alignpro.running.assemble import load_other_frozen, load_trained
 from alignpro.running.stages.evaluation import endpoint_costs
 from alignpro.running.stages.run import Run
-from alignpro.runtime import files as files
 
 
-def headroom(run: Run) -> dict[str, Any]:
+def headroom(run: Run) -> Headroom:
     """Estimate how much there is to gain, the trained prompter in it where there is one, and write headroom.json."""
     settings, pieces, folder = run.settings, run.pieces, run.folder
     trained = load_trained(settings, folder.prompter) if folder.trained else None
@@ -51,10 +49,10 @@ def headroom(run: Run) -> dict[str, Any]:
         derive(seed, "bootstrap"),
     )
     found = estimator.report(pieces.reward.name)
-    if settings.prompt_terms:
-        left_out = ", ".join(term.called for term in settings.prompt_terms)
-        found["left_out"] = [term.called for term in settings.prompt_terms]
-        found["advice"]["text"] += f" This is of the reward alone; the terms on the rewrite ({left_out}) are left out."
+    if settings.prompt_terms and found.advice:
+        found.left_out = tuple(term.called for term in settings.prompt_terms)
+        told = ", ".join(found.left_out)
+        found.advice.text += f" This is of the reward alone; the terms on the rewrite ({told}) are left out."
     if kinds := settings.headroom.noise:
         with run.progress.task("adding noise", len(kinds) + 1) as advance:
 
@@ -62,17 +60,19 @@ def headroom(run: Run) -> dict[str, Any]:
                 run.stop.check()
                 advance(number, name)
 
-            found["noise"] = robustness(
-                estimator,
-                models,
-                kinds,
-                lambda name: load_other_frozen(settings, name),
-                derive(seed, "noise"),
-                next_kind,
+            found.noise = tuple(
+                robustness(
+                    estimator,
+                    models,
+                    kinds,
+                    lambda name: load_other_frozen(settings, name),
+                    derive(seed, "noise"),
+                    next_kind,
+                )
             )
             advance(len(kinds) + 1, "")
-        found["frozen_calls"] += sum(row["frozen_calls"] for row in found["noise"])
-    if cost := endpoint_costs(run):
-        found["cost"] = {"frozen_calls": found["frozen_calls"], **cost}
-    files.write_json(folder.headroom, found)
+        found.frozen_calls += sum(row.frozen_calls for row in found.noise)
+    if endpoints := endpoint_costs(run):
+        found.cost = Cost(frozen_calls=found.frozen_calls, endpoints=endpoints)
+    write(folder.headroom, found)
     return found

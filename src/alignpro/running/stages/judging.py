@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignpro.config import Settings
+from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.arms import comparisons, judge_arms
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.comparisons import Answered
@@ -39,12 +40,12 @@ def judge(
     if isinstance(by, LlmJudge):
         by, limits = by.keeping(folder.judge_answers), settings.judge
         used |= limits.model_dump(mode="json")
-    seed = derive(settings.seed, "evaluate")
-    with progress.task(f"judging by {by.name}", comparisons(arms, limits)) as advance:
+    seed, pairs = derive(settings.seed, "evaluate"), judged_pairs(arms, limits)
+    with progress.task(f"judging by {by.name}", comparisons(pairs, limits)) as advance:
 
         def judged() -> tuple[list[dict[str, Any]], list[WinRate]]:
             luck = derive(seed, "bootstrap")
-            return judge_arms(arms, by, limits, settings.evaluate.bootstrap, luck, advance, stop.check)
+            return judge_arms(pairs, by, limits, settings.evaluate.bootstrap, luck, advance, stop.check)
 
         rows, win_rates = processes.by_first(judged) if limits else judged()  # one file of verdicts, one asker
     if unparsed := sum(row.unparsed for row in win_rates):

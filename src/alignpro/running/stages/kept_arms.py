@@ -16,7 +16,7 @@ import numpy as np
 
 from alignpro import config
 from alignpro.config import Settings
-from alignpro.evaluate.arms import ArmResult
+from alignpro.evaluate.sampling import ArmResult
 from alignpro.runtime import files as files
 from alignpro.runtime import processes
 from alignpro.types import FloatArray, Generation

@@ -9,7 +9,8 @@ from typing import Any
 
 from alignpro.config import OFFLINE, TrainSettings
 from alignpro.errors import RunFailure
-from alignpro.evaluate.arms import run_arm, sample_rows
+from alignpro.evaluate.arms import AlignPro
+from alignpro.evaluate.sampling import run_arm, sample_rows
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
@@ -40,7 +41,7 @@ def train_prompter(run: Run, track: Track) -> None:
         models = replace(pieces, reference=reference).models(policy, None)
 
         def monitor(step: int) -> None:
-            arm = run_arm("align_pro", models, watched, settings, derive(settings.seed, "monitor"), 1)
+            arm = run_arm(AlignPro(), models, watched, settings, derive(settings.seed, "monitor"), 1)
             append_rows(run.folder.samples, sample_rows(arm, "monitor", step))
 
         collect, spent = _experience(run, policy, reference)

@@ -10,6 +10,7 @@ from typing import Literal
 from alignpro import config
 from alignpro.config import Settings, TrainSettings
 from alignpro.errors import UsageError
+from alignpro.evaluate import arms
 from alignpro.studies.paper.published import DATA, FROZEN, PROMPTERS, WINS
 
 Scale = Literal["tiny", "full"]
@@ -68,6 +69,7 @@ def cells(scale: Scale, pattern: str = "*", overrides: Sequence[str] = ()) -> li
         )
     found = [Cell(*one, config.load(f"{folder}/{'-'.join(one)}", overrides)) for one in chosen]
     for cell in found:
+        arms.check(cell.settings)
         if missing := {"no_prompter", "align_pro"} - set(cell.settings.evaluate.arms):
             raise UsageError(f"evaluate.arms lacks {' and '.join(sorted(missing))}, which Table 1 compares; add them")
     return found

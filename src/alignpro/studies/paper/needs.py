@@ -13,7 +13,8 @@ import torch
 
 from alignpro.config import DATA_SETS, LAB_PROMPTS, Settings
 from alignpro.errors import AlignProError, HubUnreachable
-from alignpro.judges.pairing import pairs
+from alignpro.evaluate import arms
+from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.models.loading import Role, device_of, resolve
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards.functions import load_function
@@ -56,9 +57,8 @@ def _judgements(settings: Settings) -> int:
     if not evaluate.judge or not (is_endpoint(evaluate.judge) or evaluate.judge.startswith("lm:")):
         return 0
     prompts = min(evaluate.prompts or 0, judge.prompts or evaluate.prompts or 0)
-    compared = pairs(evaluate.arms)
-    count = sum(judge.pairs in ("all", *pair) for pair in compared)
-    return 2 * count * prompts * min(judge.samples or evaluate.responses, evaluate.responses)
+    pairs = judged_pairs(arms.compared(settings), judge)
+    return 2 * len(pairs) * prompts * min(judge.samples or evaluate.responses, evaluate.responses)
 
 
 def missing(cells: Sequence[Cell]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
-from alignpro.running.stages.evaluation import arm_names
+from alignpro.evaluate import arms
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
 from alignpro.runtime.interrupt import StopRequest
@@ -138,8 +138,8 @@ def _progressed(cells: Sequence[Cell], out: Path, sizes: Mapping[str, float], us
 
 def _compared(folder: RunFolder, settings: Settings) -> float:
     """Share of the comparison's arms that a cell has finished."""
-    names = arm_names(settings)
-    return sum((folder.arms / f"{name}.json").is_file() for name in names) / len(names)
+    compared = arms.compared(settings)
+    return sum((folder.arms / f"{arm.name}.json").is_file() for arm in compared) / len(compared)
 
 
 def _note(cells: Sequence[Cell], out: Path, started: Mapping[str, float], spent: Mapping[str, float]) -> str:

@@ -1,0 +1,58 @@
+"""The arms that there are, and the one place that reads their names. No torch here.
+
+Settings hold an arm's name as text; they stand below the arms, so `check` says what is wrong with one where a run's
+settings are checked, before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from alignpro.config import Settings
+from alignpro.errors import SettingsError
+from alignpro.evaluate.arms.align_pro import AlignPro
+from alignpro.evaluate.arms.arm import Arm
+from alignpro.evaluate.arms.chain_pass import ChainPass
+from alignpro.evaluate.arms.gibbs import Gibbs
+from alignpro.evaluate.arms.no_prompter import NoPrompter
+from alignpro.evaluate.arms.reference_prompter import ReferencePrompter
+from alignpro.evaluate.arms.rlhf import Rlhf
+
+ARMS: tuple[type[Arm], ...] = (NoPrompter, ReferencePrompter, AlignPro, Gibbs, Rlhf, ChainPass)
+"""In the order in which tables and figures show them."""
+
+__all__ = ["ARMS", "AlignPro", "Arm", "ChainPass", "Gibbs", "NoPrompter", "ReferencePrompter", "Rlhf"]
+
+
+def known(name: str) -> Arm | None:
+    """The arm of this name, or None where there is none, as in the folder of a run by other code."""
+    return next((arm for kind in ARMS if (arm := kind.parse(name))), None)
+
+
+def place(name: str) -> tuple[int, int, str]:
+    """What to sort names by, so that arms stand in the order of ARMS; what is unknown stands last."""
+    arm = known(name)
+    return (ARMS.index(type(arm)), arm.number, name) if arm else (len(ARMS), 0, name)
+
+
+def parse(name: str) -> Arm:
+    """The arm of this name. Raises SettingsError."""
+    arm = known(name)
+    if arm is None:
+        raise SettingsError(
+            f"evaluate.arms: unknown arm {name!r}; there are {', '.join(kind.written for kind in ARMS)}"
+        )
+    return arm
+
+
+def compared(settings: Settings) -> list[Arm]:
+    """The arms of a comparison: those that the settings name, then those that come by themselves. Raises as `check`."""
+    arms = [parse(name) for name in settings.evaluate.arms]
+    for arm in arms:
+        if why := arm.unfit(settings):
+            raise SettingsError(f"evaluate.arms names {arm.name}, {why}")
+    named = {arm.name for arm in arms}
+    return arms + [arm for kind in ARMS for arm in kind.implied(settings) if arm.name not in named]
+
+
+def check(settings: Settings) -> None:
+    """Raise SettingsError where an arm is unknown, or is none that a run by these settings can have."""
+    compared(settings)

@@ -1,0 +1,41 @@
+"""Which arms are set against which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from alignpro.config import JudgeSettings
+from alignpro.evaluate import arms
+
+
+class Named(Protocol):
+    """An arm, its result or its answers."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+def pairs(named: Sequence[T]) -> list[tuple[T, T]]:
+    """Everything against the baselines, of these each against those before it, and the subject against its rivals.
+
+    An arm that is unknown is a rival.
+    """
+    role = {one.name: arm.role if (arm := arms.known(one.name)) else "rival" for one in named}
+    baselines = sorted((one for one in named if role[one.name] == "baseline"), key=lambda one: arms.place(one.name))
+    others = [one for one in named if role[one.name] != "baseline"]
+    subjects, rivals = ([one for one in others if role[one.name] == wanted] for wanted in ("subject", "rival"))
+    return [
+        *((a, b) for b in baselines for a in others),
+        *((a, b) for i, a in enumerate(baselines) for b in baselines[:i]),
+        *((a, b) for a in subjects for b in rivals),
+    ]
+
+
+def judged_pairs(named: Sequence[T], limits: JudgeSettings | None) -> list[tuple[T, T]]:
+    """Those that a judge is asked about; without `limits` all."""
+    wanted = limits.pairs if limits else "all"
+    return [(a, b) for a, b in pairs(named) if wanted == "all" or wanted in (a.name, b.name)]

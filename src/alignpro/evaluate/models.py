@@ -1,0 +1,77 @@
+"""What arms are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from alignpro.config import Sampling
+from alignpro.errors import SettingsError
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.local import LocalFrozenModel
+from alignpro.models.logprobs import score
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms
+
+
+@dataclass(frozen=True)
+class Models:
+    """What arms are put together from; `trained` and `rlhf` are None where there is none.
+
+    `reference` and `trained` are whole pipelines, every pass of a chain included, and `reference_lm` is the model of
+    their last pass; `passes` are the fixed passes before it, each with those before it.
+    """
+
+    reference: Prompter
+    reference_lm: LanguageModel
+    trained: Prompter | None
+    passes: tuple[Prompter, ...]
+    frozen: FrozenModel
+    rlhf: LocalFrozenModel | None
+    reward: Reward
+    second_reward: Reward | None
+    prompt_terms: RewriteTerms | None = None
+
+    def kl_to_reference(self, rewrites: Sequence[Sequence[Generation]]) -> FloatArray:
+        """Each rewrite's log ratio [B, G] to the reference; of a chain that of the last pass, given what came
+        before."""
+        return log_ratios(self.reference_lm, rewrites)
+
+    def kl_to_frozen(self, responses: Sequence[Sequence[Generation]]) -> FloatArray | None:
+        """Each response's log ratio [B, K] to the frozen model; None where that is behind a URL or was sampled from
+        less than its whole distribution."""
+        if not isinstance(self.frozen, LocalFrozenModel) or self.frozen.truncated:
+            return None
+        return log_ratios(self.frozen.lm, responses)
+
+
+def answering_by(models: Models, sampling: Sampling) -> Models:
+    """The same models, the frozen one and the oracle sampling by `sampling`. Raises SettingsError for an endpoint."""
+    if not isinstance(models.frozen, LocalFrozenModel):
+        raise SettingsError("evaluate.sampling is for local models; set the sampling of an endpoint in frozen.sampling")
+    frozen, rlhf = (
+        LocalFrozenModel(replace(model.lm, sampling=sampling)) if model else None
+        for model in (models.frozen, models.rlhf)
+    )
+    assert frozen is not None
+    return replace(models, frozen=frozen, rlhf=rlhf)
+
+
+def log_ratios(reference: LanguageModel, rows: Sequence[Sequence[Generation]]) -> FloatArray:
+    """log p(action) - log reference(action) [B, G] in nats, summed over the tokens of each sampled action.
+
+    nan for an action without tokens, e.g. of a chain that broke before its last pass.
+    """
+    flat = [g for row in rows for g in row]
+    actions = [g for g in flat if len(g.tokens)]
+    scored = score(
+        reference.model,
+        [a.query for a in actions],
+        [a.tokens for a in actions],
+        reference.pad_id,
+        reference.sampling.temperature,
+        reference.batch_size,
+    )
+    ratios = iter([float(a.logprobs.sum() - r.sum()) for a, r in zip(actions, scored, strict=True)])
+    return np.array([next(ratios) if len(g.tokens) else np.nan for g in flat]).reshape(len(rows), -1)

@@ -1,0 +1,36 @@
+"""comparison.json: finished runs side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from alignpro.results.base import Document, Keys, Named, Number, Plain, Result, Rows, Text
+from alignpro.results.estimate import Estimate
+from alignpro.results.evaluation import Evaluation
+
+
+class RunDifference(Result):
+    """Mean reward of an arm in run `b` less that in run `a`, under `reward`.
+
+    Paired by prompt over the `prompts` that both were tested on, or, where `paired` is false, each run over its own.
+    """
+
+    arm: Text
+    a: Text
+    b: Text
+    reward: Text
+    paired: bool
+    prompts: Number
+    mean: Annotated[Estimate, Keys("mean_difference", "ci95")]
+
+
+class SideBySide(Document):
+    """Runs by name with what evaluation.json holds of each, the settings in which they differ (by dotted name, each
+    run's value), how their arms differ from the first run's, and `notes` on what could not be compared."""
+
+    again: ClassVar[str] = "make it again by `alignpro compare FOLDER FOLDER --out DIR`"
+
+    runs: Named[Evaluation]
+    settings: Named[Plain]
+    differences: Rows[RunDifference]
+    notes: list[str] = []
