@@ -50,7 +50,9 @@ class Page(HTMLParser):
         tag = self._open[-1] if self._open else ""
         if tag == "script":
             self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
-        elif tag != "style":
+        elif tag != "style" and not re.fullmatch(r" *\n\s*", data):  # line breaks between elements are the template's
+            if tag != "pre":
+                data = re.sub(r"[ \n]+", " ", data)
             self.text += data
             if self._in_summary:
                 self.summary += data
@@ -310,11 +312,10 @@ def test_what_models_are_asked_how_many_prompts_trained_and_how_long_answers_are
         tree["arms"]["align_pro"].update(words)
 
     meta_prompt = "Rewrite <this> so that {prompt} is {{clearer}}."
-    settings = {"prompter": {"template": meta_prompt, "system": None}, "frozen": {"system": "Be brief."}}
+    settings = {"prompter": {"template": meta_prompt, "system": "Be brief."}}
     (run_dir / "config.yaml").write_text(json.dumps(settings), encoding="utf-8")
     page = page_of(change(tell))
     assert "Training asked 1\u202f184 other prompts." in page.text
     assert "31.4 [29.1, 33.8]17.2" in page.text
-    assert f"with the user's prompt in its place:{meta_prompt}" in page.text
-    assert "The frozen model's system message:Be brief." in page.text
-    assert "The prompter's system message" not in page.text
+    assert f"in the place that braces mark:{meta_prompt}" in page.text
+    assert "The prompter's system message:Be brief." in page.text

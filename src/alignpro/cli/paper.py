@@ -51,7 +51,7 @@ def paper(
 
 def _show(found: dict[str, Any]) -> None:
     from alignpro.cli import tables
-    from alignpro.report.estimate import number, percent, spoken
+    from alignpro.report.words import number, percent, spoken
     from alignpro.studies.paper.charts import architecture
     from alignpro.studies.paper.results import read
 

@@ -10,11 +10,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from alignpro.evaluate.arms import known
-from alignpro.report.drawing import DASHES, INK, Chart, canvas, dot, drawing, inline, whisker
-from alignpro.report.estimate import MINUS, number, percent
+from alignpro.report.drawing import DASHES, INK, Chart, canvas, cross, dot, drawing, inline, level, whisker
 from alignpro.report.palette import Looks
 from alignpro.report.row_charts import Row, caption_of, intervals, rows_canvas
 from alignpro.report.verdict import BASELINE
+from alignpro.report.words import MINUS, number, percent
 from alignpro.results import Arm, Estimate, Evaluation, Sample, WinRate
 from alignpro.types import FloatArray
 
@@ -233,18 +233,9 @@ def plane(evaluation: Evaluation, looks: Looks) -> Markup:
     with drawing("plane"):
         figure, axes = canvas(330)
         for arm in level_lines(evaluation):
-            colour = INK[looks[arm.name].token]
-            axes.axhline(arm.reward.value, color=colour, linewidth=1.6, linestyle=(0, (6, 3)))
-            if arm.reward.bounded:
-                axes.axhspan(arm.reward.lo, arm.reward.hi, color=colour, alpha=0.1, linewidth=0)
+            level(axes, arm.reward, looks[arm.name].token)
         for arm, kl in placed_on_kl(evaluation):
-            look = looks[arm.name]
-            at, colour = kl.value, INK[look.token]
-            if arm.reward.bounded:
-                axes.plot([at, at], [arm.reward.lo, arm.reward.hi], color=colour, linewidth=2.5)
-            if kl.bounded:
-                axes.plot([kl.lo, kl.hi], [arm.reward.value] * 2, color=colour, linewidth=2.5)
-            dot(axes, at, arm.reward.value, look.token, look.marker, size=10)
+            cross(axes, kl, arm.reward, *looks[arm.name].shape, size=10, width=2.5)
         axes.set_xlabel("KL to the reference prompter, nats")
         axes.set_ylabel("mean reward")
         return inline(figure, "Mean reward of each arm against how far its prompter left the reference")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alignpro.report.drawing import DASHES, INK, WIDTH, drawing, inline, whisker
-from alignpro.report.estimate import spoken
+from alignpro.report.words import spoken
 from alignpro.results import Estimate
 
 ROW = 46

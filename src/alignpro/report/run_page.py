@@ -7,16 +7,17 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from alignpro.report import arm_charts, headroom_sections
+from alignpro.report import arm_charts
 from alignpro.report.drawing import Chart
 from alignpro.report.examples import examples
+from alignpro.report.headroom_charts import MARKS, HeadroomCharts, gibbs_look, headroom_charts, places_arms
 from alignpro.report.judged_examples import judged_examples
 from alignpro.report.making import making
 from alignpro.report.palette import Looks, looks
 from alignpro.report.run_folder import Run, read_run
 from alignpro.report.templating import write_page
 from alignpro.report.training_charts import TrainingCharts, training_charts
-from alignpro.report.verdict import BASELINE, verdict
+from alignpro.report.verdict import ADVISED, BASELINE, key_figures, verdict
 from alignpro.results import Evaluation
 
 
@@ -30,6 +31,7 @@ class Charts:
     spread: list[Chart] = field(default_factory=list)
     other_wins: list[Chart] = field(default_factory=list)
     plane: Markup | None = None
+    headroom: HeadroomCharts | None = None
     training: TrainingCharts | None = None
     oracle: TrainingCharts | None = None
 
@@ -54,7 +56,11 @@ def write_report(run_dir: Path) -> Path:
         levels=[arm.name for arm in arm_charts.level_lines(evaluation)] if evaluation else [],
         verdict=verdict(run, arms),
         charts=_charts(run, evaluation, arms),
-        headroom=Markup(headroom_sections.headroom(run)),
+        headroom=run.headroom,
+        headroom_figures=key_figures(run.headroom) if run.headroom else (),
+        advised=ADVISED,
+        marks=MARKS,
+        gibbs_look=gibbs_look,
         judged=judged_examples(run.judgements, run.samples, BASELINE),
         examples=examples(
             run.samples,
@@ -81,10 +87,11 @@ def _charts(run: Run, evaluation: Evaluation | None, arms: Looks) -> Charts:
     training = training_charts(run.training, "train", "align-pro", arms, run.monitor)
     oracle = training_charts(run.oracle_training, "rlhf", "rlhf", arms)
     spread = arm_charts.distributions(run.samples, arms)
+    estimated = headroom_charts(run.headroom) if run.headroom else None
     if evaluation is None:
-        return Charts(spread=spread, training=training, oracle=oracle)
+        return Charts(spread=spread, headroom=estimated, training=training, oracle=oracle)
     # Where an estimate of the headroom places the arms, its plane shows them.
-    alone = arm_charts.placed_on_kl(evaluation) and not headroom_sections.places_arms(run)
+    alone = arm_charts.placed_on_kl(evaluation) and not (run.headroom and places_arms(run.headroom, evaluation))
     return Charts(
         summary=[arm_charts.rewards(evaluation, arms), *arm_charts.wins_over_baseline(evaluation, arms)],
         second=arm_charts.second_rewards(evaluation, arms),
@@ -92,6 +99,7 @@ def _charts(run: Run, evaluation: Evaluation | None, arms: Looks) -> Charts:
         spread=[*spread, *arm_charts.variances(evaluation, arms)],
         other_wins=arm_charts.other_wins(evaluation, arms),
         plane=arm_charts.plane(evaluation, arms) if alone else None,
+        headroom=estimated,
         training=training,
         oracle=oracle,
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.palette import TOKENS
+from alignpro.report.words import count, decimals_of, number, percent, spoken
 from alignpro.results import UNKNOWN, Estimate
 
 
@@ -44,7 +44,9 @@ def _environment() -> Environment:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    environment.filters.update(count=count, cut=cut, number=number, percent=_percent, spoken=_spoken)
+    environment.filters.update(
+        count=count, cut=cut, number=number, percent=_percent, spoken=spoken, either_side=_either_side
+    )
     environment.tests["known"] = lambda value: value is not None and not math.isnan(value)
     return environment
 
@@ -54,12 +56,12 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]} […]"
 
 
-def _spoken(figure: Estimate | None, signed: bool = False) -> str:
-    return spoken(figure or UNKNOWN, signed)
-
-
 def _percent(share: Estimate | float | None) -> str:
     return percent(share if isinstance(share, Estimate) else UNKNOWN if share is None else Estimate(share))
+
+
+def _either_side(half: float) -> str:
+    return f"± {number(half, decimals_of(Estimate(half, 0.0, half)))}"
 
 
 def _asset(name: str) -> Markup:
