@@ -16,7 +16,7 @@ import torch
 
 from alignpro import config
 from alignpro.models.language_model import LanguageModel
-from alignpro.running.assemble import assemble
+from alignpro.running.load import load
 from alignpro.runtime import threads
 
 PROMPTS, RUNS = 128, 7
@@ -59,7 +59,7 @@ def speed(run: Callable[[int], int], seed: int) -> float:
 def main() -> None:
     settings = config.load("lab")
     count_threads = threads.use(settings.threads)
-    pieces = assemble(settings, print)
+    pieces = load(settings, {"prompts", "frozen"}, print)
     lm = pieces.local_frozen.lm
     queries = lm.queries(pieces.prompts.test[:PROMPTS])
     print(

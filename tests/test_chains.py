@@ -10,7 +10,7 @@ import alignpro
 from alignpro import config
 from alignpro.flow.prompters import Chain
 from alignpro.models.fingerprint import fingerprint
-from alignpro.running import assemble
+from alignpro.running.load import load_trained
 from alignpro.runtime.files import read_jsonl
 
 QUICK = (*SMALL, "--train.steps=2", "--train.save_every=1", "--evaluate.every=0", "--evaluate.arms=[align_pro]")
@@ -44,7 +44,7 @@ def test_the_last_pass_alone_is_trained_and_the_first_has_an_arm(chained, worksh
     assert isinstance(prompter.prompter, Chain)
     first, last = prompter.prompter.passes
     settings = config.load(chained / "config.yaml")
-    reference = assemble.load_trained(settings, workshop / "prompter")
+    reference = load_trained(settings, workshop / "prompter")
     assert fingerprint(first.lm.model) == fingerprint(reference.lm.model) != fingerprint(last.lm.model)
     assert prompter.first is first
     assert len(prompter.rewrite("tell me about owls", n=2, seed=3)) == 2

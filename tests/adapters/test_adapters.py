@@ -158,3 +158,18 @@ def test_a_text_that_begins_with_a_token_of_its_own_begins_with_it_once():
     turns = {"chat_template": frame.text_template, "tokenize": True, "return_dict": True}
     ids = tokenizer.apply_chat_template(frame.messages("owls"), **turns)["input_ids"]
     assert ids == frame.ids("owls") and ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_terms_on_the_rewrite_are_added_as_in_training(workshop, monkeypatch):
+    monkeypatch.chdir(workshop)
+    monkeypatch.syspath_prepend(workshop)
+    own = [
+        f"frozen.model={workshop / 'frozen'}",
+        "frozen.sampling.max_new_tokens=6",
+        "reward.model=python:rewards:length",
+    ]
+    plain = environment(config.load("local", own))
+    with_terms = environment(config.load("local", [*own, "prompt_terms=[{term: length, limit: 2, weight: 0.5}]"]))
+    found, added = (world.rewards(ORIGINALS, WRITTEN, seed=3) for world in (plain, with_terms))
+    assert np.isnan(added[2]) and np.isnan(found[2])
+    assert added[[0, 1, 3]] - found[[0, 1, 3]] == pytest.approx([-0.5, -0.5, 0.0])  # words past the second

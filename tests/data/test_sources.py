@@ -9,7 +9,7 @@ from alignpro.config import DATA_SETS, DataSettings, build
 from alignpro.data.records import normalised
 from alignpro.data.sources import SOURCES, load_preferences, split
 from alignpro.errors import DataError, HubUnreachable, SettingsError
-from alignpro.running.assemble import prompts_of
+from alignpro.running.prompts import prompts_of
 
 
 def uf(i, high=8.0, low=2.0, **more):

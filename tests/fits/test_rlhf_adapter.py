@@ -13,7 +13,7 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel
 from alignpro.models.logprobs import score
 from alignpro.running import stages
-from alignpro.running.assemble import load_other_frozen
+from alignpro.running.load import load_other_frozen
 from alignpro.runtime.run_folder import RunFolder
 
 SMALL = (

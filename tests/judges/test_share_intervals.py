@@ -10,7 +10,7 @@ from alignpro.errors import SettingsError
 from alignpro.evaluate.models import answering_by
 from alignpro.judges.win_rate import share_intervals
 from alignpro.lab import world
-from alignpro.running.assemble import prompts_of
+from alignpro.running.prompts import prompts_of
 
 DRAWS = 400
 

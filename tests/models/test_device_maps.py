@@ -7,7 +7,7 @@ from alignpro.config import FrozenSettings, PrompterSettings, Sampling, TrainSet
 from alignpro.errors import SettingsError
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen, load_prompter
-from alignpro.running.assemble import trainable
+from alignpro.train.policy import trainable
 
 SPREAD = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
 SPREAD |= {"model.layers.0": "cpu", "model.layers.1": "disk"}

@@ -14,7 +14,7 @@ from alignpro.models.local import load_frozen, load_prompter
 from alignpro.models.logprobs import collate, forward, hidden_states, score
 from alignpro.models.lora import load_trained_state, save_adapter, trained_state
 from alignpro.models.sampler import sample
-from alignpro.running.assemble import trainable
+from alignpro.train.policy import trainable
 
 QUERIES = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [15]]
 ACTIONS = [np.array([4, 9, 6, 1]), np.array([7, 3]), np.array([30, 31, 32])]

@@ -8,8 +8,8 @@ from tiny import save_model
 from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import collate, score
-from alignpro.running.assemble import trainable
 from alignpro.train.loop import Average
+from alignpro.train.policy import trainable
 from alignpro.train.ppo import Ppo
 from alignpro.train.update import Experience
 

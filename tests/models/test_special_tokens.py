@@ -12,7 +12,7 @@ from alignpro.models.framing import Frame
 from alignpro.models.local import load_frozen, load_prompter
 from alignpro.rewards.layout import filled, pair
 from alignpro.rewards.model import load_reward_model
-from alignpro.running.assemble import tell_plain_turns
+from alignpro.running.checks import tell_plain_turns
 
 ORDINARY = ["tell me about owls", "", "a <b> | c <| d |> [x] </div>", " the rain\n\nin  town ", "<|en d|> ünï 雨 🦉"]
 PLANTED = [

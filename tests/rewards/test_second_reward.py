@@ -6,7 +6,7 @@ import pytest
 
 from alignpro import config
 from alignpro.errors import ModelNotUsable, SettingsError
-from alignpro.judges.loading import load_judge, load_second_reward_and_judge
+from alignpro.judges.loading import load_judge, load_second_reward
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
 
@@ -16,7 +16,8 @@ GOLD = "python:alignpro.lab:gold_utility"
 def chosen(*overrides):
     settings = config.load("lab", overrides)
     reward = load_reward(settings.reward)
-    return reward, *load_second_reward_and_judge(settings, reward, "cpu", Endpoints())
+    second = load_second_reward(settings, reward, "cpu", Endpoints())
+    return reward, second, load_judge(settings, "cpu", Endpoints(), reward, second)
 
 
 def test_the_second_reward_judges_unless_another_judge_is_named():

@@ -11,7 +11,8 @@ from cli import settings
 from test_processes import finish, launch
 
 from alignpro.errors import SettingsError
-from alignpro.running.assemble import assemble
+from alignpro.running.load import load
+from alignpro.running.pieces import EVERYTHING
 from alignpro.runtime import processes
 from alignpro.runtime.files import read_jsonl
 
@@ -83,4 +84,4 @@ def assert_same_weights(one, other):
 def test_an_adapter_is_not_split(workshop, spy, monkeypatch):
     monkeypatch.setattr(processes, "is_sharded", lambda: True)
     with pytest.raises(SettingsError, match="an adapter is not split by FSDP"):
-        assemble(settings(workshop, "reward.model=python:rewards:spy", "prompter.lora.rank=2"), print)
+        load(settings(workshop, "reward.model=python:rewards:spy", "prompter.lora.rank=2"), EVERYTHING, for_run=True)

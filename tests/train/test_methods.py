@@ -6,13 +6,13 @@ import pytest
 from alignpro.config import OFFLINE, KlSettings, TrainSettings
 from alignpro.lab.few_words import few_words
 from alignpro.models.local import LocalPrompter
-from alignpro.running.assemble import copy_of
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
 from alignpro.train import offline
-from alignpro.train import prompter as prompter_training
+from alignpro.train.collectors import prompter_collector
 from alignpro.train.loop import train
 from alignpro.train.methods import learner
+from alignpro.train.policy import copy_of
 
 LAM, SEEDS = 0.3, (0, 1)
 ONLINE = {"epochs": 2, "minibatch_size": 288}
@@ -60,7 +60,7 @@ def trained(method, seed, folder, lam=LAM, **update):
         )
         collect = offline.replay(gathered)
     else:
-        collect = prompter_training.collector(policy, words.frozen, words.reward, settings)
+        collect = prompter_collector(policy, words.frozen, words.reward, settings)
     train(
         policy.lm,
         words.prompter.lm,

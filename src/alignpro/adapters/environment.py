@@ -8,38 +8,45 @@ from pathlib import Path
 
 import numpy as np
 
-from alignpro.config import META_PROMPT, Settings, load
-from alignpro.errors import SettingsError
+from alignpro import config
+from alignpro.config import META_PROMPT, Settings
+from alignpro.flow.objective import objective
 from alignpro.flow.rollout import answer
-from alignpro.maths.stats import mean_over_responses
 from alignpro.models.framing import Frame
-from alignpro.models.loading import device_of
 from alignpro.models.local import load_frame
-from alignpro.remote.opened import Endpoints
-from alignpro.rewards import load_reward
-from alignpro.running.assemble import frozen_of
-from alignpro.types import FloatArray, FrozenModel, Generation, Reward
+from alignpro.running.load import load
+from alignpro.types import FloatArray, FrozenModel, Generation, Reward, RewriteTerms
 
 
 @dataclass(frozen=True)
 class Environment:
-    """The frozen model, the reward, and the frame in which the prompter is shown x."""
+    """The frozen model, the reward, the frame in which the prompter is shown x, and terms on its rewrite."""
 
     frozen: FrozenModel
     reward: Reward
     frame: Frame = field(default_factory=lambda: Frame(META_PROMPT))
     responses: int = 1
+    prompt_terms: RewriteTerms | None = None
 
     def rewards(self, originals: Sequence[str], completions: Sequence[str], seed: int) -> FloatArray:
-        """R(x, x') of what the prompter wrote for each original prompt x, nan where anything failed. [N]
+        """What is maximised, less the KL, by what the prompter wrote for each original prompt x: R(x, x') and the terms
+        on x' (8), nan where anything failed. [N]
 
         The rewrite x' is read out of the completion as everywhere here, the frozen model answers x', and the reward
         scores the answer against x.
         """
         texts = [self.frame.read(raw) for raw in completions]
         rewrites = [[Generation(text) if text else Generation("", failure="empty rewrite")] for text in texts]
-        made = answer(originals, rewrites, self.frozen, self.reward, responses=self.responses, seed=seed)
-        return np.asarray(mean_over_responses(made.rewards)[:, 0])
+        answered = answer(
+            originals,
+            rewrites,
+            self.frozen,
+            self.reward,
+            responses=self.responses,
+            seed=seed,
+            prompt_terms=self.prompt_terms,
+        )
+        return np.asarray(objective(answered)[:, 0])
 
 
 def environment(settings: Settings | str | Path) -> Environment:
@@ -49,16 +56,9 @@ def environment(settings: Settings | str | Path) -> Environment:
     SettingsError where the frozen model or the reward is not named, and as their loading does.
     """
     if not isinstance(settings, Settings):
-        settings = load(settings)
-    missing = [name for name in settings.missing() if name in ("frozen.model", "reward.model")]
-    if missing:
-        raise SettingsError(f"{', '.join(missing)} not set; an adapter needs the frozen model and the reward")
+        settings = config.load(settings)
+    pieces = load(settings, {"frozen", "reward", "prompt_terms"})
     own = settings.prompter
     template = META_PROMPT if own.template is None else own.template
     frame = load_frame("prompter", own) if own.model else Frame.of(template, own.system, "prompter")
-    device = device_of(settings.device)
-    endpoints = Endpoints(settings.budget, settings.frozen.cache)
-    frozen = frozen_of(settings, endpoints)
-    reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
-    endpoints.ready()
-    return Environment(frozen, reward, frame, settings.train.responses)
+    return Environment(pieces.frozen, pieces.reward, frame, settings.train.responses, pieces.prompt_terms)

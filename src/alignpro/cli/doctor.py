@@ -32,8 +32,8 @@ def findings() -> Iterator[Finding]:
 def _lab() -> str:
     from alignpro import config
     from alignpro.flow.rollout import rollout
-    from alignpro.running.assemble import assemble
+    from alignpro.running.load import load
 
-    pieces = assemble(config.load("lab"), lambda line: None)
-    made = rollout(pieces.prompts.test[:4], pieces.reference, pieces.frozen, pieces.reward, seed=0)
+    pieces = load(config.load("lab"), {"prompts", "prompter", "frozen", "reward"})
+    made = rollout(pieces.prompts.test[:4], pieces.prompter, pieces.frozen, pieces.reward, seed=0)
     return f"4 prompts rewritten, answered and scored, {made.failed} failed"

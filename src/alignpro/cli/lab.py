@@ -65,7 +65,7 @@ def lab_suffixes(
 ) -> None:
     """Search every fixed suffix (all combinations of cues) on the test prompts and set the best beside align_pro."""
     from alignpro.lab.suffixes import search
-    from alignpro.running.assemble import assemble
+    from alignpro.running.load import load
     from alignpro.runtime import threads as torch_threads
     from alignpro.runtime.files import read_jsonl
     from alignpro.runtime.run_folder import RunFolder
@@ -73,7 +73,7 @@ def lab_suffixes(
     opened = RunFolder(folder)
     settings = opened.settings()
     torch_threads.use(settings.threads)
-    pieces = assemble(settings, typer.echo)
+    pieces = load(settings, {"prompts", "frozen", "reward"}, typer.echo)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     samples = read_jsonl(opened.samples)
     for line in search(prompts, pieces.frozen, pieces.reward, samples, responses, settings.seed):

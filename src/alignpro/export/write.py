@@ -11,7 +11,7 @@ from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageErro
 from alignpro.export.card import card
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
-from alignpro.models.local import load_prompter
+from alignpro.running.load import load_trained
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
 
@@ -35,11 +35,9 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         raise UsageError(f"{run} trained every weight, so there is no adapter; leave out --format, or give merged")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise RunFolderTaken(f"--out {out} is not empty; give a new or empty folder")
-    lm = load_prompter(
-        settings.prompter.model_copy(update={"model": str(folder.prompter), "device_map": None}),
-        _device(settings),
-        settings.dtype,
-    ).lm
+    here = settings.prompter.model_copy(update={"device_map": None})
+    own = settings.model_copy(update={"prompter": here, "device": _device(settings)})
+    lm = load_trained(own, folder.prompter).lm
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)

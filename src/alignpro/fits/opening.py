@@ -16,13 +16,13 @@ from alignpro.errors import SettingsError, UsageError
 from alignpro.models.checkpointing import checkpointable, checkpointed
 from alignpro.models.lora import adapted
 from alignpro.rng import derive
-from alignpro.running.assemble import check_trainable
 from alignpro.running.machine import machine, threads_of
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
+from alignpro.train.policy import check_trainable
 from alignpro.train.supervised import Keeper
 
 Loaded = TypeVar("Loaded")

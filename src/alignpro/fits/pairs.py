@@ -20,13 +20,14 @@ import numpy as np
 
 from alignpro.config import PairsSettings, Settings
 from alignpro.data.records import normalised
-from alignpro.errors import SettingsError, UsageError
+from alignpro.errors import UsageError
 from alignpro.flow.failures import check_failures
-from alignpro.flow.rollout import score_rewrites
+from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive
-from alignpro.running.assemble import SHORT, Pieces, assemble
+from alignpro.running.load import load
+from alignpro.running.pieces import Pieces
 from alignpro.runtime import files as files
 from alignpro.runtime import threads
 from alignpro.runtime.interrupt import StopRequest
@@ -44,13 +45,11 @@ def make_pairs(settings: Settings, out: str | Path) -> dict[str, Any]:
     something else, RewardFailure, Interrupted; what was sampled before is kept.
     """
     begun, out, progress = time.perf_counter(), Path(out), Progress()
-    if missing := settings.missing():
-        raise SettingsError(f"{', '.join(missing)} not set; give {' '.join(SHORT[name] for name in missing)}")
     tried = out.with_name(f"{out.stem}.tried.jsonl")
     key = _key(settings)
     _check(out, tried, key)
     threads.use(settings.threads)
-    pieces = assemble(settings, progress.say)
+    pieces = load(settings, {"prompts", "passes", "prompter", "frozen", "reward"}, progress.say)
     prompts = pieces.prompts.train[: settings.pairs.prompts]
     out.parent.mkdir(parents=True, exist_ok=True)
     with StopRequest("stopping after these prompts; their pairs are kept") as stop, closing(pieces.endpoints) as urls:
@@ -83,9 +82,7 @@ def _sample_all(
         advance(start, f"{sum(row['kept'] for row in rows.values())} kept")
         stop.check()
         seed = derive(pieces.settings.seed, "pairs", chunk[0])
-        made, why, rewards = try_prompts(
-            chunk, pieces.pipeline(pieces.reference), pieces.frozen, pieces.reward, own, seed
-        )
+        made, why, rewards = try_prompts(chunk, pieces.pipeline(), pieces.frozen, pieces.reward, own, seed)
         failures += why
         check_failures(rewards, failures, pieces.settings.reward.max_failed, "pairs")
         made = [row for row in made if row["prompt"] not in rows]  # of a chunk that was torn, what is missing

@@ -23,7 +23,7 @@ from alignpro.report import write_reward_report
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation, load_reward_model
 from alignpro.rng import derive
-from alignpro.running.assemble import check_not_adapter
+from alignpro.running.checks import check_not_adapter
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder

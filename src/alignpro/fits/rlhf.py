@@ -10,18 +10,12 @@ from pathlib import Path
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
 from alignpro.fits.opening import open_job
-from alignpro.judges.loading import load_second_reward_and_judge
-from alignpro.models.loading import device_of
-from alignpro.models.local import LocalPrompter, load_frozen
 from alignpro.remote.address import is_endpoint
-from alignpro.remote.opened import Endpoints
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Step, read_rows
-from alignpro.rewards import load_reward
-from alignpro.rewards.composite import check_scales
 from alignpro.running import stages
-from alignpro.running.assemble import Pieces, check_lengths, check_not_adapter, check_trainable, tell_plain_turns
-from alignpro.running.prompts import prompts_of
+from alignpro.running.load import load
+from alignpro.running.pieces import EVERYTHING, Pieces
 from alignpro.running.stages import Run
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.trackers import tracking
@@ -79,19 +73,4 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
         raise SettingsError(
             f"frozen.model {settings.frozen.model}: the oracle is fine-tuned, so its weights must be here"
         )
-    check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
-    check_scales(settings.reward)
-    prompts = prompts_of(settings.data, settings.split_seed)
-    device = device_of(settings.device)
-    endpoints = Endpoints(settings.budget)
-    reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
-    second, judge = load_second_reward_and_judge(settings, reward, device, endpoints)
-    endpoints.check()
-    frozen = load_frozen(settings.frozen, device, settings.dtype)
-    check_trainable(frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
-    check_lengths(frozen.lm, (*prompts.train, *prompts.test), "frozen", say)
-    tell_plain_turns({"frozen": frozen, "reward": reward}, say)
-    for reason, count in prompts.dropped.items():
-        say(f"{count} prompts left out: {reason}")
-    unused = LocalPrompter(frozen.lm)  # no arm asks for it
-    return Pieces(settings, prompts, unused, (), frozen, reward, second, judge, endpoints)
+    return load(settings, EVERYTHING - {"passes", "prompter", "prompt_terms"}, say, for_run=True)

@@ -20,13 +20,13 @@ from alignpro.errors import DataError
 from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
 from alignpro.maths import calibration
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.loading import device_of
-from alignpro.models.local import load_prompter, with_meta_prompt
+from alignpro.models.local import with_meta_prompt
 from alignpro.models.logprobs import score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
 from alignpro.rng import derive
-from alignpro.running.assemble import check_not_adapter, load_trained
+from alignpro.running.checks import check_not_adapter
+from alignpro.running.load import load, load_trained
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime.interrupt import StopRequest
@@ -84,7 +84,7 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Work:
     check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
-    lm = load_prompter(settings.prompter, device_of(settings.device), settings.dtype).lm
+    lm = load(settings, {"prompter"}, say).prompter.lm
     check_fit(lm.model, settings.sft, "sft")
     found = load_rewrites(settings.sft, settings.data, settings.split_seed, lambda pair: unusable(lm, pair))
     say_dropped(say, found.dropped, "pairs")

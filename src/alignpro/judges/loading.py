@@ -9,8 +9,8 @@ from typing import TypeVar
 from alignpro.config import FrozenSettings, RewardSpec, Sampling, Settings
 from alignpro.errors import AlignProError, SettingsError
 from alignpro.judges.by_language_model import LlmJudge
+from alignpro.judges.by_pairwise_model import PairwiseJudge
 from alignpro.judges.by_reward import RewardJudge
-from alignpro.judges.pairwise import PairwiseJudge
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen
 from alignpro.remote.address import is_endpoint
@@ -28,57 +28,53 @@ PAIRWISE = "pairwise:"
 T = TypeVar("T")
 
 
-def load_second_reward_and_judge(
-    settings: Settings, reward: Reward, device: str, endpoints: Endpoints
-) -> tuple[Reward | None, Judge]:
-    """The second reward, None where there is none, and the judge; a reward that is named twice is loaded once.
+def load_second_reward(settings: Settings, reward: Reward, device: str, endpoints: Endpoints) -> Reward | None:
+    """The second reward, under another name than the reward's; None where the settings name none.
 
     Raises SettingsError for a second reward that is the reward itself, and whatever loading raises.
     """
-    evaluate = settings.evaluate
-    loaded: dict[str, Reward] = {str(settings.reward.model): reward}
-    if evaluate.second_reward in loaded:
+    spec = settings.evaluate.second_reward
+    if spec == str(settings.reward.model):
         raise SettingsError(
-            f"evaluate.second_reward is {evaluate.second_reward}, which is reward.model itself and would measure"
-            " nothing of its own; name another, or leave it out"
+            f"evaluate.second_reward is {spec}, which is reward.model itself and would measure nothing of its own; name"
+            " another, or leave it out"
         )
-    second = None
-    if evaluate.second_reward:
-        second = _reward(settings, evaluate.second_reward, "evaluate.second_reward", device, endpoints)
-        second = _renamed(second, evaluate.second_reward) if second.name == reward.name else second
-        loaded[evaluate.second_reward] = second
-    if evaluate.judge is None:
-        return second, RewardJudge(second or reward, evaluate.tie_margin)
-    return second, load_judge(settings, device, endpoints, loaded)
+    if not spec:
+        return None
+    second = _reward(settings, spec, "evaluate.second_reward", device, endpoints)
+    return _renamed(second, spec) if second.name == reward.name else second
 
 
 def load_judge(
-    settings: Settings, device: str, endpoints: Endpoints, loaded: Mapping[str, Reward] | None = None
+    settings: Settings, device: str, endpoints: Endpoints, reward: Reward | None = None, second: Reward | None = None
 ) -> Judge:
     """The judge that evaluate.judge names, or else the second reward, or else the reward.
 
-    `loaded` are rewards that are here already, by what names them. Raises SettingsError, EndpointUnusable,
-    ModelNotUsable, HubUnreachable, each naming the setting.
+    `reward` and `second` are those of the settings where they are here already, and are not loaded twice. Raises
+    SettingsError, EndpointUnusable, ModelNotUsable, HubUnreachable, each naming the setting.
     """
-    spec, second, loaded = settings.evaluate.judge, settings.evaluate.second_reward, loaded or {}
-    if spec is None:
-        reward = (
-            _reward(settings, second, "evaluate.second_reward", device, endpoints)
-            if second
+    evaluate, first = settings.evaluate, str(settings.reward.model)
+    named = ((first, reward), (str(evaluate.second_reward), second))
+    loaded = {name: here for name, here in named if here is not None}
+    spec = evaluate.judge or evaluate.second_reward or first
+    if spec in loaded:
+        return RewardJudge(loaded[spec], evaluate.tie_margin)
+    if not evaluate.judge:
+        fallback = (
+            _reward(settings, spec, "evaluate.second_reward", device, endpoints)
+            if evaluate.second_reward
             else load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
         )
-        return RewardJudge(reward, settings.evaluate.tie_margin)
-    if spec in loaded:
-        return RewardJudge(loaded[spec], settings.evaluate.tie_margin)
+        return RewardJudge(fallback, evaluate.tie_margin)
     if is_endpoint(spec):
         return _behind_url(settings, spec, endpoints)
     if spec.startswith(PAIRWISE):
         return _pairwise(settings, spec, device)
     if spec.startswith(LOCAL):
         return _local(settings, spec, device)
-    found = _reward(settings, spec, "evaluate.judge", device, endpoints)
-    taken = {other.name for other in loaded.values()}
-    return RewardJudge(_renamed(found, spec) if found.name in taken else found, settings.evaluate.tie_margin)
+    reward = _reward(settings, spec, "evaluate.judge", device, endpoints)
+    taken = {known.name for known in loaded.values()}
+    return RewardJudge(_renamed(reward, spec) if reward.name in taken else reward, evaluate.tie_margin)
 
 
 def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge:

@@ -113,7 +113,7 @@ def spent(cost: Record) -> str:
         for model, record in (found.items() if isinstance(found, dict) else ())
         if isinstance(record, dict)
     }
-    return accounting.spoken(books)
+    return accounting.costs_in_words(books)
 
 
 def _number_or_none(value: Any) -> float | None:

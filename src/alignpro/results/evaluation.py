@@ -152,7 +152,7 @@ class Cost(Result):
     @property
     def spent(self) -> str:
         """In words, what models behind URLs have cost; empty where there was none."""
-        return accounting.spoken({model: _known(books) for model, books in self.endpoints.items()})
+        return accounting.costs_in_words({model: _known(books) for model, books in self.endpoints.items()})
 
 
 def _known(books: Mapping[str, Any]) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.config import PromptTerm
+from alignpro.errors import SettingsError
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.rewards.functions import load_function
@@ -52,8 +53,16 @@ class PromptTerms:
         return PromptResult(parts, total[where], tuple(reasons[i] for i in where))
 
 
-def load_prompt_terms(specs: Sequence[PromptTerm], reference: LanguageModel) -> PromptTerms | None:
-    """The terms of the settings; None where there are none. Raises SettingsError for a function that is not there."""
+def reads_reference(spec: PromptTerm) -> bool:
+    """Whether the term is measured by the reference prompter's model or in its tokens."""
+    return spec.term == "fluency" or (spec.term == "length" and spec.unit == "tokens")
+
+
+def load_prompt_terms(specs: Sequence[PromptTerm], reference: LanguageModel | None) -> PromptTerms | None:
+    """The terms of the settings; None where there are none. The reference may be None where none of them reads it.
+
+    Raises SettingsError for a function that is not there.
+    """
     if not specs:
         return None
     measures = tuple(_measure(spec, reference, f"prompt_terms.{number}.term") for number, spec in enumerate(specs))
@@ -107,15 +116,16 @@ def fluency(lm: LanguageModel) -> Measure:
     return measure
 
 
-def _measure(spec: PromptTerm, reference: LanguageModel, setting: str) -> Measure:
+def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) -> Measure:
+    if reads_reference(spec):
+        if reference is None:
+            raise SettingsError(f"{setting} {spec.term} reads the reference prompter, and none is loaded")
+        lm = reference
+        return fluency(lm) if spec.term == "fluency" else excess(lambda text: len(lm.frame.tokens(text)), spec.limit)
     if spec.term == "length":
-        if spec.unit == "words":
-            return excess(lambda text: len(text.split()), spec.limit)
-        return excess(lambda text: len(reference.frame.tokens(text)), spec.limit)
+        return excess(lambda text: len(text.split()), spec.limit)
     if spec.term == "kept":
         return kept(spec.keep)
-    if spec.term == "fluency":
-        return fluency(reference)
     function = load_function(spec.term, setting, spec.arguments)
 
     def measure(prompts: Sequence[str], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:

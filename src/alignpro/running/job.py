@@ -9,12 +9,13 @@ from pathlib import Path
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
-from alignpro.remote.accounting import spoken
+from alignpro.remote.accounting import costs_in_words
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Headroom, Step, read, read_rows
 from alignpro.running import stages
-from alignpro.running.assemble import assemble
+from alignpro.running.load import load
 from alignpro.running.machine import environment, threads_of
+from alignpro.running.pieces import EVERYTHING
 from alignpro.running.stages import Run
 from alignpro.running.stages.kept_arms import forget_compared
 from alignpro.runtime import files as files
@@ -22,7 +23,6 @@ from alignpro.runtime import processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
-from alignpro.runtime.trackers import check as check_trackers
 from alignpro.runtime.trackers import tracking
 
 
@@ -111,9 +111,8 @@ def _open(
     else:
         assert settings is not None
         folder = RunFolder(out)
-    check_trackers(settings.track)
     count = threads.use(threads_of(settings, folder, resume))
-    pieces = assemble(settings, progress.say, folder.path if resume else None)
+    pieces = load(settings, EVERYTHING, progress.say, kept=folder.path if resume else None, for_run=True)
     try:
         if not resume:
             folder = run_folder.claim(out, pieces.settings)
@@ -133,7 +132,7 @@ def _open(
 
 
 def _say_endpoints(run: Run) -> None:
-    if told := spoken(run.pieces.endpoints.report()):
+    if told := costs_in_words(run.pieces.endpoints.report()):
         run.progress.say(told)
 
 
@@ -141,7 +140,7 @@ def _announce(run: Run, count: int) -> None:
     pieces = run.pieces
     run.progress.say(
         f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
-        f" {pieces.pipeline(pieces.reference).name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
+        f" {pieces.pipeline().name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
         f" {_shared(count)}; writing to {run.folder.path}"
     )
 

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from alignpro.config import Settings
-from alignpro.running.assemble import Pieces
+from alignpro.running.pieces import Pieces
 from alignpro.runtime import files as files
 from alignpro.runtime import processes, threads
 from alignpro.runtime.run_folder import RunFolder
@@ -23,7 +23,7 @@ from alignpro.runtime.run_folder import RunFolder
 def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[str, Any]:
     """What the run ran on and with."""
     return machine(settings, thread_count) | {
-        "device": str(pieces.reference.lm.model.device),
+        "device": str(pieces.prompter.lm.model.device),
         "frozen_weights": pieces.frozen_weights,
     }
 

@@ -15,7 +15,7 @@ from alignpro.data.prompts import Prompts
 from alignpro.errors import AlignProError
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
-from alignpro.judges.verdicts import question
+from alignpro.judges.question import question
 from alignpro.remote.address import is_endpoint
 from alignpro.running.prompts import prompts_of
 
@@ -129,7 +129,7 @@ def seconds(settings: Settings, needs: Sequence[Need]) -> list[Need]:
     ]
 
 
-def spoken(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
+def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
     """The plan in lines: a table, what it rests on, and money where prices are known."""
     try:
         needs = plan(settings, stages)

@@ -11,15 +11,14 @@ from alignpro.config import Settings
 from alignpro.data.judged_pairs import load_judged_pairs
 from alignpro.errors import SettingsError, UsageError
 from alignpro.judges.agreement import judge_all, measured
-from alignpro.judges.arms import read_answers
 from alignpro.judges.by_language_model import LlmJudge
-from alignpro.remote.opened import Endpoints
+from alignpro.judges.comparisons import read_answers
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Sample, read, read_rows, write
 from alignpro.rng import derive
 from alignpro.running import stages
-from alignpro.running.assemble import assemble_judge
 from alignpro.running.job import override
+from alignpro.running.load import load
 from alignpro.running.machine import threads_of
 from alignpro.runtime import files as files
 from alignpro.runtime import threads
@@ -51,14 +50,12 @@ def judge_again(path: Path, overrides: Sequence[str]) -> Evaluation:
         )
     threads.use(threads_of(settings, folder, True))
     progress = Progress()
+    pieces = load(settings, {"judge"}, progress.say, kept=path)
     with (
         StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop,
-        closing(Endpoints(settings.budget)) as endpoints,
+        closing(pieces.endpoints),
     ):
-        judge = assemble_judge(settings, endpoints)
-        endpoints.keep(path)
-        endpoints.check()
-        summary = stages.judge(folder, settings, judge, arms, progress, stop, summary)
+        summary = stages.judge(folder, settings, pieces.judge, arms, progress, stop, summary)
     write(folder.evaluation, summary)
     write_report(path)
     return summary
@@ -82,13 +79,12 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
+    pieces = load(settings, {"judge"}, progress.say, kept=out)
     with (
         StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
-        closing(Endpoints(settings.budget)) as endpoints,
+        closing(pieces.endpoints),
     ):
-        judge = assemble_judge(settings, endpoints)
-        endpoints.keep(out)
-        endpoints.check()
+        judge = pieces.judge
         if isinstance(judge, LlmJudge):
             judge = judge.keeping(out / "judge_answers.db")
         with progress.task(f"judging by {judge.name}", len(pairs)) as advance:

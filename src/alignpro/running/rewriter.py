@@ -8,13 +8,8 @@ from pathlib import Path
 from alignpro.config import Settings
 from alignpro.errors import RewardFailure, RunFailure, UsageError
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
-from alignpro.models.loading import device_of
-from alignpro.models.local import LocalPrompter, load_prompter
-from alignpro.remote.opened import Endpoints
-from alignpro.rewards import load_reward
-from alignpro.rewards.composite import check_scales
-from alignpro.rewards.prompt_terms import load_prompt_terms
-from alignpro.running.assemble import frozen_of, load_before, load_trained, pipeline
+from alignpro.models.local import LocalPrompter
+from alignpro.running.load import load, prompted_by
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.types import FrozenModel, Prompter
 
@@ -27,6 +22,9 @@ class Rewriter:
     prompter: Prompter
     first: LocalPrompter
     frozen: FrozenModel | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.prompter.name})"
 
     def rewrite(self, prompt: str, n: int = 1, seed: int = 0) -> list[str]:
         """`n` rewrites x' of one prompt. A rewrite that cannot be read is replaced by the prompt itself.
@@ -43,9 +41,7 @@ class Rewriter:
     def answer(self, prompt: str, seed: int = 0) -> str:
         """The frozen model's answer to a prompt, rewritten or not."""
         if self.frozen is None:
-            endpoints = Endpoints(self.settings.budget, self.settings.frozen.cache)
-            self.frozen = frozen_of(self.settings, endpoints)
-            endpoints.ready()
+            self.frozen = load(self.settings, {"frozen"}).frozen
         generation = self.frozen.respond([prompt], [1], seed)[0][0]
         if generation.failure:
             raise RunFailure(generation.failure)
@@ -62,9 +58,8 @@ class TrainedPrompter(Rewriter):
         settings = folder.settings()
         if not folder.trained:
             raise UsageError(f"{run} holds no trained prompter yet; finish it by `alignpro run --resume --out {run}`")
-        before = load_before(settings)
-        last = load_trained(settings, folder.prompter)
-        return cls(settings, pipeline(before, last), before[0][0] if before else last)
+        pieces = load(prompted_by(settings, folder.prompter), {"passes", "prompter"})
+        return cls(settings, pieces.pipeline(), pieces.prompters[0])
 
 
 class SampledPrompter(Rewriter):
@@ -76,23 +71,14 @@ class SampledPrompter(Rewriter):
 
         Raises UsageError where a model or the reward is not set or cannot be used.
         """
-        if missing := [name for name in settings.missing() if name != "data.prompts"]:
-            raise UsageError(f"{', '.join(missing)} not set; sampling scores answers, so it needs all three")
-        device = device_of(settings.device)
-        check_scales(settings.reward)
-        endpoints = Endpoints(settings.budget, settings.frozen.cache)
-        reward = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
-        frozen = frozen_of(settings, endpoints)
-        endpoints.ready()
-        before = load_before(settings)
-        last = load_prompter(settings.prompter, device, settings.dtype)
+        pieces = load(settings, {"frozen", "reward", "passes", "prompter", "prompt_terms"})
         sampled = GibbsPrompter(
-            reference=pipeline(before, last),
-            frozen=frozen,
-            reward=reward,
+            reference=pieces.pipeline(),
+            frozen=pieces.frozen,
+            reward=pieces.reward,
             candidates=candidates,
             responses=settings.evaluate.gibbs_responses,
             lam=0.0 if best else settings.train.kl.coef,
-            prompt_terms=load_prompt_terms(settings.prompt_terms, last.lm),
+            prompt_terms=pieces.prompt_terms,
         )
-        return cls(settings, sampled, before[0][0] if before else last, frozen)
+        return cls(settings, sampled, pieces.prompters[0], pieces.frozen)

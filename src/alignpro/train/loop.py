@@ -29,7 +29,7 @@ from alignpro.runtime import processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.train import checkpoint
-from alignpro.train.collected import Collect, Collected
+from alignpro.train.collectors import Collect, Collected
 from alignpro.train.update import Experience, Learner
 
 Monitor = Callable[[int], None]
@@ -252,12 +252,12 @@ def _resume(
     average: Average,
     say: Callable[[str], None],
 ) -> Progressed | None:
-    found = checkpoint.load_latest(folder / "checkpoints")
-    if found is None:
+    latest = checkpoint.load_latest(folder / "checkpoints")
+    if latest is None:
         return None
-    for fault in found.passed_over:
+    for fault in latest.passed_over:
         say(f"checkpoint {fault}; falling back to the one before")
-    state = found.state
+    state = latest.state
     try:
         load_trained_state(policy.model, state["policy"])
         learner.load_state_dict(state["learner"])
@@ -265,12 +265,12 @@ def _resume(
         average.weights = {n: like(saved.to(own[n].device), own[n]) for n, saved in state["average"].items()}
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"checkpoint of step {found.step} is not of this model ({str(error).splitlines()[0]})"
+            f"checkpoint of step {latest.step} is not of this model ({str(error).splitlines()[0]})"
         ) from None
     checkpoint.restore_random_states(state["random"])
-    say(f"resumed after step {found.step}")
+    say(f"resumed after step {latest.step}")
     return Progressed(
-        found.step,
+        latest.step,
         KlCoefficient(**state["kl"]),
         state["frozen_calls"],
         state["seconds"],

@@ -14,7 +14,8 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import Evaluation, append_rows, write
 from alignpro.rng import derive
-from alignpro.running.assemble import Pieces, load_other_frozen, load_trained
+from alignpro.running.load import load_other_frozen, load_trained
+from alignpro.running.pieces import Pieces
 from alignpro.running.stages.judging import judge
 from alignpro.running.stages.kept_arms import KeptArms, identity
 from alignpro.running.stages.run import Run
@@ -72,8 +73,7 @@ def evaluate(run: Run) -> Evaluation:
 
 def _weights(pieces: Pieces, trained: LocalPrompter | None, oracle: LocalFrozenModel | None) -> list[str]:
     """Digests of the models that arms are put together from; of one behind URLs its name."""
-    local = [one.lm for row in pieces.before for one in row]
-    local += [one.lm for one in (pieces.reference, trained, oracle) if one]
+    local = [one.lm for one in (*pieces.prompters, trained, oracle) if one]
     return [pieces.frozen_weights or str(pieces.settings.frozen.model), *(fingerprint(lm.model) for lm in local)]
 
 

@@ -8,7 +8,7 @@ from alignpro.headroom.samples import gather
 from alignpro.models.fingerprint import fingerprint
 from alignpro.results import Cost, Headroom, write
 from alignpro.rng import derive
-from alignpro.running.assemble import load_other_frozen, load_trained
+from alignpro.running.load import load_other_frozen, load_trained
 from alignpro.running.stages.evaluation import endpoint_costs
 from alignpro.running.stages.run import Run
 
@@ -23,7 +23,7 @@ def headroom(run: Run) -> Headroom:
     prompts = tuple(prompts[i] for i in sorted(chosen[: settings.headroom.prompts]))
     seed = derive(settings.seed, "headroom")
     identity = [
-        fingerprint((trained.lm if trained else pieces.reference.lm).model),
+        fingerprint((trained.lm if trained else pieces.prompter.lm).model),
         pieces.frozen_weights or str(settings.frozen.model),
     ]
     with run.progress.task("estimating the headroom", len(prompts)) as advance:

@@ -8,9 +8,9 @@ from typing import Any
 
 from alignpro.config import Settings
 from alignpro.evaluate.arms.pairing import judged_pairs
-from alignpro.judges.arms import comparisons, judge_arms
 from alignpro.judges.by_language_model import LlmJudge
-from alignpro.judges.comparisons import Answered
+from alignpro.judges.comparisons import Answered, count_comparisons
+from alignpro.judges.win_rate import judge_arms
 from alignpro.results import Evaluation, WinRate
 from alignpro.rng import derive
 from alignpro.runtime import files as files
@@ -41,7 +41,7 @@ def judge(
         by, limits = by.keeping(folder.judge_answers), settings.judge
         used |= limits.model_dump(mode="json")
     seed, pairs = derive(settings.seed, "evaluate"), judged_pairs(arms, limits)
-    with progress.task(f"judging by {by.name}", comparisons(pairs, limits)) as advance:
+    with progress.task(f"judging by {by.name}", count_comparisons(pairs, limits)) as advance:
 
         def judged() -> tuple[list[dict[str, Any]], list[WinRate]]:
             luck = derive(seed, "bootstrap")

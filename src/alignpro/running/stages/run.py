@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alignpro.config import Settings
-from alignpro.running.assemble import Pieces
+from alignpro.running.pieces import Pieces
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder

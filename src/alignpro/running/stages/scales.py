@@ -9,7 +9,6 @@ import numpy as np
 
 from alignpro.config import Scale
 from alignpro.flow.rollout import rollout
-from alignpro.judges.by_reward import RewardJudge
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
 from alignpro.running.stages.run import Run
@@ -43,7 +42,7 @@ def with_scales(run: Run) -> Run:
         with run.progress.task("measuring the reward's terms", 1) as advance:
             made = rollout(
                 prompts,
-                run.pieces.pipeline(run.pieces.reference),
+                run.pieces.pipeline(),
                 run.pieces.frozen,
                 _Unscored(),
                 seed=derive(settings.seed, "scales"),
@@ -59,7 +58,4 @@ def with_scales(run: Run) -> Run:
         }
         files.write_json(path, found)
     fixed = reward.scaled({name: Scale(**scale) for name, scale in found["terms"].items()})
-    judge = run.pieces.judge
-    if isinstance(judge, RewardJudge) and judge.reward is reward:
-        judge = replace(judge, reward=fixed)
-    return replace(run, pieces=replace(run.pieces, reward=fixed, judge=judge))
+    return replace(run, pieces=run.pieces.scored_by(fixed))

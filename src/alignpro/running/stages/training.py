@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from alignpro.config import OFFLINE, TrainSettings
@@ -16,17 +15,16 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import append_rows
 from alignpro.rng import derive
-from alignpro.running.assemble import Pieces, trainable
+from alignpro.running.pieces import Pieces
 from alignpro.running.stages.run import Run, Track
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime import processes, run_folder
 from alignpro.train import offline
-from alignpro.train import prompter as prompter_training
-from alignpro.train import rlhf as rlhf_training
-from alignpro.train.collected import Collect
+from alignpro.train.collectors import Collect, oracle_collector, prompter_collector
 from alignpro.train.loop import prompts_of_step, train
 from alignpro.train.methods import learner
+from alignpro.train.policy import trainable
 
 
 def train_prompter(run: Run, track: Track) -> None:
@@ -35,10 +33,10 @@ def train_prompter(run: Run, track: Track) -> None:
     if run.folder.trained:
         return
     watched = pieces.prompts.test[: settings.evaluate.monitor_prompts]
-    own = (pieces.reference.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
+    own = (pieces.prompter.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
     with _unchanged(pieces), trainable(*own) as (policy_lm, reference_lm):
         policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
-        models = replace(pieces, reference=reference).models(policy, None)
+        models = pieces.models(policy, None, reference)
 
         def monitor(step: int) -> None:
             arm = run_arm(AlignPro(), models, watched, settings, derive(settings.seed, "monitor"), 1)
@@ -80,7 +78,7 @@ def train_rlhf(run: Run, track: Track) -> None:
             "training the RLHF oracle",
             policy,
             reference,
-            rlhf_training.collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
+            oracle_collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
             settings.rlhf,
             folder=run.folder.rlhf,
             seed=derive(settings.seed, "rlhf"),
@@ -102,7 +100,7 @@ def _unchanged(pieces: Pieces) -> Iterator[None]:
 
     Raises RunFailure where they did.
     """
-    watched = {"the reference prompter": pieces.reference.lm}
+    watched = {"the reference prompter": pieces.prompter.lm} if "prompter" in pieces else {}
     if isinstance(pieces.frozen, LocalFrozenModel):
         watched["the frozen model"] = pieces.frozen.lm
     before = {name: fingerprint(lm.model) for name, lm in watched.items()}
@@ -118,7 +116,7 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
     """Where training's samples come from, and the answers asked of the frozen model beforehand."""
     settings, pieces = run.settings, run.pieces
     if settings.train.method not in OFFLINE:
-        collect = prompter_training.collector(
+        collect = prompter_collector(
             pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms
         )
         return collect, 0

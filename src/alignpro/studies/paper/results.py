@@ -13,13 +13,13 @@ from alignpro.results import Estimate
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper import oracle
-from alignpro.studies.paper.grid import ARMS, Cell, Scale
+from alignpro.studies.paper.grid import ARMS, Cell, GridSize
 from alignpro.studies.paper.published import CLAIMS
 
 A, B = "align_pro", "no_prompter"
 
 
-def collect(cells: Sequence[Cell], out: Path, scale: Scale) -> dict[str, Any]:
+def collect(cells: Sequence[Cell], out: Path, scale: GridSize) -> dict[str, Any]:
     """What paper.json holds: a row for every cell, done or not, what the claims of the paper come to, and the cost.
 
     Shares and rates are between 0 and 1; intervals are 95%, by bootstrap over prompts, [lo, hi].

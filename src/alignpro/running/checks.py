@@ -1,0 +1,171 @@
+"""What can be told to be wrong of settings, and of the pieces loaded, before any long work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from alignpro.config import LoraSettings, Settings
+from alignpro.errors import PromptTooLong, SettingsError, UsageError
+from alignpro.evaluate import arms
+from alignpro.models.framing import Frame
+from alignpro.models.language_model import LanguageModel
+from alignpro.models.loading import Role, is_adapter
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.models.perturb import check as check_noise
+from alignpro.models.perturb import parse as parse_noise
+from alignpro.remote.address import is_endpoint
+from alignpro.rewards.composite import check_scales
+from alignpro.rewards.model import RewardModel
+from alignpro.running.pieces import PieceName, Pieces
+from alignpro.runtime.trackers import check as check_trackers
+from alignpro.train.policy import check_trainable
+from alignpro.types import FrozenModel, Prompter, Reward
+
+OPTIONS: dict[PieceName, tuple[str, str]] = {
+    "prompter": ("prompter.model", "--prompter"),
+    "frozen": ("frozen.model", "--frozen"),
+    "reward": ("reward.model", "--reward"),
+    "prompts": ("data.prompts", "--prompts"),
+}
+"""The setting that names a piece, and its command-line option."""
+
+
+def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> None:
+    """Everything that can be told from the settings alone of the pieces that are needed. `for_run` is as in `load`.
+
+    Raises SettingsError, ModelNotUsable.
+    """
+    named = [OPTIONS[piece] for piece in OPTIONS if piece in needs]
+    if missing := [(name, option) for name, option in named if name in settings.missing()]:
+        raise SettingsError(
+            f"{', '.join(name for name, _ in missing)} not set; give {' '.join(option for _, option in missing)}, or"
+            " use the recipe lab, which has everything"
+        )
+    if "prompter" in needs:
+        _check_prompters_are_here(settings)
+    if "reward" in needs and not (for_run and "prompter" in needs):
+        check_scales(settings.reward)
+    if for_run:
+        arms.check(settings)
+        check_trackers(settings.track)
+        if "prompter" in needs:
+            _check_noise(settings)
+        if "prompter" in needs and settings.train.steps > 0:
+            check_not_adapter(settings.prompter.model, settings.prompter.lora, "prompter", "prompter.model")
+        if "frozen" in needs and settings.rlhf.enabled:
+            _check_oracle(settings)
+
+
+def check_named(settings: Settings, options: Mapping[str, str], command: str, reopened: Path | None) -> None:
+    """Raise SettingsError where one of the settings without which `command` cannot run is not set, naming its option;
+    UsageError where the folder that is reopened is another command's."""
+    missing = [name for name in options if not _value(settings, name)]
+    if missing and reopened:
+        raise UsageError(
+            f"--out {reopened}: the folder is not one of `alignpro {command}`: {', '.join(missing)} not set in it"
+        )
+    if missing:
+        raise SettingsError(f"{', '.join(missing)} not set; give {' '.join(options[name] for name in missing)}")
+
+
+def check_not_adapter(name: str | None, lora: LoraSettings | None, role: Role, setting: str) -> None:
+    """Raise SettingsError for an adapter on an adapter: its base would exist nowhere as plain weights."""
+    if lora is not None and is_adapter(str(name), role):
+        raise SettingsError(
+            f"{setting} {name} is an adapter, and lora would train another on top of it; give plain weights"
+            " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
+        )
+
+
+def check_trainable_pieces(pieces: Pieces) -> None:
+    """Raise SettingsError for pieces that a run is to train and cannot."""
+    settings = pieces.settings
+    if "prompter" in pieces and settings.train.steps:
+        check_trainable(pieces.prompter.lm.model, settings.prompter.lora, "prompter.lora")
+    if settings.rlhf.enabled and "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
+        check_trainable(pieces.frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
+
+
+def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
+    """Say what the user should know of the pieces. Raises PromptTooLong where a prompt fits no context."""
+    if "prompts" in pieces:
+        everyone = (*pieces.prompts.train, *pieces.prompts.test)
+        if "prompter" in pieces:
+            check_lengths(pieces.prompters[0].lm, everyone, "prompter", say)
+        if "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
+            check_lengths(pieces.frozen.lm, everyone, "frozen", say)  # what does not fit an endpoint is a failed sample
+    tell_plain_turns(
+        {name: piece for name, piece in pieces.loaded.items() if name in ("prompter", "frozen", "reward")}, say
+    )
+    if "prompts" in pieces:
+        for reason, count in pieces.prompts.dropped.items():
+            say(f"{count} prompts left out: {reason}")
+
+
+def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: Callable[[str], None]) -> None:
+    """Say of which parts a prompt or an answer could spell out a turn, since their templates mark turns by words."""
+    for section, part in parts.items():
+        if isinstance(part, LocalPrompter | LocalFrozenModel):
+            frame = part.lm.frame
+        elif isinstance(part, RewardModel) and part.template is None:
+            frame = Frame(tokenizer=part.tokenizer)
+        else:
+            continue
+        if words := frame.turns_in_words:
+            say(
+                f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
+                " that a text which spells it out can open a turn of its own"
+            )
+
+
+def check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
+    """Say how many prompts are cut. Raises PromptTooLong where `section`.overflow does not let them be."""
+    long = lm.too_long(prompts)
+    if not long:
+        return
+    if lm.cut_long_prompts:
+        say(
+            f"{len(long)} of {len(prompts)} prompts exceed the context of {lm.name}; their ends are cut, as"
+            f" {section}.overflow says"
+        )
+        return
+    try:
+        lm.queries([prompts[long[0]]])
+    except PromptTooLong as error:
+        more = f" ({len(long)} of {len(prompts)} prompts are too long)" if len(long) > 1 else ""
+        raise PromptTooLong(f"{error}{more}. The setting is {section}.overflow") from None
+
+
+def _check_prompters_are_here(settings: Settings) -> None:
+    names = [("prompter.model", settings.prompter.model), *(("prompter.before", b) for b in settings.prompter.before)]
+    for setting, name in names:
+        if is_endpoint(str(name)):
+            raise SettingsError(
+                f"{setting} {name}: a prompter's weights must be here, not behind a URL; give a folder or a hub id"
+            )
+
+
+def _check_noise(settings: Settings) -> None:
+    for spec in settings.headroom.noise:
+        check_noise(spec)
+        kind, _ = parse_noise(spec)
+        if kind in ("weights", "temperature") and is_endpoint(str(settings.frozen.model)):
+            raise SettingsError(
+                f"headroom.noise {spec}: the frozen model is behind {settings.frozen.model}, so its {kind} cannot be"
+                " changed; use drop=SHARE, swap=SHARE or model=PATH"
+            )
+
+
+def _check_oracle(settings: Settings) -> None:
+    if is_endpoint(str(settings.frozen.model)):
+        raise SettingsError(
+            f"rlhf.enabled: the oracle fine-tunes the frozen model, whose weights are behind {settings.frozen.model};"
+            " set --rlhf.enabled=false and leave rlhf out of evaluate.arms"
+        )
+    check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
+
+
+def _value(settings: Settings, name: str) -> object:
+    section, key = name.split(".")
+    return getattr(getattr(settings, section), key)

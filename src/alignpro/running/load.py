@@ -1,0 +1,149 @@
+"""The one place where settings become the pieces of the flow, checked before any long work starts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from alignpro.config import Settings
+from alignpro.errors import UsageError
+from alignpro.judges.loading import load_judge, load_second_reward
+from alignpro.models.framing import Frame
+from alignpro.models.loading import device_of
+from alignpro.models.local import (
+    LocalFrozenModel,
+    LocalPrompter,
+    load_frozen,
+    load_prompter,
+    with_meta_prompt,
+    without_meta_prompt,
+)
+from alignpro.remote.address import is_endpoint
+from alignpro.remote.opened import Endpoints
+from alignpro.rewards import load_reward
+from alignpro.rewards.pairwise import check_comparisons
+from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
+from alignpro.running import checks
+from alignpro.running.pieces import PieceName, Pieces
+from alignpro.running.prompts import prompts_of
+from alignpro.runtime.run_folder import RunFolder
+from alignpro.types import FrozenModel
+
+
+def load(
+    settings: Settings,
+    needs: Collection[PieceName],
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    kept: Path | None = None,
+    for_run: bool = False,
+) -> Pieces:
+    """Load the pieces that are needed and no others, the cheapest and likeliest to be wrong first.
+
+    An endpoint is asked for one token before any model is loaded. `kept` is the folder of a run that goes on, whose
+    answers and spending count. With `for_run` what the settings train must be trainable, and statistics of a reward's
+    terms may come later, since a run takes and keeps them. Raises SettingsError, DataError, ModelNotUsable,
+    HubUnreachable, PromptTooLong, EndpointUnusable, EndpointDown, BudgetSpent.
+    """
+    wanted = set(needs)
+    if "prompt_terms" in wanted and any(map(reads_reference, settings.prompt_terms)):
+        wanted.add("prompter")
+    if "second_reward" in wanted:  # which must be another than the reward
+        wanted.add("reward")
+    checks.check(settings, wanted, for_run)
+    endpoints = Endpoints(settings.budget, settings.frozen.cache)
+    try:
+        loaded = _load(settings, wanted, endpoints, kept, for_run)
+        if "prompter" in loaded:
+            settings = with_meta_prompt(settings, loaded["prompter"].lm)
+        pieces = Pieces(settings, endpoints, loaded)
+        if for_run:
+            checks.check_trainable_pieces(pieces)
+        checks.tell(pieces, say)
+    except BaseException:
+        endpoints.close()
+        raise
+    return pieces
+
+
+def _load(
+    settings: Settings, wanted: set[PieceName], endpoints: Endpoints, kept: Path | None, for_run: bool
+) -> dict[PieceName, Any]:
+    device, loaded = device_of(settings.device), dict[PieceName, Any]()
+    if "prompts" in wanted:
+        loaded["prompts"] = prompts_of(settings.data, settings.split_seed)
+    if "frozen" in wanted and is_endpoint(str(settings.frozen.model)):
+        loaded["frozen"] = _frozen(settings, device, endpoints)
+    if "reward" in wanted:
+        loaded["reward"] = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
+    if {"prompts", "reward"} <= wanted:
+        check_comparisons(loaded["reward"], (*loaded["prompts"].train, *loaded["prompts"].test))
+    if "second_reward" in wanted:
+        loaded["second_reward"] = load_second_reward(settings, loaded["reward"], device, endpoints)
+    if "judge" in wanted:
+        loaded["judge"] = load_judge(
+            settings, device, endpoints, reward=loaded.get("reward"), second=loaded.get("second_reward")
+        )
+    if kept is not None:
+        endpoints.keep(kept)
+    if for_run:  # its folder will keep the answers, and is not touched yet
+        endpoints.check()
+    else:
+        endpoints.ready()
+    if "frozen" in wanted and "frozen" not in loaded:
+        loaded["frozen"] = _frozen(settings, device, endpoints)
+    if "passes" in wanted:
+        loaded["passes"] = load_passes(settings)
+    if "prompter" in wanted:
+        loaded["prompter"] = load_prompter(settings.prompter, device, settings.dtype)
+    if "prompt_terms" in wanted:
+        reference = loaded["prompter"].lm if "prompter" in wanted else None
+        loaded["prompt_terms"] = load_prompt_terms(settings.prompt_terms, reference)
+    return loaded
+
+
+def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenModel:
+    frozen = settings.frozen
+    if is_endpoint(str(frozen.model)):
+        frame = Frame.of("{prompt}" if frozen.template is None else frozen.template, frozen.system, "frozen")
+        return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
+    return load_frozen(frozen, device, settings.dtype)
+
+
+def load_trained(settings: Settings, folder: Path | str) -> LocalPrompter:
+    """The trained prompter of a run, from its plain Hugging Face folder, framed as it was trained."""
+    own = prompted_by(settings, folder)
+    return load_prompter(own.prompter, device_of(settings.device), settings.dtype)
+
+
+def prompted_by(settings: Settings, folder: Path | str) -> Settings:
+    """The settings with another prompter, framed and sampled alike."""
+    prompter = settings.prompter.model_copy(update={"model": str(folder)})
+    return settings.model_copy(update={"prompter": prompter})
+
+
+def load_passes(settings: Settings) -> tuple[tuple[LocalPrompter, ...], ...]:
+    """The fixed passes before the prompter that is trained: each a model framed as the prompter is, or a run's prompter
+    with the passes that came before it there.
+
+    Raises as `load_prompter`, and UsageError for a run whose prompter is not trained yet.
+    """
+    return tuple(_load_pass(settings, name) for name in settings.prompter.before)
+
+
+def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
+    folder = RunFolder(Path(name))
+    if not folder.config.is_file():
+        return (load_trained(without_meta_prompt(settings), name),)
+    if not folder.trained:
+        raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
+    own = folder.settings().model_copy(update={"device": settings.device, "dtype": settings.dtype})
+    return (*itertools.chain.from_iterable(load_passes(own)), load_trained(own, folder.prompter))
+
+
+def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
+    """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
+    other = settings.frozen.model_copy(update={"model": str(name)})
+    return load_frozen(other, device_of(settings.device), settings.dtype)
