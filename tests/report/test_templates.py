@@ -18,7 +18,7 @@ from alignpro.report.templating import write_page
 
 SOURCE = Path(alignpro.__file__).parent
 ELSEWHERE = {SOURCE / "report" / "drawing.py", SOURCE / "results" / "show.py"}
-"""drawing.py makes what matplotlib drew into an element of a page or a file of its own, show.py what a notebook shows."""
+"""drawing.py makes what matplotlib drew part of a page or a file; show.py, what a notebook shows."""
 TAG = re.compile(
     r"</?(a|article|aside|b|body|br|button|code|dd|details|div|dl|dt|em|fieldset|figcaption|figure|form|g|h[1-6]|head"
     r"|header|html|i|img|input|label|legend|li|link|main|meta|nav|noscript|ol|option|p|path|pre|script|section|select"
