@@ -3,11 +3,12 @@
 # make setup    only install, with all that the tests need
 # make check    format, lint, type-check
 # make wheel    build the wheel, and run two steps of the lab from it in an environment of its own
+# make docs     build the site of all pages, strictly, into build/site
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup check wheel clean
+.PHONY: run test setup check wheel docs clean
 
 run: $(STAMP)
 	$(BIN)/alignpro run
@@ -24,6 +25,10 @@ check: $(STAMP)
 
 wheel: $(STAMP)
 	.ci/wheel $(BIN)/python
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

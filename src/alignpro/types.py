@@ -100,15 +100,15 @@ class FrozenModel(Protocol):
         ...
 
 
-Drawn = Callable[[int, int, Generation], None]
-"""Called with a prompt's number, a rewrite's number and the rewrite, as soon as that is drawn."""
+OnDrawn = Callable[[int, int, Generation], None]
+"""Called with a prompt's number, a rewrite's number and the rewrite, as soon as it is drawn."""
 
 
 @runtime_checkable
 class EagerPrompter(Prompter, Protocol):
     """A prompter that tells each rewrite when it is drawn, before all are."""
 
-    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, drawn: Drawn) -> list[list[Generation]]:
+    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
         """What `rewrite` gives; every usable rewrite may be told before, in any order, and need not be."""
         ...
 

@@ -8,9 +8,8 @@ from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.summary import summarise
 from alignpro.flow.prompters import GibbsPrompter
-from alignpro.judges.arms import judge_arms
 from alignpro.judges.by_reward import RewardJudge
-from alignpro.judges.win_rate import win_rate
+from alignpro.judges.win_rate import judge_arms, win_rate
 from alignpro.maths import gibbs
 from alignpro.rewards.functions import FunctionReward
 from alignpro.types import Generation

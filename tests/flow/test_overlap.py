@@ -11,8 +11,9 @@ from tiny import save_model
 
 from alignpro.config import PrompterSettings, Sampling
 from alignpro.errors import BudgetSpent
+from alignpro.flow.objective import score_rewrites
 from alignpro.flow.prompters import Chain
-from alignpro.flow.rollout import answer, rollout, score_rewrites
+from alignpro.flow.rollout import answer, rollout
 from alignpro.models.local import load_prompter
 from alignpro.remote.accounting import Account, Budget
 from alignpro.remote.frozen import load_endpoint

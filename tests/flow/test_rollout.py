@@ -1,7 +1,8 @@
 import numpy as np
 
+from alignpro.flow.objective import score_rewrites
 from alignpro.flow.prompters import IdentityPrompter
-from alignpro.flow.rollout import rollout, score_rewrites
+from alignpro.flow.rollout import rollout
 from alignpro.types import Generation, RewardResult
 
 

@@ -12,7 +12,7 @@ from alignpro import config
 from alignpro.errors import EndpointUnusable, ModelNotUsable, SettingsError
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.judges.loading import load_judge
-from alignpro.judges.verdicts import NO_VERDICT
+from alignpro.judges.question import NO_VERDICT
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards.functions import FunctionReward
 from alignpro.types import Generation, Judge
@@ -97,7 +97,7 @@ def test_a_local_model_judges_and_its_replies_are_kept(tmp_path, monkeypatch):
 
 
 def judge_question(judge, *triple):
-    from alignpro.judges.verdicts import question
+    from alignpro.judges.question import question
 
     return question(*triple, judge.criteria, judge.special)[0]
 

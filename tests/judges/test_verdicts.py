@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scripted_judges import judge_of, marked, obedient, worth
 
 from alignpro.config import CRITERIA
-from alignpro.judges.verdicts import CUT_OFF, NO_VERDICT, mark_of, question, quoted, read
+from alignpro.judges.question import CUT_OFF, NO_VERDICT, mark_of, question, quoted, read_verdict
 
 MARK = "0a1b2c"
 PLANTED = (
@@ -117,19 +117,19 @@ def test_a_text_that_holds_its_own_mark_gets_another():
     ],
 )
 def test_only_the_last_whole_verdict_is_read(text, scores):
-    found = read(text, MARK)
+    found = read_verdict(text, MARK)
     assert found == NO_VERDICT if scores is None else found[0] == scores
 
 
 def test_a_reply_that_was_cut_off_in_its_verdict_is_not_read():
-    assert read(f"So.\nVERDICT {MARK} A=7 B=1", MARK, cut=True) == CUT_OFF  # it may have been 10
-    assert read("So it goes on and", MARK, cut=True) == CUT_OFF
-    assert read(f"VERDICT {MARK} A=7 B=1\nAnd on", MARK, cut=True) == ((7, 1), "")
+    assert read_verdict(f"So.\nVERDICT {MARK} A=7 B=1", MARK, cut=True) == CUT_OFF  # it may have been 10
+    assert read_verdict("So it goes on and", MARK, cut=True) == CUT_OFF
+    assert read_verdict(f"VERDICT {MARK} A=7 B=1\nAnd on", MARK, cut=True) == ((7, 1), "")
 
 
 def test_the_reason_is_what_came_before_the_verdict():
-    assert read(f"A is short.\n\nVERDICT {MARK} A=7 B=4", MARK)[1] == "A is short."
-    assert read(f'{{"verdict": "{MARK}", "reason": "A is short.", "a": 7, "b": 4}}', MARK)[1] == "A is short."
+    assert read_verdict(f"A is short.\n\nVERDICT {MARK} A=7 B=4", MARK)[1] == "A is short."
+    assert read_verdict(f'{{"verdict": "{MARK}", "reason": "A is short.", "a": 7, "b": 4}}', MARK)[1] == "A is short."
 
 
 def test_criteria_are_named_in_the_question():

@@ -6,11 +6,10 @@ from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 
 from alignpro.config import JudgeSettings
 from alignpro.evaluate.arms.pairing import judged_pairs
-from alignpro.judges.arms import comparisons, judge_arms, read_answers
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.by_reward import RewardJudge
-from alignpro.judges.comparisons import Comparison, compared
-from alignpro.judges.win_rate import figures, win_rate
+from alignpro.judges.comparisons import Comparison, compare_arms, count_comparisons, read_answers
+from alignpro.judges.win_rate import judge_arms, sum_up, win_rate
 from alignpro.results import Sample, read_rows
 from alignpro.rewards.functions import FunctionReward
 from alignpro.runtime.files import read_jsonl
@@ -38,7 +37,7 @@ class Noisy:
 def test_both_orders_are_presented_of_the_same_answers():
     judge = Noisy()
     a, b = random_arm("a", 0, prompts=5), random_arm("b", 1, prompts=5)
-    [found] = compared(a, b, judge)
+    [found] = compare_arms(a, b, judge)
     assert sorted((p, y, x) for p, x, y in judge.seen[:15]) == sorted(judge.seen[15:])
     assert all(len(comparison.orders) == 2 for comparison in found)
 
@@ -55,9 +54,9 @@ def test_a_judge_for_whom_order_cannot_matter_is_asked_once():
 def test_swapping_arms_mirrors_every_figure(judge):
     """The noisy judge's whims go by place, so both ways round it is asked the same questions in another order."""
     a, b = random_arm("a", 0), random_arm("b", 1)
-    [found] = compared(a, b, judge)
+    [found] = compare_arms(a, b, judge)
     swapped = [Comparison(c.prompt, c.sample, c.b, c.a, tuple(j.mirrored() for j in c.orders[::-1])) for c in found]
-    there, back = (figures("a", "b", "j", rows, 400, 3) for rows in (found, swapped))
+    there, back = (sum_up("a", "b", "j", rows, 400, 3) for rows in (found, swapped))
     assert (there["win"], there["tie"], there["loss"]) == (back["loss"], back["tie"], back["win"])
     assert there["unparsed"] == back["unparsed"]
     assert there["order_consistency"] == pytest.approx(back["order_consistency"], nan_ok=True)
@@ -84,7 +83,7 @@ def test_equal_answers_tie_and_say_nothing_of_consistency():
 def test_one_unread_order_leaves_the_comparison_out_and_is_counted_with_its_reason():
     orders = (Judgement("a"), Judgement(None, failure="mumbled"))
     found = [Comparison(0, 0, "x", "y", orders), Comparison(1, 0, "x", "y", (Judgement("a"), Judgement("a")))]
-    row = figures("a", "b", "j", found, 100, 0)
+    row = sum_up("a", "b", "j", found, 100, 0)
     assert (row["win"], row["unparsed"], row["unparsed_reasons"]) == (1, 1, {"mumbled": 1})
     assert row["win_rate"] == 1
 
@@ -107,7 +106,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
             for i in range(50)
             for k in range(4)
         ]
-        row = figures("a", "b", "j", found, 200, world)
+        row = sum_up("a", "b", "j", found, 200, world)
         inside += row["ci95"][0] <= 0.6 <= row["ci95"][1]
         half = 1.96 * np.sqrt(won.mean() * (1 - won.mean()) / won.size)  # as if comparisons were independent
         narrow += abs(row["win_rate"] - 0.6) <= half
@@ -155,7 +154,7 @@ def test_limits_bound_prompts_samples_and_pairs():
     heard = []
     pairs = judged_pairs(arms, limits)
     rows, win_rates = judge_arms(pairs, Noisy(), limits, 100, 0, lambda done, note: heard.append(done), lambda: None)
-    assert len(rows) == comparisons(pairs, limits) == 3 * 14 == heard[-1]
+    assert len(rows) == count_comparisons(pairs, limits) == 3 * 14 == heard[-1]
     assert {row["b"] for row in win_rates} == {"no_prompter"}
     assert {(row["prompt_id"], row["sample"]) for row in rows} == {(i, k) for i in range(7) for k in range(2)}
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from alignpro import config
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
-from alignpro.judges.pairwise import PairwiseJudge
+from alignpro.judges.by_pairwise_model import PairwiseJudge
 from alignpro.rewards import load_reward
 from alignpro.rewards.composite import CompositeReward, Term
 from alignpro.rewards.pairwise import NOTHING_TO_COMPARE, check_comparisons, load_pairwise

@@ -4,7 +4,8 @@ import torch
 from tiny import save_model
 
 from alignpro.config import FrozenSettings, PromptTerm
-from alignpro.flow.rollout import objective, rollout, score_rewrites
+from alignpro.flow.objective import objective, score_rewrites
+from alignpro.flow.rollout import rollout
 from alignpro.models.local import load_language_model
 from alignpro.rewards.prompt_terms import PromptTerms, excess, kept, load_prompt_terms
 from alignpro.types import Generation, RewardResult

@@ -6,8 +6,7 @@ from cli import settings
 
 from alignpro.config import JudgeSettings
 from alignpro.evaluate.arms.pairing import judged_pairs
-from alignpro.judges.arms import comparisons
-from alignpro.judges.comparisons import Answers
+from alignpro.judges.comparisons import Answers, count_comparisons
 from alignpro.running import job
 from alignpro.running.plan import judged, plan, seconds, spoken
 from alignpro.running.prompts import prompts_of
@@ -50,7 +49,7 @@ def test_verdicts_are_as_many_as_a_judge_is_asked_for(workshop):
         prompts = prompts_of(asked.data, asked.split_seed).test
         answers = tuple((Generation("y"),) * asked.evaluate.responses for _ in prompts)
         arms = [Answers(name, prompts, answers) for name in asked.evaluate.arms]
-        assert judged(asked).calls == 2 * comparisons(judged_pairs(arms, limits), limits) > 0
+        assert judged(asked).calls == 2 * count_comparisons(judged_pairs(arms, limits), limits) > 0
 
 
 def test_a_judge_and_rewards_behind_urls_are_told_with_their_money(workshop):

@@ -10,7 +10,7 @@ from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
 from alignpro.train import offline
-from alignpro.train import prompter as prompter_training
+from alignpro.train.collectors import prompter_collector
 from alignpro.train.loop import Job, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import copy_of
@@ -63,7 +63,7 @@ def trained(method, seed, folder, lam=LAM, **update):
         )
         collect = offline.replay(gathered)
     else:
-        collect = prompter_training.collector(policy, words.frozen, words.reward, settings)
+        collect = prompter_collector(policy, words.frozen, words.reward, settings)
     train(
         policy.lm,
         words.prompter.lm,

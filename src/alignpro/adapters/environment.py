@@ -10,7 +10,8 @@ import numpy as np
 
 from alignpro import config
 from alignpro.config import META_PROMPT, Settings
-from alignpro.flow.rollout import answer, objective
+from alignpro.flow.objective import objective
+from alignpro.flow.rollout import answer
 from alignpro.models.framing import Frame
 from alignpro.models.local import load_frame
 from alignpro.running.load import load

@@ -22,7 +22,7 @@ from alignpro.config import PairsSettings, Settings
 from alignpro.data.records import normalised
 from alignpro.errors import UsageError
 from alignpro.flow.failures import check_failures
-from alignpro.flow.rollout import score_rewrites
+from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.stats import mean_over_responses
 from alignpro.rng import derive

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from alignpro.flow.rollout import objective, rollout
+from alignpro.flow.objective import objective
+from alignpro.flow.rollout import rollout
 from alignpro.maths import gibbs
 from alignpro.rng import derive
-from alignpro.types import Drawn, EagerPrompter, FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms
+from alignpro.types import EagerPrompter, FloatArray, FrozenModel, Generation, OnDrawn, Prompter, Reward, RewriteTerms
 
 NO_REWARD = "no candidate has a reward"
 """The failure of a rewrite that sampling could not choose."""
@@ -42,15 +43,15 @@ class Chain:
     def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
         return self.rewrite_each(prompts, n, seed, lambda b, g, rewrite: None)
 
-    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, drawn: Drawn) -> list[list[Generation]]:
-        """The same, those of the last pass told as they are drawn."""
+    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
+        """The same, those of the last pass told of as they are drawn."""
         rows = self.passes[0].rewrite(prompts, n, derive(seed, "pass", 0))
         for number, prompter in enumerate(self.passes[1:], 1):
             flat = [g for row in rows for g in row]
             where = [i for i, g in enumerate(flat) if g.failure is None]
             usable, luck = [flat[i].text for i in where], derive(seed, "pass", number)
             if prompter is self.passes[-1] and isinstance(prompter, EagerPrompter):
-                again = iter(prompter.rewrite_each(usable, 1, luck, _at(where, n, drawn)))
+                again = iter(prompter.rewrite_each(usable, 1, luck, _placed(where, n, on_drawn)))
             else:
                 again = iter(prompter.rewrite(usable, 1, luck))
             flat = [next(again)[0] if g.failure is None else Generation("", failure=g.failure) for g in flat]
@@ -58,9 +59,9 @@ class Chain:
         return rows
 
 
-def _at(where: Sequence[int], n: int, drawn: Drawn) -> Drawn:
+def _placed(where: Sequence[int], n: int, on_drawn: OnDrawn) -> OnDrawn:
     """Tell rewrites of the rows `where` of a flat list as those of its prompts, `n` each."""
-    return lambda i, _, rewrite: drawn(*divmod(where[i], n), rewrite)
+    return lambda i, _, rewrite: on_drawn(*divmod(where[i], n), rewrite)
 
 
 @dataclass

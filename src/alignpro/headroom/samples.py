@@ -20,8 +20,9 @@ import numpy.typing as npt
 from alignpro.config import HeadroomSettings
 from alignpro.evaluate.models import Models, log_ratios
 from alignpro.flow.failures import check_failures
+from alignpro.flow.objective import score_rewrites
 from alignpro.flow.prompters import IdentityPrompter
-from alignpro.flow.rollout import rollout, score_rewrites
+from alignpro.flow.rollout import rollout
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.rng import derive

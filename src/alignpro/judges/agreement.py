@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alignpro.data.judged_pairs import JudgedPair
-from alignpro.judges.comparisons import SLICE, Comparison, judge_pairs
+from alignpro.judges.comparisons import SLICE, Comparison, judge_both_orders
 from alignpro.maths import agreement as rater
 from alignpro.maths import stats
 from alignpro.rng import derive
@@ -21,13 +21,15 @@ Pair = tuple[Verdict, Verdict]
 
 def judge_all(judge: Judge, pairs: Sequence[JudgedPair], advance: Callable[[int, str], None]) -> list[Comparison]:
     """Every pair before the judge, in both orders where these can matter. Raises as the judge."""
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for start in range(0, len(pairs), SLICE):
         part = pairs[start : start + SLICE]
-        orders = judge_pairs(judge, [p.prompt for p in part], [p.a for p in part], [p.b for p in part])
-        found += [Comparison(start + i, 0, p.a, p.b, o) for i, (p, o) in enumerate(zip(part, orders, strict=True))]
-        advance(len(found), "")
-    return found
+        orders = judge_both_orders(judge, [p.prompt for p in part], [p.a for p in part], [p.b for p in part])
+        comparisons += [
+            Comparison(start + i, 0, p.a, p.b, o) for i, (p, o) in enumerate(zip(part, orders, strict=True))
+        ]
+        advance(len(comparisons), "")
+    return comparisons
 
 
 def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -37,18 +39,18 @@ def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def measured(
-    judge: str, pairs: Sequence[JudgedPair], found: Sequence[Comparison], draws: int, seed: int
+    judge: str, pairs: Sequence[JudgedPair], comparisons: Sequence[Comparison], draws: int, seed: int
 ) -> dict[str, Any]:
     """The figures of agreement.json; every interval is a 95% percentile bootstrap over prompts.
 
     The judge's verdict is that of both orders (orders that disagree: a tie). With one person: mean over the people of
     a pair, and people among themselves: over pairs of people, so that the two can be compared.
     """
-    said = [comparison.verdict for comparison in found]
+    said = [comparison.verdict for comparison in comparisons]
 
     def against(people: Callable[[JudgedPair], Iterable[Verdict | None]]) -> list[list[Pair]]:
         return [
-            [] if verdict is None else [(verdict, other) for other in people(pair) if other is not None]
+            [] if verdict is None else [(verdict, theirs) for theirs in people(pair) if theirs is not None]
             for pair, verdict in zip(pairs, said, strict=True)
         ]
 
@@ -74,7 +76,7 @@ def measured(
             "compared": int(whole.sum()) // (2 if twice else 1),
         }
 
-    consistent = np.array([np.nan if c.consistent is None else float(c.consistent) for c in found])
+    consistent = np.array([np.nan if c.consistent is None else float(c.consistent) for c in comparisons])
     consistency, around = stats.pooled(consistent, where, draws, derive(seed, "agreement", "order"))
     return {
         "schema": 1,
@@ -84,7 +86,7 @@ def measured(
         "annotators": max(len(pair.verdicts) for pair in pairs),
         "without_majority": sum(majority(pair.verdicts) is None for pair in pairs),
         "unparsed": said.count(None),
-        "unparsed_reasons": dict(Counter(c.failure for c in found if c.failure).most_common()),
+        "unparsed_reasons": dict(Counter(c.failure for c in comparisons if c.failure).most_common()),
         "verdicts": {verdict: said.count(verdict) for verdict in rater.VERDICTS},
         "position_consistency": consistency,
         "position_consistency_ci95": list(around),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alignpro.judges.by_reward import judged
-from alignpro.judges.verdicts import question, read
+from alignpro.judges import ties
+from alignpro.judges.question import question, read_verdict
 from alignpro.remote.accounting import Usage
 from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
@@ -60,34 +60,32 @@ class LlmJudge:
         texts = [text for text, _ in asked.values()]
         replies = dict(zip(asked, self._replies(texts), strict=True))
         return [
-            self._judgement(replies[triple], asked[triple][1])
-            if triple in asked
-            else Judgement("tie", reason="the answers are equal")
+            self._judgement(replies[triple], asked[triple][1]) if triple in asked else ties.equal_answers()
             for triple in triples
         ]
 
     def _judgement(self, reply: Generation, mark: str) -> Judgement:
         if reply.failure:
             return Judgement(None, failure=reply.failure.replace(*TOO_LONG))
-        found = read(reply.text, mark, cut=reply.finish == "length")
-        if isinstance(found, str):
-            return Judgement(None, reason=reply.text[:200], failure=found)
-        scores, reason = found
-        return judged(scores, self.tie_margin, reason)
+        verdict = read_verdict(reply.text, mark, cut=reply.finish == "length")
+        if isinstance(verdict, str):
+            return Judgement(None, reason=reply.text[:200], failure=verdict)
+        scores, reason = verdict
+        return ties.by_scores(scores, self.tie_margin, reason)
 
     def _replies(self, texts: Sequence[str]) -> list[Generation]:
         if self.kept is None or isinstance(self.model, EndpointModel):  # an endpoint keeps each reply as it comes
             return [row[0] for row in self.model.respond(texts, [1] * len(texts), SEED)]
         keys = [key(self.identity, self.name, {"text": text}, 0) for text in texts]
-        found = self.kept.get(keys)
-        left = [i for i, k in enumerate(keys) if k not in found]
+        answers = self.kept.get(keys)
+        left = [i for i, k in enumerate(keys) if k not in answers]
         for start in range(0, len(left), self.batch_size):
             batch = left[start : start + self.batch_size]
             rows = self.model.respond([texts[i] for i in batch], [1] * len(batch), SEED)
-            answers = {keys[i]: _answer(row[0]) for i, row in zip(batch, rows, strict=True)}
-            self.kept.put({k: answer for k, answer in answers.items() if answer.failure is None})
-            found |= answers
-        return [found[k].generation() for k in keys]
+            new = {keys[i]: _answer(row[0]) for i, row in zip(batch, rows, strict=True)}
+            self.kept.put({k: answer for k, answer in new.items() if answer.failure is None})
+            answers |= new
+        return [answers[k].generation() for k in keys]
 
 
 def _answer(reply: Generation) -> Answer:

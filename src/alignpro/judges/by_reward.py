@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alignpro.judges import ties
 from alignpro.types import Judgement, Reward
 
 
@@ -22,17 +23,7 @@ class RewardJudge:
 
     def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
         """One judgement for each (prompt, a, b); its scores are the rewards."""
-        first, second = self.reward.score(prompts, a), self.reward.score(prompts, b)
-        scores = zip(first.values.tolist(), second.values.tolist(), strict=True)
-        reasons = (one or other for one, other in zip(first.reasons, second.reasons, strict=True))
-        return [judged(pair, self.tie_margin, failure=why) for pair, why in zip(scores, reasons, strict=True)]
-
-
-def judged(scores: tuple[float, float], tie_margin: float, reason: str = "", failure: str | None = None) -> Judgement:
-    """The judgement that two scores make: the higher wins, within `tie_margin` a tie, none where one is missing."""
-    margin = scores[0] - scores[1]
-    if margin != margin:
-        return Judgement(None, scores, reason, failure or "no score")
-    if abs(margin) <= tie_margin:
-        return Judgement("tie", scores, reason)
-    return Judgement("a" if margin > 0 else "b", scores, reason)
+        rewards_a, rewards_b = self.reward.score(prompts, a), self.reward.score(prompts, b)
+        scores = zip(rewards_a.values.tolist(), rewards_b.values.tolist(), strict=True)
+        reasons = (of_a or of_b for of_a, of_b in zip(rewards_a.reasons, rewards_b.reasons, strict=True))
+        return [ties.by_scores(pair, self.tie_margin, failure=why) for pair, why in zip(scores, reasons, strict=True)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from alignpro.config import JudgeSettings
+from alignpro.judges import ties
+from alignpro.results import Sample
 from alignpro.types import Generation, Judge, Judgement, Verdict
 
 SLICE = 128
@@ -50,10 +52,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict | None:
         """What both orders say; a tie where they disagree; None where either has no verdict."""
-        said = {judgement.verdict for judgement in self.orders}
-        if None in said:
-            return None
-        return said.pop() if len(said) == 1 else "tie"
+        return ties.by_orders(self.orders)
 
     @property
     def consistent(self) -> bool | None:
@@ -82,7 +81,9 @@ class Comparison:
         return {"a": a, "b": b, "judge": judge, **where, "verdict": self.verdict, "orders": orders}
 
 
-def compared(a: Answered, b: Answered, judge: Judge, limits: JudgeSettings | None = None) -> Iterator[list[Comparison]]:
+def compare_arms(
+    a: Answered, b: Answered, judge: Judge, limits: JudgeSettings | None = None
+) -> Iterator[list[Comparison]]:
     """Sample k of arm a beside sample k of arm b on every prompt, slice by slice; a response that failed has none.
 
     `limits` bound prompts and samples, None takes all. Raises as the judge.
@@ -90,11 +91,13 @@ def compared(a: Answered, b: Answered, judge: Judge, limits: JudgeSettings | Non
     rows = _rows(a, b, limits)
     for start in range(0, len(rows), SLICE):
         part = rows[start : start + SLICE]
-        found = judge_pairs(judge, [a.prompts[row] for row, *_ in part], [r[2] for r in part], [r[3] for r in part])
-        yield [Comparison(*row, orders) for row, orders in zip(part, found, strict=True)]
+        judgements = judge_both_orders(
+            judge, [a.prompts[row] for row, *_ in part], [r[2] for r in part], [r[3] for r in part]
+        )
+        yield [Comparison(*row, orders) for row, orders in zip(part, judgements, strict=True)]
 
 
-def judge_pairs(
+def judge_both_orders(
     judge: Judge, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]
 ) -> list[tuple[Judgement, ...]]:
     """Judgements of (a, b), for each triple one for each order of presenting, or one in all."""
@@ -102,12 +105,28 @@ def judge_pairs(
         return [(judgement,) for judgement in judge.compare(prompts, a, b)]
     both = judge.compare([*prompts, *prompts], [*a, *b], [*b, *a])
     n = len(prompts)
-    return [(one, other.mirrored()) for one, other in zip(both[:n], both[n:], strict=True)]
+    return [(a_first, b_first.mirrored()) for a_first, b_first in zip(both[:n], both[n:], strict=True)]
 
 
-def count(a: Answered, b: Answered, limits: JudgeSettings | None = None) -> int:
-    """Comparisons that `compared` makes."""
-    return len(_rows(a, b, limits))
+def count_comparisons(pairs: Sequence[tuple[Answered, Answered]], limits: JudgeSettings | None = None) -> int:
+    """Comparisons that `compare_arms` makes of all pairs; a judge for whom the order matters is asked twice for
+    each."""
+    return sum(len(_rows(a, b, limits)) for a, b in pairs)
+
+
+def read_answers(rows: Sequence[Sample]) -> list[Answers]:
+    """The arms of the last evaluation, from lines of samples.jsonl."""
+    arms: dict[str, dict[int | str, tuple[str, list[Generation]]]] = {}
+    for row in rows:
+        if row.stage == "evaluation":
+            _, answers = arms.setdefault(row.arm, {}).setdefault(row.prompt_id, (row.prompt, []))
+            answers.append(Generation(row.response, failure=row.failure))
+    return [
+        Answers(
+            name, tuple(text for text, _ in prompts.values()), tuple(tuple(answers) for _, answers in prompts.values())
+        )
+        for name, prompts in arms.items()
+    ]
 
 
 def _rows(a: Answered, b: Answered, limits: JudgeSettings | None) -> list[tuple[int, int, str, str]]:

@@ -9,8 +9,8 @@ from typing import TypeVar
 from alignpro.config import FrozenSettings, RewardSpec, Sampling, Settings
 from alignpro.errors import AlignProError, SettingsError
 from alignpro.judges.by_language_model import LlmJudge
+from alignpro.judges.by_pairwise_model import PairwiseJudge
 from alignpro.judges.by_reward import RewardJudge
-from alignpro.judges.pairwise import PairwiseJudge
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen
 from alignpro.remote.address import is_endpoint

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from alignpro.judges.comparisons import Answered, Comparison, compared
+from alignpro.config import JudgeSettings
+from alignpro.judges import ties
+from alignpro.judges.comparisons import Answered, Comparison, compare_arms
 from alignpro.maths import stats
 from alignpro.maths.length_control import length_controlled
 from alignpro.results import Estimate, LengthControlled, WinRate
+from alignpro.rng import derive
 from alignpro.types import Judge, Verdict
-
-POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
-"""What a comparison is worth to the first arm."""
 
 
 def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> WinRate:
-    """Compare sample k of arm a with sample k of arm b on every prompt, and sum up as `figures`."""
-    found = [comparison for part in compared(a, b, judge) for comparison in part]
-    return figures(a.name, b.name, judge.name, found, draws, seed)
+    """Compare sample k of arm a with sample k of arm b on every prompt, and sum up as `sum_up`."""
+    comparisons = [comparison for part in compare_arms(a, b, judge) for comparison in part]
+    return sum_up(a.name, b.name, judge.name, comparisons, draws, seed)
 
 
-def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int, seed: int) -> WinRate:
+def sum_up(a: str, b: str, judge: str, comparisons: Sequence[Comparison], draws: int, seed: int) -> WinRate:
     """One row of `win_rates` in evaluation.json.
 
     A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
@@ -33,16 +33,16 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
     leaves out equal answers. `length_controlled` is the win rate at equal length in characters;
     `mean_length_difference` is in words.
     """
-    verdicts = [comparison.verdict for comparison in found]
-    points = np.array([np.nan if v is None else POINTS[v] for v in verdicts])
-    prompts = np.array([comparison.prompt for comparison in found], dtype=np.int64)
-    characters = np.array([float(len(c.a) - len(c.b)) for c in found])
-    words = np.array([float(len(c.a.split()) - len(c.b.split())) for c in found])
+    verdicts = [comparison.verdict for comparison in comparisons]
+    points = np.array([np.nan if v is None else ties.POINTS[v] for v in verdicts])
+    prompts = np.array([comparison.prompt for comparison in comparisons], dtype=np.int64)
+    characters = np.array([float(len(c.a) - len(c.b)) for c in comparisons])
+    words = np.array([float(len(c.a.split()) - len(c.b.split())) for c in comparisons])
     per_prompt = prompt_points(points, prompts)
-    agreed = np.array([np.nan if c.consistent is None else float(c.consistent) for c in found])
+    agreed = np.array([np.nan if c.consistent is None else float(c.consistent) for c in comparisons])
     consistency, longer = (stats.pooled(values, prompts, draws, seed) for values in (agreed, words))
     controlled = length_controlled(points, characters, prompts, draws, seed)
-    unparsed = Counter(comparison.failure for comparison in found if comparison.failure)
+    unparsed = Counter(comparison.failure for comparison in comparisons if comparison.failure)
     shares = share_intervals(verdicts, prompts, draws, seed)
     return WinRate(
         a=a,
@@ -63,6 +63,34 @@ def figures(a: str, b: str, judge: str, found: Sequence[Comparison], draws: int,
         unparsed_reasons=dict(unparsed.most_common()),
         length_difference=Estimate(longer[0], *longer[1]),
     )
+
+
+def judge_arms(
+    pairs: Sequence[tuple[Answered, Answered]],
+    judge: Judge,
+    limits: JudgeSettings | None,
+    draws: int,
+    seed: int,
+    advance: Callable[[int, str], None],
+    check: Callable[[], None],
+) -> tuple[list[dict[str, Any]], list[WinRate]]:
+    """Lines for judgements.jsonl, and `win_rates` of evaluation.json, of the pairs as given.
+
+    `limits` bound prompts and samples; `advance` hears of progress; `check` is called where a stop loses nothing.
+    Raises as the judge.
+    """
+    rows, win_rates, done = [], [], 0
+    for a, b in pairs:
+        comparisons: list[Comparison] = []
+        for part in compare_arms(a, b, judge, limits):
+            check()
+            comparisons += part
+            done += len(part)
+            advance(done, f"{a.name} against {b.name}")
+        rows += [comparison.row(a.name, b.name, judge.name) for comparison in comparisons]
+        luck = derive(seed, "win", a.name, b.name)
+        win_rates.append(sum_up(a.name, b.name, judge.name, comparisons, draws, luck))
+    return rows, win_rates
 
 
 def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

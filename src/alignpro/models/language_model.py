@@ -10,7 +10,7 @@ from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
 from alignpro.models.framing import Frame
 from alignpro.models.sampler import sample
-from alignpro.types import Drawn, Generation
+from alignpro.types import Generation, OnDrawn
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LanguageModel:
         return [i for i, p in enumerate(prompts) if len(self.frame.ids(p)) > room]
 
     def generate(
-        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: Drawn | None = None
+        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: OnDrawn | None = None
     ) -> list[list[Generation]]:
         """`counts[i]` continuations of `queries[i]`, decoded; `each` is told them as they end."""
         places = [(i, k) for i, count in enumerate(counts) for k in range(count)]
@@ -92,7 +92,7 @@ class LanguageModel:
         ]
 
     def continuations(
-        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: Drawn | None = None
+        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: OnDrawn | None = None
     ) -> list[list[Generation]]:
         """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`.
 

@@ -15,7 +15,7 @@ from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
-from alignpro.types import Drawn, Generation
+from alignpro.types import Generation, OnDrawn
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,11 @@ class LocalPrompter:
         """
         return self.rewrite_each(prompts, n, seed, None)
 
-    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, drawn: Drawn | None) -> list[list[Generation]]:
+    def rewrite_each(
+        self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn | None
+    ) -> list[list[Generation]]:
         """The same, each told as soon as it is drawn."""
-        told = None if drawn is None else lambda b, g, generation: drawn(b, g, self._read(generation))
+        told = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, self._read(drawn))
         rows = self.lm.continuations(prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context", told)
         return [[self._read(g) for g in row] for row in rows]
 

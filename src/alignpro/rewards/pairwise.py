@@ -1,5 +1,5 @@
 """Pairwise reward models: a classifier of (x, y1, y2) tells which answer is better. A judge by nature, as in
-judges/pairwise.py; a reward only against fixed answers."""
+judges/by_pairwise_model.py; a reward only against fixed answers."""
 
 from __future__ import annotations
 

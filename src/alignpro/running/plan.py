@@ -15,7 +15,7 @@ from alignpro.data.prompts import Prompts
 from alignpro.errors import AlignProError
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
-from alignpro.judges.verdicts import question
+from alignpro.judges.question import question
 from alignpro.remote.address import is_endpoint
 from alignpro.running.prompts import prompts_of
 

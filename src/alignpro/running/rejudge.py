@@ -11,8 +11,8 @@ from alignpro.config import Settings
 from alignpro.data.judged_pairs import load_judged_pairs
 from alignpro.errors import SettingsError, UsageError
 from alignpro.judges.agreement import judge_all, measured
-from alignpro.judges.arms import read_answers
 from alignpro.judges.by_language_model import LlmJudge
+from alignpro.judges.comparisons import read_answers
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Sample, read, read_rows, write
 from alignpro.rng import derive

@@ -29,7 +29,7 @@ from alignpro.runtime import processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint
-from alignpro.train.collected import Collect, Collected
+from alignpro.train.collectors import Collect, Collected
 from alignpro.train.update import Experience, Learner
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from alignpro.config import TrainSettings
 from alignpro.train import group
-from alignpro.train.offline import LOSSES, OfflineLearner
+from alignpro.train.offline import OfflineLearner
+from alignpro.train.offline_losses import LOSSES
 from alignpro.train.ppo import Ppo
 from alignpro.train.update import Learner
 

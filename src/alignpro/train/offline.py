@@ -1,13 +1,12 @@
 """Learning from the closed form, offline: every rollout is sampled once, then the prompter is fitted to rho* of (10).
 
-The frozen model is asked for nothing after `gather`. The three methods are one loss each: `weighted_likelihood`,
-`dpo`, `exo`.
+The frozen model is asked for nothing after `gather`. The three methods are one loss each, in `offline_losses`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,17 @@ from torch import Tensor
 
 from alignpro.config import OfflineSettings, TrainSettings
 from alignpro.flow.failures import check_failures
-from alignpro.flow.rollout import objective, score_rewrites
+from alignpro.flow.objective import objective, score_rewrites
 from alignpro.models.logprobs import forward
 from alignpro.rng import derive
 from alignpro.runtime import files as files
 from alignpro.runtime import processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
-from alignpro.train import dpo, exo, weighted_likelihood
-from alignpro.train.collected import Collect, Collected
+from alignpro.train.collectors import Collect, Collected
+from alignpro.train.offline_losses import Loss
 from alignpro.train.update import Experience, adam, step
 from alignpro.types import FrozenModel, Generation, Prompter, Reward, RewriteTerms
-
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
-"""(logprobs, ref_logprobs, rewards, counts [B, G], lam) -> loss [B]."""
-
-LOSSES: dict[str, Loss] = {
-    "weighted_likelihood": weighted_likelihood.loss,
-    "dpo": dpo.loss,
-    "exo": exo.loss,
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignpro.evaluate.arms.pairing import judged_pairs
-from alignpro.judges.arms import comparisons, judge_arms
 from alignpro.judges.by_language_model import LlmJudge
-from alignpro.judges.comparisons import Answered
+from alignpro.judges.comparisons import Answered, count_comparisons
+from alignpro.judges.win_rate import judge_arms
 from alignpro.results import Evaluation, WinRate
 from alignpro.rng import derive
 from alignpro.running.opening import Run
@@ -30,7 +30,7 @@ def judge(run: Run, arms: Sequence[Answered], summary: Evaluation) -> Evaluation
         by, limits = by.keeping(folder.judge_answers), settings.judge
         used |= limits.model_dump(mode="json")
     seed, pairs = derive(settings.seed, "evaluate"), judged_pairs(arms, limits)
-    with run.progress.task(f"judging by {by.name}", comparisons(pairs, limits)) as advance:
+    with run.progress.task(f"judging by {by.name}", count_comparisons(pairs, limits)) as advance:
 
         def judged() -> tuple[list[dict[str, Any]], list[WinRate]]:
             luck = derive(seed, "bootstrap")

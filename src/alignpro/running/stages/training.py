@@ -19,9 +19,7 @@ from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime import processes, run_folder
 from alignpro.train import offline
-from alignpro.train import prompter as prompter_training
-from alignpro.train import rlhf as rlhf_training
-from alignpro.train.collected import Collect
+from alignpro.train.collectors import Collect, oracle_collector, prompter_collector
 from alignpro.train.loop import Job, Monitor, prompts_of_step, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import trainable
@@ -85,7 +83,7 @@ def train_rlhf(run: Run, track: Track) -> None:
             policy,
             reference,
             learner(policy.model, settings.rlhf),
-            rlhf_training.collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
+            oracle_collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
             pieces.prompts.train,
             settings.rlhf,
             Job(
@@ -130,7 +128,7 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
     """Where training's samples come from, and the answers asked of the frozen model beforehand."""
     settings, pieces = run.settings, run.pieces
     if settings.train.method not in OFFLINE:
-        collect = prompter_training.collector(
+        collect = prompter_collector(
             pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms
         )
         return collect, 0

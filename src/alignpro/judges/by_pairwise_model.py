@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignpro.judges.by_reward import judged
+from alignpro.judges import ties
 from alignpro.rewards.pairwise import PairwiseModel
 from alignpro.types import Judgement
 
@@ -27,4 +27,6 @@ class PairwiseJudge:
         half the log-odds and their negative."""
         odds = self.model.log_odds(prompts, a, b)
         halves = ((odds / 2, -odds / 2) for odds in odds.values.tolist())
-        return [judged(pair, self.tie_margin, failure=why) for pair, why in zip(halves, odds.reasons, strict=True)]
+        return [
+            ties.by_scores(pair, self.tie_margin, failure=why) for pair, why in zip(halves, odds.reasons, strict=True)
+        ]

@@ -43,7 +43,7 @@ _CHAT_MARKS = re.compile(
 )
 """Where the marks of common chat templates begin."""
 
-Scores = tuple[float, float]
+ScorePair = tuple[float, float]
 
 
 def question(prompt: str, a: str, b: str, criteria: Sequence[str], special: Sequence[str] = ()) -> tuple[str, str]:
@@ -73,19 +73,19 @@ def quoted(text: str, special: Sequence[str] = ()) -> str:
     """The text with a bar before each line, and with marks of chat templates broken up by a space."""
     text = text.encode("utf-8", "replace").decode()  # half a surrogate pair can be sent nowhere
     text = broken(text, special)
-    text = _CHAT_MARKS.sub(lambda found: f"{found[0]} ", text)
+    text = _CHAT_MARKS.sub(lambda sign: f"{sign[0]} ", text)
     return "\n".join(f"| {line}" for line in text.splitlines() or [""])
 
 
-def read(text: str, mark: str, cut: bool = False) -> tuple[Scores, str] | str:
+def read_verdict(text: str, mark: str, cut: bool = False) -> tuple[ScorePair, str] | str:
     """Scores of A and B, and the reason; or, where they cannot be read, what is wrong.
 
     The last line that begins as a verdict with this mark counts, and only if it is whole; a JSON object with the mark
     counts if nothing else is there. `cut` says that the judge was stopped at its length limit: a verdict on the very
     last line may then lack a digit and is not read.
     """
-    if (found := _read_json(text, mark)) is not None:
-        return found
+    if (in_json := _read_json(text, mark)) is not None:
+        return in_json
     verdicts = list(re.finditer(rf"^[ \t*_`]*VERDICT {mark}\b.*$", text, re.MULTILINE))
     if not verdicts:
         return CUT_OFF if cut else NO_VERDICT
@@ -98,7 +98,7 @@ def read(text: str, mark: str, cut: bool = False) -> tuple[Scores, str] | str:
     return (float(scores[1]), float(scores[2])), text[: verdict.start()].strip()[:LONGEST_REASON]
 
 
-def _read_json(text: str, mark: str) -> tuple[Scores, str] | None:
+def _read_json(text: str, mark: str) -> tuple[ScorePair, str] | None:
     bare = re.sub(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", r"\1", text, flags=re.DOTALL)
     try:
         tree = json.loads(bare)
