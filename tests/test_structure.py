@@ -3,8 +3,11 @@
 import ast
 import re
 from pathlib import Path
+from types import ModuleType
 
 import alignpro
+from alignpro import results
+from alignpro.results import evaluation, headroom
 
 SOURCE = Path(alignpro.__file__).parent
 ROOMS = (
@@ -125,6 +128,71 @@ def test_opening_a_folder_exists_once():
     }
     starters = set(callers(re.compile(r"(reopen|claim)$"))) - {"runtime/run_folder.py"}
     assert all(name == "running/opening.py" or name.startswith("studies/") for name in starters)  # made ready for runs
+
+
+def keys_of(module: ModuleType) -> set[str]:
+    """What the file of a module of results calls its fields."""
+    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, results.Result)]
+    return {key for c in found for name in c.model_fields for key in c._estimates.get(name, (name,))}
+
+
+OTHERWISE = {
+    "a",
+    "answers",
+    "arm",
+    "b",
+    "ci95",
+    "distance",
+    "endpoints",
+    "failed",
+    "failures",
+    "failure",
+    "finish",
+    "frozen_calls",
+    "gain",
+    "input_tokens",
+    "judge",
+    "kl",
+    "no_prompter",
+    "optimum",
+    "output_tokens",
+    "prompt",
+    "prompt_id",
+    "prompt_terms",
+    "prompts",
+    "reference_prompter",
+    "response",
+    "responses",
+    "reward",
+    "rewrite",
+    "rewrites",
+    "second_reward",
+    "seconds",
+    "stage",
+    "step",
+    "terms",
+    "text",
+    "tie",
+    "trained_prompter",
+    "verdict",
+}
+"""Keys of evaluation.json and headroom.json that name something else too: rows of other files, columns, settings."""
+
+
+def test_results_are_read_as_types_and_by_no_key():
+    keys = keys_of(evaluation) | keys_of(headroom)
+    assert {"mean_reward", "arms", "win_rates", "frontier", "kl_ci95"} <= keys - OTHERWISE
+    for path in SOURCE.rglob("*.py"):
+        if path.parent.name == "results":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            key = None
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+                key = node.slice
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+                key = node.args[0] if node.args else None
+            told = key.value if isinstance(key, ast.Constant) else None
+            assert told not in keys - OTHERWISE, f"{path.relative_to(SOURCE)} line {node.lineno} indexes {told!r}"
 
 
 def test_names_of_arms_are_parsed_in_one_place():

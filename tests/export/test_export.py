@@ -16,6 +16,7 @@ from alignpro import config
 from alignpro.export.card import card
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen, load_prompter
+from alignpro.results import Evaluation
 from alignpro.running.rewriter import TrainedPrompter
 
 PAIRS = (("phi3", "llama"), ("qwen2", "phi3"), ("llama", "qwen2"))
@@ -174,7 +175,7 @@ def test_the_card_says_what_evaluation_says_and_no_more(inside, trained, tmp_pat
     told = card(settings, None, "full")
     assert "Not evaluated" in told and "Nothing was measured" in told
     evaluation["arms"]["align_pro"]["mean_reward"] = 123.0
-    assert "123 [" in card(settings, evaluation, "full")
+    assert "123 [" in card(settings, Evaluation.model_validate(evaluation), "full")
     copy = shutil.copytree(trained, tmp_path / "run")
     (copy / "evaluation.json").unlink()
     code, output = inside("export", str(copy), f"--out={tmp_path / 'b'}")

@@ -8,7 +8,7 @@ from alignpro.config import JudgeSettings
 from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.comparisons import Answers, count_comparisons
 from alignpro.running import job
-from alignpro.running.plan import judged, plan, seconds, spoken
+from alignpro.running.plan import judged, plan, plan_lines, seconds
 from alignpro.running.prompts import prompts_of
 from alignpro.types import Generation
 
@@ -62,7 +62,7 @@ def test_a_judge_and_rewards_behind_urls_are_told_with_their_money(workshop):
         "evaluate.judge=http://127.0.0.1:9#judge",
         f"judge.endpoint.price={price}",
     )
-    lines = list(spoken(asked, STAGES))
+    lines = list(plan_lines(asked, STAGES))
     need = judged(asked)
     row = next(line for line in lines if line.split()[0] == "judging").split()
     assert row[1:4] == [f"{number:,}" for number in (need.calls, need.input, need.output)]
@@ -70,6 +70,6 @@ def test_a_judge_and_rewards_behind_urls_are_told_with_their_money(workshop):
     text = "\n".join(lines)
     for name in ("the reward, http://127.0.0.1:9#grader", "the second reward", "the judge, http://127.0.0.1:9#judge"):
         assert name in text
-    assert "judging" not in "\n".join(spoken(asked, ["training"]))
-    local = "\n".join(spoken(settings(workshop, "evaluate.judge=lm:some/model"), STAGES))
+    assert "judging" not in "\n".join(plan_lines(asked, ["training"]))
+    local = "\n".join(plan_lines(settings(workshop, "evaluate.judge=lm:some/model"), STAGES))
     assert "the judge, lm:some/model (local)" in local and "grades" not in local

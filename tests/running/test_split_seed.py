@@ -6,6 +6,7 @@ from cli import settings
 
 from alignpro import config
 from alignpro.errors import UsageError
+from alignpro.results import Methods
 from alignpro.running import job
 from alignpro.running.prompts import prompts_of
 from alignpro.runtime import run_folder
@@ -56,7 +57,7 @@ def test_a_comparison_from_before_keeps_its_splits_too(workshop, tmp_path, monke
     monkeypatch.chdir(workshop)
     began = {}
     monkeypatch.setattr(comparing, "run_apart", lambda path, one, stop: began.update({path.name: one}))
-    monkeypatch.setattr(comparing, "tabulate", lambda settings, out: {})
+    monkeypatch.setattr(comparing, "tabulate", lambda settings, out: Methods.model_validate({}))
     asked = settings(workshop, "compare.seeds=2", "compare.methods={rloo: {rewrites: 2}}")
     compare(asked, tmp_path / "new")
     assert {one.split_seed for one in began.values()} == {0}

@@ -8,6 +8,7 @@ from cli import settings
 
 from alignpro import config
 from alignpro.errors import BudgetSpent, RunFailure, SettingsError, UsageError
+from alignpro.results import Methods, read
 from alignpro.running import job
 from alignpro.runtime.run_folder import claim
 from alignpro.studies import compare as comparing
@@ -51,7 +52,7 @@ def test_methods_are_compared_over_seeds_and_what_is_finished_is_not_done_again(
     found = compare(asked, out, jobs=2)
     assert [path.name for path in out.glob("*.log")] == ["dpo-1.log"]
     assert (out / "rloo-0" / "evaluation.json").stat().st_mtime_ns == before
-    assert json.loads((out / "methods.json").read_text()) == json.loads(json.dumps(found))
+    assert read(Methods, out / "methods.json") == found
 
     assert names(found) == ["no_prompter", "reference_prompter", "gibbs_2", "rloo", "dpo"]
     row = {row["method"]: row for row in found["methods"]}
@@ -139,7 +140,7 @@ def test_one_budget_is_for_all_runs_and_what_they_cost_is_summed(workshop, tmp_p
     more = settings(workshop, *SMALL, *money[:1], "budget.money=50")  # a budget may change on the way
     again = []
     monkeypatch.setattr(comparing, "run_apart", lambda path, one, stop: again.append((path.name, one.budget.money)))
-    monkeypatch.setattr(comparing, "tabulate", lambda settings, out: {"methods": []})
+    monkeypatch.setattr(comparing, "tabulate", lambda settings, out: Methods.model_validate({}))
     found = compare(more, out)
     assert again[0] == ("untrained-1", 50 - 4.5)  # its own spending counts within its own budget
     assert config.load(out / "untrained-1" / "config.yaml").budget.money == 45.5
@@ -150,7 +151,7 @@ def test_one_budget_is_for_all_runs_and_what_they_cost_is_summed(workshop, tmp_p
 
 def test_models_and_budget_are_named_as_for_a_run(workshop, inside, tmp_path, monkeypatch):
     got = []
-    monkeypatch.setattr(comparing, "compare", lambda *told: got.append(told) or {"cost": {"endpoints": {}}})
+    monkeypatch.setattr(comparing, "compare", lambda *told: got.append(told) or Methods.model_validate({}))
     monkeypatch.setattr("alignpro.cli.tables.methods", lambda found: None)
     words = ("--prompter=p", "--frozen=f", "--reward=python:rewards:length", "--prompts=x.txt", "--budget=3,70calls")
     code, output = inside("compare", *words, f"--out={tmp_path / 'all'}", "--train.steps=7")

@@ -45,7 +45,7 @@ def judge(
 
         found = measure_agreement(config.load("local", overrides), agreement, out, limit)
         tables.agreement(found)
-        for line in found["notes"]:
+        for line in found.notes:
             say(line)
         say(f"figures: {out / 'agreement.json'}")
         return

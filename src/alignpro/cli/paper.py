@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from alignpro.cli.options import read_words, say
 from alignpro.errors import UsageError
+from alignpro.results import Paper
 
 
 def paper(
@@ -49,23 +50,22 @@ def paper(
     say(f"page: {folder / 'paper.html'}  figures: {folder / 'figure2.svg'}, {folder / 'figure3.svg'}")
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: Paper) -> None:
     from alignpro.cli import tables
     from alignpro.report.estimate import number, percent, spoken
     from alignpro.studies.paper.charts import architecture
-    from alignpro.studies.paper.results import read
 
     rows = []
-    for row in found["cells"]:
-        wins, gains = row["table1"] or {}, row["gains"] or {}
-        shares = [percent(read(wins.get(kind))) for kind in ("win", "tie", "loss")]
-        judged = f"{number(wins['judged'], 0)}" if wins else row["state"]
-        second = spoken(read(gains.get("second_reward")), signed=True)
-        paper = f"{row['paper']['win']}, {row['paper']['loss']}"
-        rows.append([architecture(row), row["data"]["label"], *shares, judged, paper, second])
+    for row in found.cells:
+        wins, gains = row.table1, row.gains
+        shares = [percent(share) for share in ((wins.win, wins.tie, wins.loss) if wins else (None,) * 3)]
+        judged = number(wins.judged, 0) if wins else row.state
+        second = spoken(gains.second_reward if gains else None, signed=True)
+        paper = f"{row.paper.win}, {row.paper.loss}"
+        rows.append([architecture(row), row.data.label, *shares, judged, paper, second])
     columns = ["cell", "data set", "Align-Pro wins", "ties", "no prompter wins", "judged", "paper: A, B"]
-    stand_ins = ", stand-ins: they say nothing of the paper's numbers" if found["scale"] == "tiny" else ""
+    stand_ins = ", stand-ins: they say nothing of the paper's numbers" if found.scale == "tiny" else ""
     tables.table(f"Table 1{stand_ins}", [*columns, "gain in the second reward"], rows)
-    for claim in found["claims"]:
-        if claim["of"]:
-            say(f"{claim['claim']}: in {claim['holds']} of {claim['of']} cells")
+    for claim in found.claims:
+        if claim.of:
+            say(f"{claim.claim}: in {claim.holds} of {claim.of} cells")

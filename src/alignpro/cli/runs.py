@@ -174,11 +174,11 @@ def _run(
 
 def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
     from alignpro.evaluate import arms
-    from alignpro.running.plan import spoken
+    from alignpro.running.plan import plan_lines
 
     arms.check(settings)
     say(config.dump(settings).rstrip())
-    for line in spoken(settings, stages):
+    for line in plan_lines(settings, stages):
         say(f"# {line}".rstrip())
 
 

@@ -58,15 +58,14 @@ def compare(
         _side_by_side(folders, out)
         return
     from alignpro.cli import tables
-    from alignpro.remote.accounting import spoken
     from alignpro.studies.compare import compare as do_compare
 
     overrides = [*short, *overrides]
     folder = out or Path("runs/compare")
     found = do_compare(config.load(recipe_of(plain[0] if plain else None, overrides), overrides), folder, jobs)
     tables.methods(found)
-    if cost := found.get("cost"):
-        say(f"all runs: {spoken(cost['endpoints'])}")
+    if found.cost:
+        say(f"all runs: {found.cost.spent}")
     say(f"figures: {folder / 'methods.json'}")
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from alignpro.config.listing import told
 from alignpro.evaluate.arms import NoPrompter
-from alignpro.results import UNKNOWN, Estimate, Evaluation, Headroom, Mean, Reward, SideBySide
+from alignpro.results import UNKNOWN, Estimate, Evaluation, Headroom, JudgeAgreement, Mean, Methods, Reward, SideBySide
 
 Tree = Mapping[str, Any]
 
@@ -60,26 +60,16 @@ def win_rates(summary: Evaluation, judge: str) -> None:
     table(f"judged by {judge}", columns, rows)
 
 
-def agreement(found: Tree) -> None:
+def agreement(found: JudgeAgreement) -> None:
     """A judge's agreement with people, and theirs with each other."""
     measures = {
-        "judge with the majority": found["with_majority"],
-        "the same, where neither sees a tie": found["with_majority_where_neither_ties"],
-        "judge with one person": found["with_one_person"],
-        "one person with another": found["people"],
+        "judge with the majority": found.with_majority,
+        "the same, where neither sees a tie": found.with_majority_where_neither_ties,
+        "judge with one person": found.with_one_person,
+        "one person with another": found.people,
     }
-    rows = [
-        [
-            name,
-            old(row["agreement"], row["agreement_ci95"]),
-            old(row["kappa"], row["kappa_ci95"]),
-            f"{row['compared']:,}",
-        ]
-        for name, row in measures.items()
-    ]
-    title = (
-        f"{found['judge']} on {found['pairs']} pairs of {found['prompts']} prompts, {found['annotators']} people each"
-    )
+    rows = [[name, figure(row.agreement), figure(row.kappa), f"{row.compared:,}"] for name, row in measures.items()]
+    title = f"{found.judge} on {found.pairs} pairs of {found.prompts} prompts, {found.annotators} people each"
     table(title, ["", "agreement", "Cohen's kappa", "verdicts compared"], rows)
 
 
@@ -128,20 +118,20 @@ def _reward(part: Reward, *more: float) -> list[str]:
     return [figure(part.reward), *told, *["-"] * (2 - len(told))]
 
 
-def methods(found: Tree) -> None:
+def methods(found: Methods) -> None:
     """The methods of methods.json, over seeds."""
     rows = [
         [
-            row["method"],
-            f"{row['training_calls']:,.0f}",
-            f"{row['calls_per_prompt']:g}",
-            *(old(row[key]["value"], row[key]["ci95"]) for key in ("reward", "kl", "objective")),
-            "-" if row["seconds"] is None else f"{row['seconds']:.0f}",
+            row.method,
+            f"{row.training_calls:,.0f}",
+            f"{row.calls_per_prompt:g}",
+            *(figure(one.mean) for one in (row.reward, row.kl, row.objective)),
+            "-" if row.seconds is None else f"{row.seconds:.0f}",
         ]
-        for row in found["methods"]
+        for row in found.methods
     ]
     columns = ["method", "answers for training", "answers a prompt", "reward", "KL, nats", "objective", "seconds"]
-    table(f"{found['seeds']} seeds, kl_coef {found['kl_coef']:g}, {found['prompts']} test prompts", columns, rows)
+    table(f"{found.seeds} seeds, kl_coef {found.kl_coef:g}, {found.prompts} test prompts", columns, rows)
 
 
 def side_by_side(found: SideBySide) -> None:
@@ -176,16 +166,6 @@ def figure(told: Estimate) -> str:
     """`value [low, high]` to three decimals, never -0; what is undefined is nan."""
     value, low, high = (f"{round(number, 3) + 0:.3f}" for number in (told.value, *told.ci95))
     return f"{value} [{low}, {high}]"
-
-
-def old(value: float | None, interval: Sequence[float | None]) -> str:
-    told = [f"{nan(number):.3f}" for number in (value, *interval)]
-    return f"{told[0]} [{told[1]}, {told[2]}]"
-
-
-def nan(value: float | None) -> float:
-    """Three digits of a number, nan for None, and never -0."""
-    return float("nan") if value is None else round(value, 3) + 0  # + 0 takes the sign off -0.0
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings
 from alignpro.models.framing import usage
+from alignpro.results import Estimate, Evaluation
 
 FORMS = {
     "merged": "a low-rank adapter, merged into the weights here",
@@ -37,7 +39,7 @@ written = model.generate(**inputs, generation_config=GenerationConfig.from_pretr
 print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
 
 
-def card(settings: Settings, evaluation: Mapping[str, Any] | None, form: str, has_chat_template: bool = True) -> str:
+def card(settings: Settings, evaluation: Evaluation | None, form: str, has_chat_template: bool = True) -> str:
     """README.md of an exported prompter; `form` is merged, adapter or full. Every figure is one of evaluation.json."""
     adapter = form == "adapter"
     functions, encode = usage(has_chat_template)
@@ -108,31 +110,26 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
         )
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> str:
-    n, k = evaluation["prompts"], evaluation["responses_per_prompt"]
-    second = evaluation.get("second_reward")
+def _evaluation(evaluation: Evaluation) -> str:
+    n, second = evaluation.prompts, evaluation.second_reward
     lines = [
-        f"{n} held-out prompts, {k} samples each. Brackets are 95% intervals by bootstrap over prompts. The reward is"
-        f" {shown(evaluation['reward'])}" + (f"; the second reward, {shown(second)}." if second else "."),
+        f"{n} held-out prompts, {evaluation.responses_per_prompt} samples each. Brackets are 95% intervals by bootstrap"
+        f" over prompts. The reward is {shown(evaluation.reward)}"
+        + (f"; the second reward, {shown(second)}." if second else "."),
         "",
         "| arm | n (prompts) | mean reward | KL to the base, nats | failed samples |"
         + (" second reward |" if second else ""),
         "| --- | --- | --- | --- | --- |" + (" --- |" if second else ""),
     ]
-    for name, arm in evaluation["arms"].items():
-        row = f"| `{name}` | {n} | {_with_interval(arm['mean_reward'], arm['ci95'])} | {_known(arm, 'kl_to_reference')}"
-        row += f" | {arm['failed']} |"
-        if second:
-            other = arm.get("second_reward") or {}
-            row += f" {_with_interval(other.get('mean'), other.get('ci95'))} |"
-        lines.append(row)
-    if rows := evaluation.get("differences"):
+    for name, arm in evaluation.arms.items():
+        row = f"| `{name}` | {n} | {_with_interval(arm.reward)} | {_known(arm.kl)} | {arm.failed} |"
+        lines.append(row + (f" {_with_interval(arm.second)} |" if second else ""))
+    if evaluation.differences:
         lines += ["", "Paired by prompt:", "", "| difference | by | mean |", "| --- | --- | --- |"]
         lines += [
-            f"| `{d['a']}` - `{d['b']}` | {shown(d['reward'])} | {_with_interval(d['mean_difference'], d['ci95'])} |"
-            for d in rows
+            f"| `{d.a}` - `{d.b}` | {shown(d.reward)} | {_with_interval(d.mean)} |" for d in evaluation.differences
         ]
-    if rows := evaluation.get("win_rates"):
+    if evaluation.win_rates:
         lines += [
             "",
             "Win rates, every comparison judged in both orders, a tie counted half:",
@@ -140,16 +137,15 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
             "| comparison | judge | n (comparisons) | win rate | orders agree | unparsed | longer by, words |",
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
-        for w in rows:
-            judged, rate = w["win"] + w["tie"] + w["loss"], _with_interval(w["win_rate"], w["ci95"])
-            lines.append(
-                f"| `{w['a']}` over `{w['b']}` | {shown(w['judge'])} | {judged} | {rate}"
-                f" | {_known(w, 'order_consistency')} | {w['unparsed']} | {_known(w, 'mean_length_difference')} |"
-            )
+        lines += [
+            f"| `{w.a}` over `{w.b}` | {shown(w.judge)} | {w.judged} | {_with_interval(w.rate)}"
+            f" | {_known(w.order_consistency)} | {w.unparsed} | {_known(w.length_difference)} |"
+            for w in evaluation.win_rates
+        ]
     return "\n".join(lines)
 
 
-def _limits(settings: Settings, evaluation: Mapping[str, Any] | None) -> Iterable[str]:
+def _limits(settings: Settings, evaluation: Evaluation | None) -> Iterable[str]:
     yield f"It was trained for the answers of {shown(settings.frozen.model)}; before another model it may help or harm."
     yield "It raises the reward it was trained on. What the reward does not see, it does not keep."
     yield "Rewrites can lose or change what the user meant; they are not checked."
@@ -158,21 +154,20 @@ def _limits(settings: Settings, evaluation: Mapping[str, Any] | None) -> Iterabl
         return
     yield "The intervals cover the choice of prompts and samples, not that of the training seed: this is one run."
     yield "The held-out prompts come from the same source as the training prompts."
-    judges = {w["judge"] for w in evaluation.get("win_rates", ())}
-    if evaluation["reward"] in judges:
+    if evaluation.reward in {row.judge for row in evaluation.win_rates}:
         yield "Wins were judged by the reward that was trained on, so they say no more than the mean rewards do."
 
 
-def _with_interval(value: Any, interval: Any) -> str:
-    low, high = interval or (None, None)
-    return f"{_number(value)} [{_number(low)}, {_number(high)}]"
+def _with_interval(told: Estimate) -> str:
+    return f"{_number(told.value)} [{_number(told.lo)}, {_number(told.hi)}]"
 
 
-def _known(record: Mapping[str, Any], key: str) -> str:
+def _known(told: Estimate | None) -> str:
     """A figure with its interval, or alone where it has none."""
-    interval = record.get(f"{key}_ci95")
-    return _with_interval(record[key], interval) if interval else _number(record[key])
+    if told is None:
+        return "-"
+    return _with_interval(told) if told.bounded else _number(told.value)
 
 
-def _number(value: Any) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}"

@@ -11,6 +11,7 @@ from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageErro
 from alignpro.export.card import card
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
+from alignpro.results import Evaluation, read
 from alignpro.running.load import load_trained
 from alignpro.runtime import files as files
 from alignpro.runtime.run_folder import RunFolder
@@ -39,6 +40,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
     own = settings.model_copy(update={"prompter": here, "device": _device(settings)})
     lm = load_trained(own, folder.prompter).lm
     partial = out.with_name(f".{out.name}.partial")
+    evaluation = read(Evaluation, folder.evaluation)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,6 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         _generation(lm).save_pretrained(partial)
         told = lm.frame.described() | {"sampling": lm.sampling.model_dump(mode="json")}
         files.write_json(partial / FRAME, told)
-        evaluation = files.read_json(folder.evaluation)
         trained = form if adapter else "full"
         files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
         partial.rename(out)

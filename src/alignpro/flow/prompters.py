@@ -90,7 +90,7 @@ class GibbsPrompter:
         return f"gibbs_{self.candidates} of {self.reference.name}"
 
     def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
-        made = rollout(
+        sampled = rollout(
             prompts,
             self.reference,
             self.frozen,
@@ -100,11 +100,11 @@ class GibbsPrompter:
             seed=derive(seed, "candidates"),
             prompt_terms=self.prompt_terms,
         )
-        self.frozen_calls += made.frozen_calls
-        scores = objective(made).reshape(len(prompts), n, self.candidates)
+        self.frozen_calls += sampled.frozen_calls
+        scores = objective(sampled).reshape(len(prompts), n, self.candidates)
         luck = np.random.default_rng(derive(seed, "choice")).random((len(prompts), n))
         chosen: list[list[Generation]] = []
-        for b, row in enumerate(made.rewrites):
+        for b, row in enumerate(sampled.rewrites):
             chosen.append([])
             for draw in range(n):
                 options = row[draw * self.candidates : (draw + 1) * self.candidates]

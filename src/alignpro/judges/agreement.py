@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from alignpro.data.judged_pairs import JudgedPair
 from alignpro.judges.comparisons import SLICE, Comparison, judge_both_orders
 from alignpro.maths import agreement as rater
 from alignpro.maths import stats
+from alignpro.results import Agreement, Estimate, JudgeAgreement
 from alignpro.rng import derive
 from alignpro.types import Judge, Verdict
 
@@ -40,7 +40,7 @@ def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 def measured(
     judge: str, pairs: Sequence[JudgedPair], comparisons: Sequence[Comparison], draws: int, seed: int
-) -> dict[str, Any]:
+) -> JudgeAgreement:
     """The figures of agreement.json; every interval is a 95% percentile bootstrap over prompts.
 
     The judge's verdict is that of both orders (orders that disagree: a tie). With one person: mean over the people of
@@ -62,36 +62,32 @@ def measured(
     people = [list(itertools.permutations(pair.verdicts, 2)) for pair in pairs]
     where = np.unique([pair.prompt for pair in pairs], return_inverse=True)[1]
 
-    def figures(rows: list[list[Pair]], what: str, twice: bool = False) -> dict[str, Any]:
+    def figures(rows: list[list[Pair]], what: str, twice: bool = False) -> Agreement:
         tables = np.zeros((where.max() + 1, 3, 3))
         for prompt, row in zip(where, rows, strict=True):
             tables[prompt] += rater.table(row)
         whole = tables.sum(0)
         interval, interval_kappa = rater.intervals(tables, draws, derive(seed, "agreement", what))
-        return {
-            "agreement": float(rater.agreement(whole)),
-            "agreement_ci95": list(interval),
-            "kappa": float(rater.kappa(whole)),
-            "kappa_ci95": list(interval_kappa),
-            "compared": int(whole.sum()) // (2 if twice else 1),
-        }
+        return Agreement(
+            agreement=Estimate(float(rater.agreement(whole)), *interval),
+            kappa=Estimate(float(rater.kappa(whole)), *interval_kappa),
+            compared=int(whole.sum()) // (2 if twice else 1),
+        )
 
     consistent = np.array([np.nan if c.consistent is None else float(c.consistent) for c in comparisons])
     consistency, around = stats.pooled(consistent, where, draws, derive(seed, "agreement", "order"))
-    return {
-        "schema": 1,
-        "judge": judge,
-        "pairs": len(pairs),
-        "prompts": int(where.max()) + 1,
-        "annotators": max(len(pair.verdicts) for pair in pairs),
-        "without_majority": sum(majority(pair.verdicts) is None for pair in pairs),
-        "unparsed": said.count(None),
-        "unparsed_reasons": dict(Counter(c.failure for c in comparisons if c.failure).most_common()),
-        "verdicts": {verdict: said.count(verdict) for verdict in rater.VERDICTS},
-        "position_consistency": consistency,
-        "position_consistency_ci95": list(around),
-        "with_majority": figures(with_majority, "majority"),
-        "with_majority_where_neither_ties": figures(clear(with_majority), "clear"),
-        "with_one_person": figures(against(lambda pair: pair.verdicts), "one"),
-        "people": figures(people, "people", twice=True),
-    }
+    return JudgeAgreement(
+        judge=judge,
+        pairs=len(pairs),
+        prompts=int(where.max()) + 1,
+        annotators=max(len(pair.verdicts) for pair in pairs),
+        without_majority=sum(majority(pair.verdicts) is None for pair in pairs),
+        unparsed=said.count(None),
+        unparsed_reasons=dict(Counter(c.failure for c in comparisons if c.failure).most_common()),
+        verdicts={verdict: said.count(verdict) for verdict in rater.VERDICTS},
+        position_consistency=Estimate(consistency, *around),
+        with_majority=figures(with_majority, "majority"),
+        with_majority_where_neither_ties=figures(clear(with_majority), "clear"),
+        with_one_person=figures(against(lambda pair: pair.verdicts), "one"),
+        people=figures(people, "people", twice=True),
+    )

@@ -60,21 +60,21 @@ def load_judge(
     if spec in loaded:
         return RewardJudge(loaded[spec], evaluate.tie_margin)
     if not evaluate.judge:
-        other = (
+        fallback = (
             _reward(settings, spec, "evaluate.second_reward", device, endpoints)
             if evaluate.second_reward
             else load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
         )
-        return RewardJudge(other, evaluate.tie_margin)
+        return RewardJudge(fallback, evaluate.tie_margin)
     if is_endpoint(spec):
         return _behind_url(settings, spec, endpoints)
     if spec.startswith(PAIRWISE):
         return _pairwise(settings, spec, device)
     if spec.startswith(LOCAL):
         return _local(settings, spec, device)
-    found = _reward(settings, spec, "evaluate.judge", device, endpoints)
-    taken = {other.name for other in loaded.values()}
-    return RewardJudge(_renamed(found, spec) if found.name in taken else found, evaluate.tie_margin)
+    reward = _reward(settings, spec, "evaluate.judge", device, endpoints)
+    taken = {known.name for known in loaded.values()}
+    return RewardJudge(_renamed(reward, spec) if reward.name in taken else reward, evaluate.tie_margin)
 
 
 def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge:

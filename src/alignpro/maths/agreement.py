@@ -35,8 +35,8 @@ def kappa(counts: FloatArray) -> FloatArray:
     total = counts.sum((-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
         chance = (counts.sum(-1) * counts.sum(-2)).sum(-1) / total**2
-        found = (agreement(counts) - chance) / (1 - chance)
-    return np.asarray(np.where(chance < 1 - 1e-12, found, np.nan))
+        kappas = (agreement(counts) - chance) / (1 - chance)
+    return np.asarray(np.where(chance < 1 - 1e-12, kappas, np.nan))
 
 
 def intervals(counts: FloatArray, draws: int, seed: int) -> tuple[stats.Interval, stats.Interval]:

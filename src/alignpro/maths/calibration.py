@@ -79,12 +79,12 @@ def correlation(a: FloatArray, b: FloatArray, cluster: Clusters, draws: int, see
 def reliability(margins: FloatArray, cluster: Clusters, draws: int, seed: int, bins: int = 10) -> list[Bin]:
     """Confidence sigmoid(|margin|) against the share that is right, in bins of like size, at least 20 pairs each."""
     confidence, correct = _confidence(margins), right(margins)
-    found = []
+    measured = []
     for rows in _bins(confidence, bins):
         accuracy, ci95 = ratio(correct[rows], cluster[rows], draws, seed)
         mine = confidence[rows]
-        found.append(Bin(float(mine.min()), float(mine.max()), float(mine.mean()), accuracy, ci95, len(rows)))
-    return found
+        measured.append(Bin(float(mine.min()), float(mine.max()), float(mine.mean()), accuracy, ci95, len(rows)))
+    return measured
 
 
 def calibration_error(
@@ -154,5 +154,5 @@ def _lowest(losses: FloatArray, keep_ends: bool = False) -> FloatArray:
     """The temperature of the least loss in each column [temperatures, M]; nan, or the end itself, at an end."""
     best = losses.argmin(0)
     at_end = (best == 0) | (best == len(TEMPERATURES) - 1)
-    found = TEMPERATURES[best]
-    return np.asarray(found if keep_ends else np.where(at_end, np.nan, found))
+    temperature = TEMPERATURES[best]
+    return np.asarray(temperature if keep_ends else np.where(at_end, np.nan, temperature))

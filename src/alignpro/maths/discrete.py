@@ -55,24 +55,24 @@ def mean_total_variation(log_p: FloatArray, log_q: FloatArray, weights: FloatArr
     smaller = np.empty((min(step, len(q)), q.shape[1]))
     ones = np.ones(q.shape[1])
     shared = np.empty(len(q))
-    found = np.empty(len(p))
+    distances = np.empty(len(p))
     for i, row in enumerate(p):
         for start in range(0, len(q), step):
             block = q[start : start + step]
             np.minimum(block, row, out=smaller[: len(block)])
             np.matmul(smaller[: len(block)], ones, out=shared[start : start + step])
-        found[i] = weights[i] @ np.maximum(1 - shared, 0)
-    return found
+        distances[i] = weights[i] @ np.maximum(1 - shared, 0)
+    return distances
 
 
 def log_matmul(log_a: FloatArray, log_b: FloatArray) -> FloatArray:
     """log of exp(log_a) @ exp(log_b) [I, K] for [I, J] and [J, K]; -inf only where every product is 0."""
     with np.errstate(divide="ignore"):
-        found = np.log(np.exp(log_a) @ np.exp(log_b))
-    faint = found < _FAINT
+        log_product = np.log(np.exp(log_a) @ np.exp(log_b))
+    faint = log_product < _FAINT
     if faint.any():  # truly 0, or lost to underflow: the latter is worth summing in log space
         possible = (np.isfinite(log_a).astype(float) @ np.isfinite(log_b).astype(float)) > 0
         for i in np.flatnonzero((faint & possible).any(1)):
             columns = np.flatnonzero(faint[i] & possible[i])
-            found[i, columns] = logsumexp(log_a[i] + log_b[:, columns].T)
-    return np.asarray(found)
+            log_product[i, columns] = logsumexp(log_a[i] + log_b[:, columns].T)
+    return np.asarray(log_product)

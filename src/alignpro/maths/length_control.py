@@ -68,19 +68,19 @@ def length_controlled(
 
 def _fit(y: FloatArray, z: FloatArray, weights: FloatArray, start: FloatArray) -> FloatArray:
     """Intercept and slope [W, 2] that fit y [N] on z [N] under each row of weights [W, N]; Newton's method."""
-    found = start.copy()
+    coefficients = start.copy()
     for _ in range(ROUNDS):
-        p = 1 / (1 + np.exp(-np.clip(found[:, :1] + found[:, 1:] * z, -30, 30)))
+        p = 1 / (1 + np.exp(-np.clip(coefficients[:, :1] + coefficients[:, 1:] * z, -30, 30)))
         off, bend = weights * (y - p), weights * p * (1 - p)
-        slope_a, slope_b = off.sum(1) - HOLD * found[:, 0], off @ z - PRIOR * found[:, 1]
+        slope_a, slope_b = off.sum(1) - HOLD * coefficients[:, 0], off @ z - PRIOR * coefficients[:, 1]
         aa, ab, bb = bend.sum(1) + HOLD, bend @ z, bend @ z**2 + PRIOR
         determinant = aa * bb - ab**2
         step = np.stack([bb * slope_a - ab * slope_b, aa * slope_b - ab * slope_a], 1) / determinant[:, None]
         step = np.clip(step, -LONGEST_STEP, LONGEST_STEP)
-        found += step
+        coefficients += step
         if np.abs(step).max() < ENOUGH:
             break
-    return found
+    return coefficients
 
 
 def _at_zero(coefficients: FloatArray) -> FloatArray:

@@ -43,7 +43,7 @@ def variance_intervals(rewards: FloatArray, draws: int, seed: int) -> VarianceIn
     prompts = len(told.means)
     if prompts < 2 or not told.usable.any():
         return VarianceIntervals()
-    values, errors = (found[:, 0] for found in told.figures(np.full((1, prompts), 1 / prompts)))
+    values, errors = (column[:, 0] for column in told.figures(np.full((1, prompts), 1 / prompts)))
     pivots = np.tile(np.array([-1, 1]) * stats.t_quantile(prompts - 1), (3, 1))
     if prompts >= FEWEST:
         pivots = _quantiles(told, values, draws, seed)
@@ -95,13 +95,13 @@ def _quantiles(told: _Prompts, values: FloatArray, draws: int, seed: int) -> Flo
     """2.5% and 97.5% quantiles [3, 2] of resampled figures less `values` [3], in their own standard errors."""
     shares = stats.resamples(len(told.means), draws, seed)
     step = max(1, AT_ONCE // len(told.means))
-    found = []
+    blocks = []
     for start in range(0, draws, step):
         drawn, errors = told.figures(shares[start : start + step])
         with np.errstate(invalid="ignore", divide="ignore"):
             away = np.where(LOGARITHMIC[:, None], np.log(drawn / values[:, None]) * drawn, drawn - values[:, None])
-            found.append(np.where(errors > ROUNDING * np.abs(drawn), away / errors, np.nan))
-    pivots = np.concatenate(found, axis=1)
+            blocks.append(np.where(errors > ROUNDING * np.abs(drawn), away / errors, np.nan))
+    pivots = np.concatenate(blocks, axis=1)
     pivots[~np.isfinite(pivots)] = np.nan
     return np.array([np.nanquantile(row, [0.025, 0.975]) if np.isfinite(row).any() else [np.nan] * 2 for row in pivots])
 

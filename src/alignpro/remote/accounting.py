@@ -228,7 +228,7 @@ TOLD = tuple(field.name for field in fields(Spent))
 """Names of the figures of an account."""
 
 
-def spoken(report: Mapping[str, Mapping[str, float | None]]) -> str:
+def costs_in_words(report: Mapping[str, Mapping[str, float | None]]) -> str:
     """One line on what models behind URLs have cost, from the `report` of their account."""
     parts = []
     for model, books in report.items():

@@ -56,8 +56,10 @@ def spoken(estimate: Estimate | None, signed: bool = False) -> str:
     return f"{number(estimate.value, decimals, signed)} {interval(estimate, decimals)}"
 
 
-def percent(share: Estimate) -> str:
-    """A share as `63% [60, 66]`; a decimal more where the interval is narrow."""
+def percent(share: Estimate | None) -> str:
+    """A share as `63% [60, 66]`; a decimal more where the interval is narrow; a dash where there is none."""
+    if share is None:
+        return NOTHING
     points = share.scaled(100)
     decimals = 1 if points.bounded and points.hi - points.lo < 4 else 0
     bounds = f" {interval(points, decimals)}" if points.bounded else ""

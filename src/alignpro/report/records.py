@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-from alignpro.remote import accounting
 from alignpro.results import Estimate
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -103,19 +102,3 @@ def _read_text(path: Path, notes: list[str], without: str) -> str:
     except OSError as error:
         notes.append(f"{path.name} could not be read: {error.strerror}.")
     return ""
-
-
-def spent(cost: Record) -> str:
-    """In words, what models behind URLs have cost; empty where there was none."""
-    found = cost.get("endpoints") if isinstance(cost, Mapping) else None
-    books = {
-        text(model): {name: _number_or_none(record.get(name)) for name in accounting.TOLD}
-        for model, record in (found.items() if isinstance(found, dict) else ())
-        if isinstance(record, dict)
-    }
-    return accounting.spoken(books)
-
-
-def _number_or_none(value: Any) -> float | None:
-    found = number(value)
-    return None if math.isnan(found) else found

@@ -29,6 +29,7 @@ from pydantic import (
 
 from alignpro.errors import DamagedResult
 from alignpro.results.estimate import UNKNOWN, Estimate
+from alignpro.results.show import Table, shown
 from alignpro.runtime import files
 
 SCHEMA = 1
@@ -182,6 +183,14 @@ class Document(Result):
 
     def tree(self) -> Tree:
         return {"schema": SCHEMA} | super().tree()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table with intervals, and the first of its figures drawn."""
+        return shown(self._table())
+
+    def _table(self) -> Table:
+        """Title, heads, rows, and what is said beneath."""
+        return Table(repr(self), ["", ""], [])
 
 
 D = TypeVar("D", bound=Document)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from alignpro.results.base import Document, Keys, Named, Number, Plain, Result, Rows, Text
 from alignpro.results.estimate import Estimate
 from alignpro.results.evaluation import Evaluation
+from alignpro.results.show import Table
 
 
 class RunDifference(Result):
@@ -34,3 +35,12 @@ class SideBySide(Document):
     settings: Named[Plain]
     differences: Rows[RunDifference]
     notes: list[str] = []
+
+    def _table(self) -> Table:
+        rows = [
+            (f"{arm.name}, {run}", [arm.reward, arm.kl])
+            for run, evaluation in self.runs.items()
+            for arm in evaluation.arms.values()
+        ]
+        title = f"{len(self.runs)} runs side by side"
+        return Table(title, ["arm, run", "mean reward", "KL to reference, nats"], rows, " ".join(self.notes))

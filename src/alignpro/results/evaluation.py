@@ -25,6 +25,7 @@ from alignpro.results.base import (
     text,
 )
 from alignpro.results.estimate import UNKNOWN, Estimate
+from alignpro.results.show import Table
 
 
 class Mean(Result):
@@ -141,18 +142,23 @@ class JudgeCost(Result):
     output_tokens: Number
 
 
-class Cost(Result):
-    """Answers asked of the frozen model; of models behind URLs the accounts; of a language model that judged, its."""
+class Spent(Result):
+    """The accounts of models behind URLs."""
 
-    frozen_calls: Number
     endpoints: Named[Plain] = {}
-    judge: JudgeCost | None = None
-    seconds: Number = math.nan
 
     @property
     def spent(self) -> str:
-        """In words, what models behind URLs have cost; empty where there was none."""
-        return accounting.spoken({model: _known(books) for model, books in self.endpoints.items()})
+        """In words, what they have cost; empty where there was none."""
+        return accounting.costs_in_words({model: _known(books) for model, books in self.endpoints.items()})
+
+
+class Cost(Spent):
+    """Answers asked of the frozen model besides, and what a language model that judged has answered."""
+
+    frozen_calls: Number
+    judge: JudgeCost | None = None
+    seconds: Number = math.nan
 
 
 def _known(books: Mapping[str, Any]) -> dict[str, float | None]:
@@ -199,6 +205,19 @@ class Evaluation(Document):
         """Win rates of `a` over `b`, those of a judge other than the training reward first."""
         rows = [row if row.a == a else row.mirrored() for row in self.win_rates if {row.a, row.b} == {a, b}]
         return sorted(rows, key=lambda row: row.judge == self.reward)
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {arm.reward.value:.3g}" for name, arm in self.arms.items())
+        return f"Evaluation({self.prompts} prompts; {self.reward}: {means})"
+
+    def _table(self) -> Table:
+        heads = ["arm", f"mean reward ({self.reward})", "KL to reference, nats", "words of an answer"]
+        heads += [f"second reward ({self.second_reward})"] if self.second_reward else []
+        rows = [
+            (name, [arm.reward, arm.kl, arm.response_words, *([arm.second] if self.second_reward else [])])
+            for name, arm in self.arms.items()
+        ]
+        return Table(f"{self.prompts} test prompts, {self.responses_per_prompt} answers each", heads, rows)
 
     def figures(self) -> dict[str, float]:
         """Every number of the arms, and the win rates, by name, for trackers."""

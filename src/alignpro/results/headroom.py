@@ -10,6 +10,7 @@ from pydantic import PlainValidator
 from alignpro.results.base import Document, Figure, Keys, Number, Result, RewardName, Rows, Text
 from alignpro.results.estimate import Estimate
 from alignpro.results.evaluation import Cost
+from alignpro.results.show import Row, Table
 
 
 class Reward(Result):
@@ -202,6 +203,25 @@ class Headroom(Document):
         best, trained = self.optimum, self.trained_prompter
         placed = [bool(best and best.placed), bool(trained and trained.placed), bool(self.curve)]
         return any(placed) or any(drawn.placed for drawn in self.gibbs)
+
+    def __repr__(self) -> str:
+        return (
+            f"Headroom({self.prompts} prompts, kl_coef {self.kl_coef}: {self.advice.verdict if self.advice else '-'})"
+        )
+
+    def _table(self) -> Table:
+        rows: list[Row] = [
+            ("no prompter", [self.no_prompter.reward, None]),
+            ("reference prompter", [self.reference_prompter.reward, None]),
+        ]
+        if self.trained_prompter:
+            rows.append(("trained prompter", [self.trained_prompter.reward, self.trained_prompter.kl]))
+        rows += [(f"gibbs_{drawn.n}", [drawn.reward, Estimate(drawn.kl)]) for drawn in self.gibbs]
+        rows += [(f"optimum at kl_coef {point.kl_coef:g}", [point.reward, point.kl]) for point in self.frontier]
+        if self.rlhf_optimum:
+            rows.append((f"RLHF optimum at beta {self.beta:g}", [self.rlhf_optimum.reward, self.rlhf_optimum.kl]))
+        title, said = f"{self.prompts} prompts", self.advice.text if self.advice else ""
+        return Table(title, ["", f"mean reward ({self.reward})", "KL, nats"], rows, said)
 
     @property
     def empty(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
-from alignpro.remote.accounting import spoken
+from alignpro.remote.accounting import costs_in_words
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Headroom, Step, read, read_rows
 from alignpro.running import stages
@@ -99,7 +99,7 @@ def _everything(settings: Settings, say: Callable[[str], None], kept: Path | Non
 
 
 def _say_endpoints(run: Run) -> None:
-    if told := spoken(run.pieces.endpoints.report()):
+    if told := costs_in_words(run.pieces.endpoints.report()):
         run.progress.say(told)
 
 

@@ -129,7 +129,7 @@ def seconds(settings: Settings, needs: Sequence[Need]) -> list[Need]:
     ]
 
 
-def spoken(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
+def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
     """The plan in lines: a table, what it rests on, and money where prices are known."""
     try:
         needs = plan(settings, stages)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from alignpro.config import Settings
 from alignpro.data.judged_pairs import load_judged_pairs
@@ -14,7 +13,7 @@ from alignpro.judges.agreement import judge_all, measured
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.comparisons import read_answers
 from alignpro.report import write_report
-from alignpro.results import Evaluation, Sample, read, read_rows, write
+from alignpro.results import Evaluation, JudgeAgreement, Sample, read, read_rows, write
 from alignpro.rng import derive
 from alignpro.running import stages
 from alignpro.running.load import load
@@ -60,7 +59,7 @@ def _judge_alone(settings: Settings, say: Callable[[str], None], kept: Path | No
     return load(settings, {"judge"}, say, kept=kept)
 
 
-def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | None = None) -> dict[str, Any]:
+def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | None = None) -> JudgeAgreement:
     """How evaluate.judge agrees with people on the pairs of a file; writes agreement.json to `out`, which keeps a
     language model's replies too.
 
@@ -95,14 +94,13 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
             judged = judge_all(judge, pairs, next_pairs)
         cost = judge.cost() if isinstance(judge, LlmJudge) else None
     found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
-    if cost:
-        found["cost"] = cost
-    files.write_json(out / "agreement.json", found)
-    notes = [f"{found['unparsed']} pairs have no verdict: {found['unparsed_reasons']}"] if found["unparsed"] else []
+    found.cost = cost
+    write(out / "agreement.json", found)
+    notes = [f"{found.unparsed} pairs have no verdict: {found.unparsed_reasons}"] if found.unparsed else []
     if not judge.symmetric:
-        low, high = found["position_consistency_ci95"]
+        same = found.position_consistency
         notes.append(
-            f"share of pairs with the same verdict in both orders: {found['position_consistency']:.3f}"
-            f" [{low:.3f}, {high:.3f}]"
+            f"share of pairs with the same verdict in both orders: {same.value:.3f} [{same.lo:.3f}, {same.hi:.3f}]"
         )
-    return found | {"notes": notes}
+    found.notes = tuple(notes)
+    return found

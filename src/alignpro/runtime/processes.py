@@ -95,11 +95,11 @@ def _splits_models() -> bool:
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
         return False
     for name, wanted in FSDP.items():
-        found = os.environ.get(name, wanted)
-        if found.lower() != wanted.lower():
+        value = os.environ.get(name, wanted)
+        if value.lower() != wanted.lower():
             more = "; train.gradient_checkpointing=true is alignpro's own" if "CHECKPOINTING" in name else ""
             raise UsageError(
-                f"this launch has {name.lower()} {found}, and only {wanted} is supported{more}. See examples/fsdp.yaml"
+                f"this launch has {name.lower()} {value}, and only {wanted} is supported{more}. See examples/fsdp.yaml"
             )
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # transformers would leave the frozen model empty by it
     return True
@@ -162,9 +162,9 @@ def pieces(rows: Tensor, parts: int) -> list[tuple[Tensor, float]]:
     """
     most = -(-len(rows) // count())
     size = max(1, -(-most // parts))
-    found = [(piece, 1.0) for piece in rows[share(len(rows))].split(size) if len(piece)]
-    missing = -(-most // size) - len(found) if is_sharded() else 0
-    return found + [(rows[:1], 0.0)] * missing
+    own = [(piece, 1.0) for piece in rows[share(len(rows))].split(size) if len(piece)]
+    missing = -(-most // size) - len(own) if is_sharded() else 0
+    return own + [(rows[:1], 0.0)] * missing
 
 
 def spread(rows: Sequence[Row], work: Callable[[Sequence[Row]], Sequence[Result]]) -> list[Result]:
@@ -173,9 +173,9 @@ def spread(rows: Sequence[Row], work: Callable[[Sequence[Row]], Sequence[Result]
         return list(work(rows))
     own = rows[share(len(rows))]
     mine = _attempt(lambda: list(work(own)) if own else [])
-    found = _gather(mine)
-    _raise_first(mine, found)
-    return [result for part in found for result in part.value or ()]
+    outcomes = _gather(mine)
+    _raise_first(mine, outcomes)
+    return [result for part in outcomes for result in part.value or ()]
 
 
 def by_first(work: Callable[[], Result]) -> Result:
@@ -191,9 +191,9 @@ def by_first(work: Callable[[], Result]) -> Result:
             done = _attempt(work)
         finally:
             _alone = False
-    found = _meet(lambda dist, group: _broadcast(dist, group, done))
-    _raise_first(done, [found])
-    result: Result = found.value
+    outcome = _meet(lambda dist, group: _broadcast(dist, group, done))
+    _raise_first(done, [outcome])
+    result: Result = outcome.value
     return result
 
 
@@ -289,16 +289,16 @@ def _attempt(work: Callable[[], Result]) -> _Outcome[Result]:
         return _Outcome(None, error)
 
 
-def _raise_first(mine: _Outcome[Any] | None, found: Sequence[_Outcome[Any]]) -> None:
-    for part in (mine, *found):
+def _raise_first(mine: _Outcome[Any] | None, outcomes: Sequence[_Outcome[Any]]) -> None:
+    for part in (mine, *outcomes):
         if part is not None and part.error is not None:
             raise part.error
 
 
 def _gather(mine: Any) -> list[Any]:
-    found: list[Any] = [None] * count()
-    _meet(lambda dist, group: dist.all_gather_object(found, mine, group=group))
-    return found
+    gathered: list[Any] = [None] * count()
+    _meet(lambda dist, group: dist.all_gather_object(gathered, mine, group=group))
+    return gathered
 
 
 def _broadcast(dist: Any, group: Any, value: Any) -> Any:

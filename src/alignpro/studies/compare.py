@@ -9,9 +9,10 @@ from typing import Any
 
 from alignpro import config
 from alignpro.config import BudgetSettings, Settings
-from alignpro.errors import SettingsError, UsageError
+from alignpro.errors import RunFailure, SettingsError, UsageError
 from alignpro.evaluate.arms import AlignPro, Arm, Gibbs, NoPrompter, ReferencePrompter
 from alignpro.maths import stats
+from alignpro.results import Estimate, Evaluation, Method, Methods, OverSeeds, Spent, Step, read, read_rows, write
 from alignpro.rewards.composite import check_scales
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
@@ -25,7 +26,7 @@ UNTRAINED = "untrained"
 """The run of each seed that trains nothing: no prompter, the reference, gibbs_N."""
 
 
-def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
+def compare(settings: Settings, out: Path, jobs: int = 1) -> Methods:
     """Train every method of `settings.compare` with every seed, each a run of its own in `out`, and tabulate.
 
     Runs that are finished are not done again and stopped ones go on, so the same command resumes. Writes
@@ -76,13 +77,13 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> dict[str, Any]:
             raise
     found = tabulate(settings, out)
     if cost := spent(runs):
-        found["cost"] = {"endpoints": cost}
-    files.write_json(out / "methods.json", found)
+        found.cost = Spent(endpoints=dict(cost))
+    write(out / "methods.json", found)
     return found
 
 
-def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
-    """The table of finished runs, what methods.json holds; `value` is a mean over seeds, `values` one of each."""
+def tabulate(settings: Settings, out: Path) -> Methods:
+    """The table of finished runs, what methods.json holds. Raises RunFailure where one has no evaluation."""
     lam, seeds = settings.train.kl.coef, range(settings.compare.seeds)
     arms: dict[str, tuple[str, Arm]] = {
         **{arm.name: (UNTRAINED, arm) for arm in _untrained(settings)},
@@ -91,26 +92,32 @@ def tabulate(settings: Settings, out: Path) -> dict[str, Any]:
     rows, prompts = [], 0
     for name, (run, arm) in arms.items():
         folders = [RunFolder(out / f"{run}-{seed}") for seed in seeds]
-        evaluations = [files.read_json(folder.evaluation) or {} for folder in folders]
-        prompts = int(evaluations[0]["prompts"])
-        found = [evaluation["arms"][arm.name] for evaluation in evaluations]
-        reward = [one["mean_reward"] for one in found]
-        kl = [one["kl_to_reference"] or 0.0 for one in found]
-        last = [(files.read_jsonl(folder.metrics) or [{}])[-1] for folder in folders]
-        bonus = [one.get("prompt_bonus") or 0.0 for one in found]
-        trained = run != UNTRAINED
+        evaluations = [_evaluation(folder) for folder in folders]
+        prompts = int(evaluations[0].prompts)
+        found = [evaluation.arms[arm.name] for evaluation in evaluations]
+        reward = [one.reward.value for one in found]
+        kl = [one.kl.value if one.kl else 0.0 for one in found]
+        bonus = [one.prompt_bonus.value if one.prompt_bonus else 0.0 for one in found]
+        last = [read_rows(Step, folder.metrics)[-1] for folder in folders] if run != UNTRAINED else []
         rows.append(
-            {
-                "method": name,
-                "training_calls": _mean([row["frozen_calls"] for row in last]) if trained else 0,
-                "calls_per_prompt": arm.extra_calls(settings.evaluate),
-                "reward": _over_seeds(reward),
-                "kl": _over_seeds(kl),
-                "objective": _over_seeds([r + b - lam * k for r, b, k in zip(reward, bonus, kl, strict=True)]),
-                "seconds": _mean([row["seconds"] for row in last]) if trained else None,
-            }
+            Method(
+                method=name,
+                training_calls=_mean([row.frozen_calls for row in last]) if last else 0,
+                calls_per_prompt=arm.extra_calls(settings.evaluate),
+                reward=_over_seeds(reward),
+                kl=_over_seeds(kl),
+                objective=_over_seeds([r + b - lam * k for r, b, k in zip(reward, bonus, kl, strict=True)]),
+                seconds=_mean([row.seconds for row in last]) if last else None,
+            )
         )
-    return {"schema": 1, "kl_coef": lam, "seeds": len(seeds), "prompts": prompts, "methods": rows}
+    return Methods(kl_coef=lam, seeds=len(seeds), prompts=prompts, methods=tuple(rows))
+
+
+def _evaluation(folder: RunFolder) -> Evaluation:
+    found = read(Evaluation, folder.evaluation)
+    if found is None:
+        raise RunFailure(f"{folder.evaluation} is not there; give the same command again, which finishes that run")
+    return found
 
 
 def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
@@ -151,8 +158,8 @@ def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return tree | {k: _merged(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in own.items()}
 
 
-def _over_seeds(values: list[float]) -> dict[str, Any]:
-    return {"value": _mean(values), "ci95": list(stats.t_interval(values)), "values": values}
+def _over_seeds(values: list[float]) -> OverSeeds:
+    return OverSeeds(mean=Estimate(_mean(values), *stats.t_interval(values)), values=tuple(values))
 
 
 def _mean(values: list[float]) -> float:

@@ -92,12 +92,12 @@ def sequences(lm: LanguageModel) -> list[Tokens]:
             f"{lm.name} can give {count:.3g} different texts of up to {steps} tokens; at most {LIMIT:,} can be"
             " enumerated. Lower sampling.max_new_tokens or take a smaller vocabulary"
         )
-    found: list[Tokens] = []
+    ended: list[Tokens] = []
     open_ones: list[tuple[int, ...]] = [()]
     for _ in range(steps):
-        found += [np.array((*start, end), dtype=np.int64) for start in open_ones for end in sorted(ends)]
+        ended += [np.array((*start, end), dtype=np.int64) for start in open_ones for end in sorted(ends)]
         open_ones = [(*start, token) for start in open_ones for token in going]
-    return found + [np.array(tokens, dtype=np.int64) for tokens in open_ones]
+    return ended + [np.array(tokens, dtype=np.int64) for tokens in open_ones]
 
 
 def log_probabilities(lm: LanguageModel, prompts: Sequence[str], actions: Sequence[Tokens]) -> FloatArray:

@@ -55,9 +55,9 @@ def best_of_n(world: World, n: int) -> FloatArray:
         ratio = np.where(d == 0, math.log(n), np.log(np.expm1(n * d) / np.expm1(d)))
         selected = log_reference + (n - 1) * upper + ratio
     selected = np.where(log_reference == -np.inf, -np.inf, selected)
-    found = np.empty_like(selected)
-    np.put_along_axis(found, order, selected, 1)
-    return found
+    in_place = np.empty_like(selected)
+    np.put_along_axis(in_place, order, selected, 1)
+    return in_place
 
 
 def best_of_n_bound(n: int) -> float:
@@ -79,7 +79,7 @@ def gibbs_n(world: World, n: int) -> FloatArray:
 
 
 def _select(scores: FloatArray, log_reference: FloatArray, n: int) -> FloatArray:
-    found = np.full(len(scores), -np.inf)
+    log_probabilities = np.full(len(scores), -np.inf)
     possible = np.flatnonzero(log_reference > -np.inf)
     log_w = scores[possible] - scores[possible].max()
     log_t = np.arange(-_ENDS - math.log(n), math.log(_ENDS) - log_w.min(), _STEP)
@@ -90,8 +90,8 @@ def _select(scores: FloatArray, log_reference: FloatArray, n: int) -> FloatArray
         # phi is raised to the power N - 1: near 1 its log must come from what it lacks.
         log_phi = np.where(lost > -0.5, np.log1p(lost), discrete.logsumexp(log_reference[possible] + decay))
     inside = log_reference[possible] + decay + exponents + (n - 1) * log_phi[:, None]
-    found[possible] = discrete.logsumexp(inside.T) + math.log(n * _STEP)
-    return found
+    log_probabilities[possible] = discrete.logsumexp(inside.T) + math.log(n * _STEP)
+    return log_probabilities
 
 
 def _levels(rewards: FloatArray, cumulative: FloatArray, rounding: float) -> tuple[FloatArray, FloatArray]:

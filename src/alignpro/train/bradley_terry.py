@@ -65,8 +65,8 @@ def pieces(
         chosen, rejected = _scores(model, piece, pad_id)
         share = len(chosen) / total
         margin = torch.tensor([m for g in piece for m in (g.margins or [0.0] * len(g.pairs))], device=chosen.device)
-        told = loss(chosen, rejected, margin, smoothing)
-        yield (told + centre * ((chosen + rejected) ** 2).mean()) * share, float(told.detach()) * share
+        nats = loss(chosen, rejected, margin, smoothing)
+        yield (nats + centre * ((chosen + rejected) ** 2).mean()) * share, float(nats.detach()) * share
 
 
 def fit(

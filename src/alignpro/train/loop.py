@@ -266,12 +266,12 @@ def _state(policy: LanguageModel, learner: Learner, average: Average, done: Prog
 
 
 def _resume(job: Job, policy: LanguageModel, learner: Learner, average: Average) -> Progressed | None:
-    found = checkpoint.load_latest(job.folder / "checkpoints")
-    if found is None:
+    latest = checkpoint.load_latest(job.folder / "checkpoints")
+    if latest is None:
         return None
-    for fault in found.passed_over:
+    for fault in latest.passed_over:
         job.progress.say(f"checkpoint {fault}; falling back to the one before")
-    state = found.state
+    state = latest.state
     try:
         load_trained_state(policy.model, state["policy"])
         learner.load_state_dict(state["learner"])
@@ -279,12 +279,12 @@ def _resume(job: Job, policy: LanguageModel, learner: Learner, average: Average)
         average.weights = {n: like(saved.to(own[n].device), own[n]) for n, saved in state["average"].items()}
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"checkpoint of step {found.step} is not of this model ({str(error).splitlines()[0]})"
+            f"checkpoint of step {latest.step} is not of this model ({str(error).splitlines()[0]})"
         ) from None
     checkpoint.restore_random_states(state["random"])
-    job.progress.say(f"resumed after step {found.step}")
+    job.progress.say(f"resumed after step {latest.step}")
     return Progressed(
-        found.step,
+        latest.step,
         KlCoefficient(**state["kl"]),
         state["frozen_calls"],
         state["seconds"],

@@ -30,8 +30,8 @@ class MasterAdam(torch.optim.Adam):
 
         def move(computed: Tensor) -> None:
             if computed.grad is not None:
-                found = computed.grad.float()
-                master.grad = found if master.grad is None else master.grad + found
+                gradient = computed.grad.float()
+                master.grad = gradient if master.grad is None else master.grad + gradient
                 computed.grad = None
 
         weight.register_post_accumulate_grad_hook(move)

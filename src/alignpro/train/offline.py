@@ -60,28 +60,30 @@ def gather(
     Each prompt's row is written to `path` as it comes, and those found there are not paid for again. Raises
     RewardFailure, Interrupted.
     """
-    found = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}
-    left = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
-    total = len(found) + len(left)
+    gathered = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}
+    left = [prompt for prompt in dict.fromkeys(prompts) if prompt not in gathered]
+    total = len(gathered) + len(left)
     failures: Counter[str] = Counter()
     for start in range(0, len(left), settings.prompts_per_step):
-        advance(total - len(left) + start, f"{calls(found):,} answers asked")
+        advance(total - len(left) + start, f"{calls(gathered):,} answers asked")
         stop.check()
         chunk = left[start : start + settings.prompts_per_step]
         drawn = derive(seed, "gather", chunk[0])
         rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
-        made = score_rewrites(
+        scores = score_rewrites(
             chunk, rewrites, frozen, reward, responses=settings.responses, seed=drawn, prompt_terms=prompt_terms
         )
-        values = objective(made)
-        failures += made.failures
-        for prompt, row, mine, asked in zip(chunk, rewrites, values.tolist(), made.frozen_calls.tolist(), strict=True):
-            found[prompt] = _merged(row, mine, asked)
-        so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in found.values()])
+        values = objective(scores)
+        failures += scores.failures
+        for prompt, row, mine, asked in zip(
+            chunk, rewrites, values.tolist(), scores.frozen_calls.tolist(), strict=True
+        ):
+            gathered[prompt] = _merged(row, mine, asked)
+        so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in gathered.values()])
         check_failures(so_far, failures, max_failed, "sampling the reference")
-        files.append_jsonl(path, [_to_row(prompt, found[prompt]) for prompt in chunk])
+        files.append_jsonl(path, [_to_row(prompt, gathered[prompt]) for prompt in chunk])
     advance(total, "")
-    return {prompt: found[prompt] for prompt in prompts}
+    return {prompt: gathered[prompt] for prompt in prompts}
 
 
 def calls(gathered: Mapping[str, Gathered]) -> int:

@@ -93,8 +93,8 @@ class Ppo:
                 if not len(rows):
                     continue
                 part = batch.rows(rows)
-                found = self.value_head(hidden_states(self.policy, part))
-                values[rows, : part.action.shape[1]] = found.masked_fill(~part.action_mask, 0.0)
+                predicted = self.value_head(hidden_states(self.policy, part))
+                values[rows, : part.action.shape[1]] = predicted.masked_fill(~part.action_mask, 0.0)
         return processes.total(values)
 
 

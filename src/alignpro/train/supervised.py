@@ -21,7 +21,7 @@ from alignpro.train.master_weights import MasterAdam
 
 Batch = TypeVar("Batch")
 Piece = tuple[Tensor, float]
-"""A part of a batch's loss: what is minimised, and of that what is told. Both add up to the batch's over its pieces."""
+"""A part of a batch's loss: what is minimised, and the loss that is told. Both add up over its pieces."""
 OnStep = Callable[[int, float], "bool | None"]
 """Called with (step, its loss) after every step; what is true ends the fit."""
 
@@ -42,21 +42,21 @@ class Keeper:
 
         Raises CheckpointError.
         """
-        found = checkpoint.load_latest(self.folder)
-        self.rewind(found.step if found else 0)
-        if found is None:
+        latest = checkpoint.load_latest(self.folder)
+        self.rewind(latest.step if latest else 0)
+        if latest is None:
             return 0
-        for fault in found.passed_over:
+        for fault in latest.passed_over:
             self.say(f"checkpoint {fault}; falling back to the one before")
         try:
-            load_trained_state(model, found.state["model"])
-            optimizer.load_state_dict(found.state["optimizer"])
+            load_trained_state(model, latest.state["model"])
+            optimizer.load_state_dict(latest.state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             first = str(error).splitlines()[0]
-            raise CheckpointError(f"checkpoint of step {found.step} is not of this model ({first})") from None
-        checkpoint.restore_random_states(found.state["random"])
-        self.say(f"resumed after step {found.step}")
-        return found.step
+            raise CheckpointError(f"checkpoint of step {latest.step} is not of this model ({first})") from None
+        checkpoint.restore_random_states(latest.state["random"])
+        self.say(f"resumed after step {latest.step}")
+        return latest.step
 
     def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         state = {
@@ -103,18 +103,18 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        told = _backward(pieces(batch_of(step)))
+        loss = _backward(pieces(batch_of(step)))
         norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm is not None else math.inf)
-        if not (math.isfinite(told) and bool(torch.isfinite(norm))):
+        if not (math.isfinite(loss) and bool(torch.isfinite(norm))):
             kept = f"the checkpoint of step {saved} is whole" if saved else "no checkpoint was saved before it"
-            what = f"loss is {told}" if not math.isfinite(told) else f"gradient's length is {float(norm)}"
+            what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's length is {float(norm)}"
             raise LossNotFinite(
                 f"step {step} of {steps}: the {what} at a learning rate of {rate:.3g}; {kept}. Start anew with a lower"
                 " learning_rate or max_grad_norm"
             )
         optimizer.step()
         done = step
-        ends = bool(on_step and on_step(step, told))
+        ends = bool(on_step and on_step(step, loss))
         if keeper and (step % keeper.every == 0 or step == steps or ends or keeper.stop.asked):
             keeper.save(step, model, optimizer)
             saved = step
@@ -126,11 +126,11 @@ def fit(
 
 
 def _backward(pieces: Iterable[Piece]) -> float:
-    told = 0.0
-    for loss, part in pieces:
-        loss.backward()
-        told += part
-    return told
+    total = 0.0
+    for minimised, loss in pieces:
+        minimised.backward()
+        total += loss
+    return total
 
 
 def plan(sizes: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[list[list[int]]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignpro import config
-from alignpro.results import Estimate
+from alignpro.results import Estimate, Paper, read
 from alignpro.studies.paper import grid, page, results
 
 
@@ -87,14 +87,14 @@ def found(tmp_path):
 
 
 def row(found, name):
-    return next(row for row in found["cells"] if row["cell"] == name)
+    return next(row for row in found.cells if row.cell == name)
 
 
 def test_values_flow_from_the_runs_to_the_figures(found):
     mine = row(found, "p1-f1-orca")
     assert mine["table1"]["judge"] == "the judge"  # of several the one that judged last
-    assert results.read(mine["table1"]["win"]) == Estimate(0.75, 0.71, 0.79)
-    assert results.read(mine["table1"]["loss"]) == Estimate(0.25, 0.21, 0.29)
+    assert mine.table1.win == Estimate(0.75, 0.71, 0.79)
+    assert mine.table1.loss == Estimate(0.25, 0.21, 0.29)
     assert mine["table1"]["judged"] == 100 and mine["table1"]["unparsed"] == 3
     assert mine["paper"] == {"win": 63, "loss": 26}
     assert mine["arms"]["align_pro"]["reward"]["value"] == 1.2345
@@ -116,8 +116,8 @@ def test_what_is_missing_is_missing_and_never_zero(found):
     for one in found["cells"]:
         if one["state"] != "finished":
             assert one["table1"] is one["arms"] is one["gains"] is one["cost"] is None
-    tie = row(found, "p1-f1-orca")["table1"]["tie"]
-    assert tie == {"value": 0.0, "ci95": [None, None]}  # nothing varies, so resampling tells no interval
+    tie = row(found, "p1-f1-orca").table1.tie
+    assert tie.value == 0.0 and not tie.bounded  # nothing varies, so resampling tells no interval
 
 
 def test_claims_count_only_the_cells_that_can_tell(found):
@@ -150,7 +150,7 @@ def test_the_page_says_all_this_and_loads_nothing(found, tmp_path):
     assert "says nothing" in html or "say nothing" in html
     assert 'href="p1-f1-orca/report.html"' in html and 'href="p1-f2-orca/report.html"' not in html
     assert "default-src 'none'" in html and "<script" not in html and "src=" not in html
-    assert json.loads((tmp_path / "paper.json").read_text()) == json.loads(json.dumps(found))
+    assert read(Paper, tmp_path / "paper.json") == found
     for name in ("figure2.svg", "figure3.svg"):
         assert (tmp_path / name).read_text().startswith("<svg ")
     before = {name: (tmp_path / name).read_bytes() for name in ("paper.html", "figure2.svg", "figure3.svg")}

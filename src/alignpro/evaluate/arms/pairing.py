@@ -24,14 +24,15 @@ def pairs(named: Sequence[T]) -> list[tuple[T, T]]:
 
     An arm that is unknown is a rival.
     """
-    role = {one.name: arm.role if (arm := arms.known(one.name)) else "rival" for one in named}
-    baselines = sorted((one for one in named if role[one.name] == "baseline"), key=lambda one: arms.place(one.name))
-    others = [one for one in named if role[one.name] != "baseline"]
-    subjects, rivals = ([one for one in others if role[one.name] == wanted] for wanted in ("subject", "rival"))
+    by_role: dict[str, list[T]] = {"baseline": [], "subject": [], "rival": []}
+    for item in named:
+        by_role[arm.role if (arm := arms.known(item.name)) else "rival"].append(item)
+    baselines = sorted(by_role["baseline"], key=lambda item: arms.place(item.name))
+    others = [item for item in named if all(item is not baseline for baseline in baselines)]
     return [
         *((a, b) for b in baselines for a in others),
         *((a, b) for i, a in enumerate(baselines) for b in baselines[:i]),
-        *((a, b) for a in subjects for b in rivals),
+        *((a, b) for a in by_role["subject"] for b in by_role["rival"]),
     ]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -13,28 +12,32 @@ from alignpro.report import arm_charts
 from alignpro.report.arm_charts import Row
 from alignpro.report.drawing import INK, drawing, standalone, whisker
 from alignpro.report.palette import looks
-from alignpro.results import Estimate
+from alignpro.results import UNKNOWN, Estimate, PaperArm, PaperCell
 from alignpro.studies.paper.grid import ARMS
 from alignpro.studies.paper.published import DATA
-from alignpro.studies.paper.results import read
 
-Tree = Mapping[str, Any]
+FIGURES: Mapping[str, Callable[[PaperArm], Estimate]] = {
+    "reward": lambda arm: arm.reward,
+    "variance": lambda arm: arm.variance,
+    "second_reward": lambda arm: arm.second_reward,
+    "second_variance": lambda arm: arm.second_variance,
+}
 LOOKS = looks(ARMS)
 PANEL, LEFT, GAP, HEAD, FEET = 270, 52, 22, 62, 40
 GROUP, LINE = 62, 15
 
 
-def card_figure(rows: Sequence[Tree], key: str, axis: str, name: str) -> Markup:
+def card_figure(rows: Sequence[PaperCell], key: str, axis: str, name: str) -> Markup:
     """One data set as an SVG element of the page; `key` is a figure of an arm in paper.json."""
     grouped = [(architecture(row) + missing(row), _rows(row, key)) for row in rows]
     label = f"{axis} of the three configurations, by prompter and frozen model"
     return arm_charts.groups(grouped, name, label, axis)
 
 
-def figure_file(rows: Sequence[Tree], key: str, axis: str, title: str) -> str:
+def figure_file(rows: Sequence[PaperCell], key: str, axis: str, title: str) -> str:
     """All data sets side by side as an SVG file of its own."""
-    sets = [data for data in DATA if any(row["data"]["label"] == data for row in rows)]
-    most = max(sum(row["data"]["label"] == data for row in rows) for data in sets)
+    sets = [data for data in DATA if any(row.data.label == data for row in rows)]
+    most = max(sum(row.data.label == data for row in rows) for data in sets)
     width = LEFT + len(sets) * (PANEL + GAP)
     height = HEAD + most * GROUP + FEET
     with drawing(f"paper-{key}"):
@@ -43,7 +46,7 @@ def figure_file(rows: Sequence[Tree], key: str, axis: str, title: str) -> str:
         for place, data in enumerate(sets):
             left = (LEFT + place * (PANEL + GAP)) / width
             axes = figure.add_axes((left, FEET / height, PANEL / width, most * GROUP / height))
-            mine = [row for row in rows if row["data"]["label"] == data]
+            mine = [row for row in rows if row.data.label == data]
             _panel(axes, mine, key, DATA[data], axis, named=place == 0)
         figure.text(LEFT / width, 1 - 20 / height, title, color=INK["ink"], fontsize=14)
         for place, look in enumerate(LOOKS.values()):
@@ -56,22 +59,23 @@ def figure_file(rows: Sequence[Tree], key: str, axis: str, title: str) -> str:
         return standalone(figure, f"{title}; {axis}")
 
 
-def architecture(row: Tree) -> str:
+def architecture(row: PaperCell) -> str:
     """`P1 F2`, as the paper calls it."""
-    return f"{row['prompter']['label']} {row['frozen']['label']}".upper()
+    return f"{row.prompter.label} {row.frozen.label}".upper()
 
 
-def missing(row: Tree) -> str:
+def missing(row: PaperCell) -> str:
     """What stands beside the name of a cell that has no figures."""
-    return "" if row["state"] == "finished" else f" ({row['state']})"
+    return "" if row.state == "finished" else f" ({row.state})"
 
 
-def figure_of(row: Tree, arm: str, key: str) -> Estimate:
+def figure_of(row: PaperCell, arm: str, key: str) -> Estimate:
     """A figure of an arm in a cell of paper.json; nan where there is none."""
-    return read(((row["arms"] or {}).get(arm) or {}).get(key))
+    found = row.arms.get(arm) if row.arms else None
+    return FIGURES[key](found) if found else UNKNOWN
 
 
-def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, named: bool) -> None:
+def _panel(axes: Axes, rows: Sequence[PaperCell], key: str, name: str, axis: str, named: bool) -> None:
     for place, row in enumerate(rows):
         for line, one in enumerate(_rows(row, key)):
             whisker(axes, one.estimate, place + (line - 1) * LINE / GROUP, one.token, one.marker)
@@ -86,5 +90,5 @@ def _panel(axes: Axes, rows: Sequence[Tree], key: str, name: str, axis: str, nam
     axes.locator_params(axis="x", nbins=5)
 
 
-def _rows(row: Tree, key: str) -> list[Row]:
+def _rows(row: PaperCell, key: str) -> list[Row]:
     return [Row(look.label, figure_of(row, arm, key), look.token, look.marker) for arm, look in LOOKS.items()]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from alignpro.errors import AlignProError, UsageError
+from alignpro.results import Paper
 from alignpro.studies.paper import grid, oracle, page, running
-from alignpro.studies.paper.grid import Scale
+from alignpro.studies.paper.grid import GridSize
 from alignpro.studies.paper.needs import amount, missing
 from alignpro.studies.paper.results import collect
 
 
-def run(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] = (), jobs: int = 1) -> dict[str, Any]:
+def run(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str] = (), jobs: int = 1) -> Paper:
     """Run the cells that fit `pattern` in `out` and write paper.json, paper.html and the figures of the whole grid.
 
     What is finished is kept and what was stopped goes on, so the same call resumes. Raises UsageError naming all that
@@ -36,7 +36,7 @@ def run(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] = 
     return found
 
 
-def plan(scale: Scale, out: Path, pattern: str = "*", overrides: Sequence[str] = ()) -> Iterator[str]:
+def plan(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str] = ()) -> Iterator[str]:
     """Lines that say what the cells would take, and what of it is missing here; writes nothing."""
     everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
     uses = oracle.trainers(chosen, everything, out)

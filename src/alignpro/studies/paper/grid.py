@@ -13,7 +13,7 @@ from alignpro.errors import UsageError
 from alignpro.evaluate import arms
 from alignpro.studies.paper.published import DATA, FROZEN, PROMPTERS, WINS
 
-Scale = Literal["tiny", "full"]
+GridSize = Literal["tiny", "full"]
 ARMS = ("no_prompter", "align_pro", "rlhf")
 """The configurations of 7.1, in its order: no fine-tuning, Align-Pro, RLHF."""
 
@@ -52,7 +52,7 @@ class Cell:
         return _actions(settings.train) + (_actions(settings.rlhf) if with_oracle and settings.rlhf.enabled else 0)
 
 
-def cells(scale: Scale, pattern: str = "*", overrides: Sequence[str] = ()) -> list[Cell]:
+def cells(scale: GridSize, pattern: str = "*", overrides: Sequence[str] = ()) -> list[Cell]:
     """Cells whose name fits `pattern` (shell wildcards, several by commas), every one's settings resolved.
 
     Those of the first prompter come first: they train the oracles that the second prompter's cells share. Raises

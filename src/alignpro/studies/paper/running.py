@@ -19,7 +19,7 @@ from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.apart import run_apart
 from alignpro.studies.paper import oracle
-from alignpro.studies.paper.grid import Cell, Scale
+from alignpro.studies.paper.grid import Cell, GridSize
 
 LOOK_EVERY = 2.0
 """Seconds between looks at how far the cells are."""
@@ -27,7 +27,7 @@ OF_TRAINING = 0.25
 """What evaluation costs, as a share of training's texts; for progress and the estimate of what remains alone."""
 
 
-def claim(out: Path, scale: Scale, cells: Sequence[Cell]) -> None:
+def claim(out: Path, scale: GridSize, cells: Sequence[Cell]) -> None:
     """Take `out` for the grid. Raises UsageError where it holds something else, or a cell with other settings."""
     mark = out / "grid.json"
     held = files.read_json(mark)
