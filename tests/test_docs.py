@@ -44,6 +44,25 @@ def test_names_that_a_page_imports_exist(page):
                 assert node.attr in alignpro.__all__
 
 
+def test_the_map_names_what_is_there():
+    text = (ROOT / "docs" / "map.md").read_text()
+    wrong = []
+    for path, names in re.findall(
+        r"`([\w./-]+/|[\w./-]+\.(?:py|md|yaml|html))`(?: \(((?:`\w+`(?:, | or )?)+)\))?", text
+    ):
+        found = next((root / path for root in (ROOT / "src" / "alignpro", ROOT) if (root / path).exists()), None)
+        if found is None and path not in OF_A_RUN:
+            wrong.append(path)
+        elif names:
+            source = found.read_text()
+            wrong += [
+                f"{path}: {name}"
+                for name in re.findall(r"\w+", names.replace(" or ", " "))
+                if not re.search(rf"\b{name}\b", source)
+            ]
+    assert not wrong
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().split()) < 600
 

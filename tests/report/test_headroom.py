@@ -16,9 +16,9 @@ from test_report import Page, page_of
 
 from alignpro.report import write_report
 from alignpro.report.drawing import canvas, drawing
-from alignpro.report.estimate import count, number, percent, spoken
-from alignpro.report.headroom_figures import distance, drawn_frontier
+from alignpro.report.headroom_charts import distance, drawn_frontier
 from alignpro.report.run_folder import read_run
+from alignpro.report.words import count, number, percent, spoken
 from alignpro.results import Estimate, Headroom
 
 

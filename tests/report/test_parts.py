@@ -14,11 +14,11 @@ from conftest import ARMS, REWARD, SECOND, samples, write_lines
 
 from alignpro.report import write_readme_figure, write_report
 from alignpro.report.arm_charts import density
-from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.examples import BUDGET, examples
 from alignpro.report.palette import TOKENS, looks
 from alignpro.report.run_folder import read_run
 from alignpro.report.training_charts import running_mean, window_of
+from alignpro.report.words import count, number, percent, spoken
 from alignpro.results import Estimate
 
 

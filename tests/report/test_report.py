@@ -50,7 +50,9 @@ class Page(HTMLParser):
         tag = self._open[-1] if self._open else ""
         if tag == "script":
             self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
-        elif tag != "style":
+        elif tag != "style" and not re.fullmatch(r" *\n\s*", data):  # line breaks between elements are the template's
+            if tag != "pre":
+                data = re.sub(r"[ \n]+", " ", data)
             self.text += data
             if self._in_summary:
                 self.summary += data
@@ -300,3 +302,20 @@ def test_settings_of_matplotlib_do_not_reach_the_page(run_dir: Path) -> None:
     plain = write_report(run_dir).read_bytes()
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert write_report(run_dir).read_bytes() == plain
+
+
+def test_what_models_are_asked_how_many_prompts_trained_and_how_long_answers_are(run_dir: Path, change: Change) -> None:
+    words = {"mean_response_words": 31.4, "mean_response_words_ci95": [29.1, 33.8], "mean_rewrite_words": 17.25}
+
+    def tell(tree: dict[str, Any]) -> None:
+        tree["training_prompts"] = 1184
+        tree["arms"]["align_pro"].update(words)
+
+    meta_prompt = "Rewrite <this> so that {prompt} is {{clearer}}."
+    settings = {"prompter": {"template": meta_prompt, "system": "Be brief."}}
+    (run_dir / "config.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    page = page_of(change(tell))
+    assert "Training asked 1\u202f184 other prompts." in page.text
+    assert "31.4 [29.1, 33.8]17.2" in page.text
+    assert f"in the place that braces mark:{meta_prompt}" in page.text
+    assert "The prompter's system message:Be brief." in page.text

@@ -17,11 +17,8 @@ from alignpro.report.drawing import Chart, canvas, drawing, inline
 from alignpro.report.templating import write_page
 
 SOURCE = Path(alignpro.__file__).parent
-ELSEWHERE = {
-    SOURCE / "report" / name
-    for name in ("drawing.py", "markup.py", "comparison_sections.py", "headroom_sections.py", "run_sections.py")
-}
-"""drawing.py makes SVG, drawn by matplotlib, into an element of a page or a file of its own."""
+ELSEWHERE = {SOURCE / "report" / "drawing.py", SOURCE / "results" / "show.py"}
+"""drawing.py makes what matplotlib drew part of a page or a file; show.py, what a notebook shows."""
 TAG = re.compile(
     r"</?(a|article|aside|b|body|br|button|code|dd|details|div|dl|dt|em|fieldset|figcaption|figure|form|g|h[1-6]|head"
     r"|header|html|i|img|input|label|legend|li|link|main|meta|nav|noscript|ol|option|p|path|pre|script|section|select"
@@ -82,7 +79,7 @@ def test_a_chart_keeps_its_markup_and_its_label_has_none(tmp_path: Path) -> None
         axes.set_xlabel(ATTACK)
         svg = inline(figure, ATTACK)
     part = {"anchor": "x", "title": ATTACK, "text": ATTACK, "heads": [ATTACK], "rows": [[ATTACK]], "lines": [ATTACK]}
-    making = dict.fromkeys(("name", "command", "again", "report", "settings"), ATTACK) | {
+    making = dict.fromkeys(("name", "command", "again", "report", "settings", "meta_prompt", "system"), ATTACK) | {
         "environment": [(ATTACK,) * 2]
     }
     values = {"title": ATTACK, "figures": [], "lines": [], "making": making}

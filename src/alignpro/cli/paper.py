@@ -52,7 +52,7 @@ def paper(
 
 def _show(found: Paper) -> None:
     from alignpro.cli import tables
-    from alignpro.report.estimate import number, percent, spoken
+    from alignpro.report.words import number, percent, spoken
     from alignpro.studies.paper.charts import architecture
 
     rows = []

@@ -15,7 +15,7 @@ from alignpro.data.preferences import Preference
 from alignpro.data.records import with_system
 from alignpro.data.sources import load_preferences
 from alignpro.errors import DataError, SettingsError
-from alignpro.fits import figures
+from alignpro.fits import held_out
 from alignpro.fits.classifier import Base, load_base, quiet
 from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
 from alignpro.models.loading import device_of, display_name
@@ -162,8 +162,8 @@ def _train(run: OpenRun[Work], model: Any) -> None:
             files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}])
             if step in due:
                 model.eval()
-                values = figures.scores(reward, work.test)
-                told = figures.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
+                values = held_out.scores(reward, work.test)
+                told = held_out.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
                 files.append_jsonl(curve_of(folder), [{"step": step, "pairs": seen[step - 1], **told}])
                 model.train()
             advance(step, f"loss {loss:.3f}")
@@ -202,7 +202,7 @@ def _summary(run: OpenRun[Work], learned: Reward) -> dict[str, Any]:
     work, settings = run.pieces, run.settings
     own: RewardLearningSettings = settings.reward_learning
     seed = derive(settings.seed, "reward learning", "bootstrap")
-    values = figures.scores(learned, work.test)
+    values = held_out.scores(learned, work.test)
     return {
         "schema": 1,
         "base": display_name(str(own.base), "frozen"),
@@ -210,7 +210,7 @@ def _summary(run: OpenRun[Work], learned: Reward) -> dict[str, Any]:
         "pairs": {"train": work.pairs, "test": len(work.test)},
         "prompts": {"train": work.prompts[0], "test": work.prompts[1]},
         "dropped": dict(work.dropped),
-        **figures.report(values, work.test, own.bootstrap, seed),
+        **held_out.report(values, work.test, own.bootstrap, seed),
         "learning_curve": _curve(run.folder),
     }
 

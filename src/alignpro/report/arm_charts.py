@@ -1,87 +1,123 @@
-"""The figures that compare arms: intervals, distributions, variances, wins. Each function returns one SVG."""
+"""The charts that compare arms: rewards, differences, wins, how rewards are spread, and their plane against KL."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from alignpro.report.drawing import DASHES, INK, WIDTH, dot, drawing, inline, whisker
-from alignpro.report.estimate import number, percent, spoken
+from alignpro.evaluate.arms import known
+from alignpro.report.drawing import DASHES, INK, Chart, canvas, cross, dot, drawing, inline, level, whisker
 from alignpro.report.palette import Looks
-from alignpro.results import Arm, Estimate, WinRate
+from alignpro.report.row_charts import Row, caption_of, intervals, rows_canvas
+from alignpro.report.verdict import BASELINE
+from alignpro.report.words import MINUS, number, percent
+from alignpro.results import Arm, Estimate, Evaluation, Sample, WinRate
 from alignpro.types import FloatArray
 
-ROW = 46
-"""Height of a row whose label stands above what it labels, so that long names fit a phone."""
-FEET = 36
-"""Height of the scale below the rows."""
-GROUPED = 17
-"""Height of one line of a group."""
-GROUP_HEAD = 30
-"""Height of a group's caption."""
-GROUP_FOOT = 6
-SIDE = 14
-"""Room left and right for the half of a scale's number that stands out."""
+INTERVAL = "Whiskers are 95% intervals, by resampling prompts."
+
 CURVE_POINTS = 160
 BINS = 2048
 NARROWEST_LABEL = 0.08
 """Share of the width below which a bar is too short for its number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of an interval figure."""
-
-    label: str
-    estimate: Estimate
-    token: str
-    marker: str
-    signed: bool = False
+def in_order(evaluation: Evaluation, looks: Looks) -> list[Arm]:
+    """The arms that were compared, in the order in which charts and tables show them."""
+    return [evaluation.arms[name] for name in looks if name in evaluation.arms]
 
 
-def intervals(rows: Sequence[Row], name: str, label: str, axis: str, reference: float = math.nan) -> str:
-    """Dots with 95% whiskers, one row each, and a dashed line at `reference`."""
-    with drawing(name):
-        figure, axes = _rows_canvas(len(rows), axis)
-        for place, row in enumerate(rows):
-            _caption(axes, place, row.label, spoken(row.estimate, row.signed))
-            whisker(axes, row.estimate, place, row.token, row.marker)
-        if not math.isnan(reference):
-            axes.axvline(reference, color=INK["muted"], linewidth=1, linestyle=DASHES, zorder=1)
-        axes.margins(x=0.06)
-        return inline(figure, label)
+def standing(judge: str, evaluation: Evaluation) -> str:
+    """How to take what a reward or a judge says."""
+    return "the reward that was trained on: not impartial" if judge == evaluation.reward else "not trained on"
 
 
-def groups(found: Sequence[tuple[str, Sequence[Row]]], name: str, label: str, axis: str) -> Markup:
-    """Dots with 95% whiskers, those of one group close beneath its caption."""
-    with drawing(name):
-        most = max(len(rows) for _, rows in found)
-        height = GROUP_HEAD + GROUPED * most + GROUP_FOOT
-        figure, axes = _rows_canvas(len(found), axis, row=height)
-        for place, (caption, rows) in enumerate(found):
-            top = place - 0.5 + GROUP_HEAD / height
-            _caption(axes, place, caption, "", lift=place - top)
-            for line, row in enumerate(rows):
-                whisker(axes, row.estimate, top + (line + 0.5) * GROUPED / height, row.token, row.marker)
-        axes.margins(x=0.06)
-        return inline(figure, label)
+def rewards(evaluation: Evaluation, looks: Looks) -> Chart:
+    """Mean reward of each arm."""
+    dashed = " The dashed line is no prompter." if BASELINE in evaluation.arms else ""
+    text = f"Mean over prompts of {evaluation.reward}, the reward that was trained on.{dashed} {INTERVAL}"
+    means = {arm.name: arm.reward for arm in in_order(evaluation, looks)}
+    return _means(means, looks, "reward", "rewards", text)
 
 
-def wins(win_rates: Sequence[WinRate], looks: Looks, name: str) -> str:
+def second_rewards(evaluation: Evaluation, looks: Looks) -> list[Chart]:
+    """Mean second reward of each arm that has one."""
+    means = {arm.name: arm.second for arm in in_order(evaluation, looks) if arm.second.defined}
+    text = f"The same answers under {evaluation.second_reward}, which was not trained on. {INTERVAL}"
+    return [_means(means, looks, "second reward", "second", text)] if means else []
+
+
+def _means(means: Mapping[str, Estimate], looks: Looks, kind: str, name: str, text: str) -> Chart:
+    rows = [Row(looks[arm].label, mean, looks[arm].token, looks[arm].marker) for arm, mean in means.items()]
+    reference = means[BASELINE].value if BASELINE in means else math.nan
+    title = f"Mean {kind} by arm"
+    return Chart(title, text, intervals(rows, name, f"{title} with 95% intervals", f"mean {kind}", reference))
+
+
+def differences(evaluation: Evaluation, looks: Looks) -> list[Chart]:
+    """Paired differences between arms, one chart for each reward."""
+    charts = []
+    for reward in dict.fromkeys(row.reward for row in evaluation.differences):
+        rows = [
+            Row(f"{looks[d.a].label} {MINUS} {looks[d.b].label}", d.mean, looks[d.a].token, looks[d.a].marker, True)
+            for d in evaluation.differences
+            if d.reward == reward
+        ]
+        kind = "reward" if reward == evaluation.reward else "second reward"
+        label = f"Paired differences in {kind} with 95% intervals"
+        svg = intervals(rows, f"differences-{reward}", label, f"difference in {kind}", 0.0)
+        told = "Mean of the first arm less that of the second."
+        charts.append(
+            Chart(f"Difference in {kind}", f"By {reward}, {standing(reward, evaluation)}. {told} {INTERVAL}", svg)
+        )
+    return charts
+
+
+def wins_over_baseline(evaluation: Evaluation, looks: Looks) -> list[Chart]:
+    """Win rates over no prompter, one chart for each judge."""
+    pairs = [row if row.b == BASELINE else row.mirrored() for row in evaluation.win_rates if BASELINE in (row.a, row.b)]
+    text = "Judge: {judge}, {standing}. Bars: won, tied, lost, in the arms' colours."
+    text += " The diamond is the win rate with its 95% interval; 50% is no preference."
+    return [
+        Chart(
+            "Win rate over no prompter",
+            text.format(judge=judge, standing=standing(judge, evaluation)),
+            _wins(rows, looks, f"wins-{judge}"),
+        )
+        for judge, rows in _by_judge(pairs)
+    ]
+
+
+def other_wins(evaluation: Evaluation, looks: Looks) -> list[Chart]:
+    """Win rates between arms that both have a prompter or were fine-tuned, one chart for each judge."""
+    pairs = [row for row in evaluation.win_rates if BASELINE not in (row.a, row.b)]
+    return [
+        Chart(
+            "Win rate between other arms",
+            f"Judge: {judge}. Bars: won, tied, lost, in the arms' colours; the diamond is the win rate.",
+            _wins(rows, looks, f"others-{judge}"),
+        )
+        for judge, rows in _by_judge(pairs)
+    ]
+
+
+def _by_judge(rows: Sequence[WinRate]) -> list[tuple[str, list[WinRate]]]:
+    return [(judge, [row for row in rows if row.judge == judge]) for judge in dict.fromkeys(r.judge for r in rows)]
+
+
+def _wins(win_rates: Sequence[WinRate], looks: Looks, name: str) -> Markup:
     """Win, tie and loss shares as bars in the two arms' colours, the win rate's interval beneath each."""
     with drawing(name):
-        figure, axes = _rows_canvas(len(win_rates), "share of comparisons, %", row=68)
+        figure, axes = rows_canvas(len(win_rates), "share of comparisons, %", row=68)
         axes.grid(False)
         axes.axvline(50, color=INK["muted"], linewidth=1, linestyle=DASHES, zorder=0)
         for place, wr in enumerate(win_rates):
             a, b = looks[wr.a], looks[wr.b]
-            _caption(axes, place, f"{a.label} against {b.label}", percent(wr.rate), lift=0.27)
+            caption_of(axes, place, f"{a.label} against {b.label}", percent(wr.rate), lift=0.27)
             left = 0.0
             for share, token in zip(wr.shares, (a.token, "line", b.token), strict=True):
                 if share.value > 0:
@@ -102,26 +138,36 @@ def _bar_piece(axes: Axes, place: float, left: float, share: float, token: str) 
         axes.text(centre, place, number(width, 0), color=colour, ha="center", va="center_baseline")
 
 
-def distributions(rewards: Mapping[str, FloatArray], looks: Looks, name: str) -> str:
+def distributions(samples: Sequence[Sample], looks: Looks) -> list[Chart]:
     """Smoothed density of the rewards of each arm, with its middle half and median."""
-    with drawing(name):
-        figure, axes = _rows_canvas(len(rewards), "reward", row=68)
-        pooled = np.concatenate(list(rewards.values()))
+    scored = [sample for sample in samples if math.isfinite(sample.reward)]
+    present = {sample.arm for sample in scored}
+    by_arm = {arm: np.array([s.reward for s in scored if s.arm == arm]) for arm in looks if arm in present}
+    if not by_arm:
+        return []
+    with drawing("spread"):
+        figure, axes = rows_canvas(len(by_arm), "reward", row=68)
+        pooled = np.concatenate(list(by_arm.values()))
         margin = 0.06 * (np.ptp(pooled) or 1.0)
         points = np.linspace(pooled.min() - margin, pooled.max() + margin, CURVE_POINTS)
-        hills = {arm: density(values, points) for arm, values in rewards.items()}
+        hills = {arm: density(values, points) for arm, values in by_arm.items()}
         highest = max(hill.max() for hill in hills.values())
-        for place, (arm, values) in enumerate(rewards.items()):
+        for place, (arm, values) in enumerate(by_arm.items()):
             look, floor = looks[arm], place + 0.36
             colour, top = INK[look.token], floor - 0.6 * hills[arm] / highest
             quarter, median, three_quarters = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
-            _caption(axes, place, look.label, f"median {number(median)}", lift=0.25)
+            caption_of(axes, place, look.label, f"median {number(median)}", lift=0.25)
             axes.fill_between(points, top, floor, color=colour, alpha=0.22, linewidth=0)
             axes.plot(points, top, color=colour, linewidth=1.6)
             axes.plot([quarter, three_quarters], [floor, floor], color=colour, linewidth=3.5)
             dot(axes, median, floor, look.token, look.marker)
         axes.set_xlim(points[0], points[-1])
-        return inline(figure, "Distribution of the rewards of single answers, by arm")
+        svg = inline(figure, "Distribution of the rewards of single answers, by arm")
+    text = (
+        "Each hill is the smoothed distribution of the rewards of single answers (Gaussian kernel, Silverman's"
+        " bandwidth). The bar beneath spans the middle half, its marker is the median."
+    )
+    return [Chart("Rewards of single answers", text, svg)]
 
 
 def density(values: FloatArray, points: FloatArray) -> FloatArray:
@@ -140,13 +186,17 @@ def density(values: FloatArray, points: FloatArray) -> FloatArray:
     return hill
 
 
-def variances(arms: Sequence[Arm], looks: Looks, name: str) -> str:
+def variances(evaluation: Evaluation, looks: Looks) -> list[Chart]:
     """Variance of the reward of each arm, split into its part between and its part within prompts."""
-    with drawing(name):
-        figure, axes = _rows_canvas(len(arms), "variance of the reward")
+    measured = in_order(evaluation, looks)
+    arms = [arm for arm in measured if arm.variance_between.defined and arm.variance_within.defined]
+    if not arms:
+        return []
+    with drawing("variance"):
+        figure, axes = rows_canvas(len(arms), "variance of the reward")
         for place, arm in enumerate(arms):
             look, between, within = looks[arm.name], arm.variance_between.value, arm.variance_within.value
-            _caption(axes, place, look.label, f"{number(between)} + {number(within)}")
+            caption_of(axes, place, look.label, f"{number(between)} + {number(within)}")
             # An estimate of the part between prompts may come out below zero; a bar has no such length.
             solid, pale = max(between, 0.0), max(within, 0.0)
             axes.barh(place + 0.1, solid, 0.3, color=INK[look.token], linewidth=0)
@@ -154,32 +204,38 @@ def variances(arms: Sequence[Arm], looks: Looks, name: str) -> str:
             if arm.variance.bounded:
                 axes.plot([arm.variance.lo, arm.variance.hi], [place + 0.1] * 2, color=INK["ink"], linewidth=1.2)
         axes.set_xlim(left=0)
-        return inline(figure, "Variance of the reward between prompts and within a prompt, by arm")
+        svg = inline(figure, "Variance of the reward between prompts and within a prompt, by arm")
+    text = (
+        "Solid: between prompts, some being easier than others. Pale: within a prompt, the luck of sampling a"
+        " rewrite and an answer. The figures are those two parts, the whiskers 95% intervals of their sum."
+    )
+    return [Chart("Where the variance comes from", text, svg)]
 
 
-def _rows_canvas(rows: int, axis: str, row: float = ROW) -> tuple[Figure, Axes]:
-    height = rows * row + FEET
-    figure = Figure(figsize=(WIDTH / 72, height / 72))
-    # Nothing stands left or right of the rows, so the frame needs no layout and is the same in every figure.
-    axes = figure.add_axes((SIDE / WIDTH, FEET / height, 1 - 2 * SIDE / WIDTH, 1 - FEET / height))
-    axes.set_ylim(rows - 0.5, -0.62)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel(axis)
-    return figure, axes
+def placed_on_kl(evaluation: Evaluation) -> list[tuple[Arm, Estimate]]:
+    """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
+    prompted = [(arm, arm.kl) for arm in evaluation.arms.values() if not _without_prompter(arm)]
+    return [(arm, kl) for arm, kl in prompted if kl and kl.defined and arm.reward.defined]
 
 
-def _caption(axes: Axes, place: float, left: str, right: str, lift: float = 0.22) -> None:
-    """A row's name at its left and figure at its right, on paper that hides the grid behind them."""
-    paper = {"facecolor": INK["panel"], "edgecolor": "none", "pad": 1.0}
-    for x, side, text, token in ((0, "left", left, "ink"), (1, "right", right, "muted")):
-        axes.text(
-            x,
-            place - lift,
-            text,
-            transform=axes.get_yaxis_transform(),
-            ha=side,
-            va="bottom",
-            color=INK[token],
-            bbox=paper,
-        )
+def level_lines(evaluation: Evaluation) -> list[Arm]:
+    """Arms without a prompter, which have a mean reward and no place on the KL axis."""
+    return [arm for arm in evaluation.arms.values() if _without_prompter(arm) and arm.reward.defined]
+
+
+def _without_prompter(arm: Arm) -> bool:
+    kind = known(arm.name)
+    return kind is not None and not kind.rewrites
+
+
+def plane(evaluation: Evaluation, looks: Looks) -> Markup:
+    """Mean reward of each arm against its KL to the reference prompter."""
+    with drawing("plane"):
+        figure, axes = canvas(330)
+        for arm in level_lines(evaluation):
+            level(axes, arm.reward, looks[arm.name].token)
+        for arm, kl in placed_on_kl(evaluation):
+            cross(axes, kl, arm.reward, *looks[arm.name].shape, size=10, width=2.5)
+        axes.set_xlabel("KL to the reference prompter, nats")
+        axes.set_ylabel("mean reward")
+        return inline(figure, "Mean reward of each arm against how far its prompter left the reference")

@@ -103,6 +103,27 @@ def whisker(axes: Axes, estimate: Estimate, place: float, token: str, marker: st
     dot(axes, estimate.value, place, token, marker)
 
 
+def cross(
+    axes: Axes, x: Estimate, y: Estimate, token: str, marker: str, size: float = 8.5, width: float = 2, alpha: float = 1
+) -> None:
+    """A marker with the 95% intervals of both its coordinates; nothing where one is undefined."""
+    if not (x.defined and y.defined):
+        return
+    if y.bounded:
+        axes.plot([x.value, x.value], [y.lo, y.hi], color=INK[token], linewidth=width, alpha=alpha)
+    if x.bounded:
+        axes.plot([x.lo, x.hi], [y.value, y.value], color=INK[token], linewidth=width, alpha=alpha)
+    dot(axes, x.value, y.value, token, marker, size)
+
+
+def level(axes: Axes, y: Estimate, token: str) -> None:
+    """A dashed line all across at height `y`, with the band of its interval."""
+    if y.defined:
+        axes.axhline(y.value, color=INK[token], linewidth=1.6, linestyle=(0, (6, 3)))
+    if y.bounded:
+        axes.axhspan(y.lo, y.hi, color=INK[token], alpha=0.1, linewidth=0)
+
+
 def inline(figure: Figure, label: str) -> Markup:
     """The figure as an SVG element in the page's CSS variables; `label` is what a screen reader says."""
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", _svg(figure), count=1, flags=re.DOTALL)

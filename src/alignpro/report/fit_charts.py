@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from alignpro.report.drawing import DASHES, INK, Chart, canvas, dot, drawing, inline
-from alignpro.report.estimate import count
+from alignpro.report.drawing import DASHES, INK, Chart, canvas, cross, drawing, inline
+from alignpro.report.words import count
 from alignpro.results import Estimate
 
-TOKEN, MARKER = "align-pro", "D"
+TOKEN = "align-pro"
+SHAPE = (TOKEN, "D")
 
 
 def learning_curve(points: Sequence[tuple[float, Estimate]], longer: Estimate) -> Chart:
@@ -21,7 +21,7 @@ def learning_curve(points: Sequence[tuple[float, Estimate]], longer: Estimate) -
         places = [pairs for pairs, _ in points]
         axes.plot(places, [100 * value.value for _, value in points], color=INK[TOKEN], linewidth=1.6)
         for pairs, value in points:
-            _upright(axes, pairs, value.scaled(100))
+            cross(axes, Estimate(pairs), value.scaled(100), *SHAPE, width=2.5, alpha=0.6)
         if longer.defined:
             axes.axhline(100 * longer.value, color=INK["muted"], linewidth=1.2, linestyle=DASHES)
         axes.set_xscale("log", base=2)
@@ -41,7 +41,7 @@ def reliability(points: Sequence[tuple[float, Estimate]]) -> Chart:
         figure, axes = canvas(300)
         axes.plot([50, 100], [50, 100], color=INK["muted"], linewidth=1.2, linestyle=DASHES)
         for at, value in points:
-            _upright(axes, 100 * at, value.scaled(100))
+            cross(axes, Estimate(100 * at), value.scaled(100), *SHAPE, width=2.5, alpha=0.6)
         axes.set_xlabel("probability that the model gives its choice, %")
         axes.set_ylabel("its choice was preferred, %")
         svg = inline(figure, "Share of preferred choices against the probability that the model gives them")
@@ -56,8 +56,7 @@ def epochs(losses: Sequence[tuple[float, float]], kept: float, held_out: Estimat
         for epoch, loss in losses:
             size = 8.5 if epoch == kept else 5.0
             axes.plot([epoch], [loss], color=INK["muted"], marker="o", markersize=size, zorder=3)
-        if kept == kept:
-            _upright(axes, kept + 0.12, held_out)
+        cross(axes, Estimate(kept + 0.12), held_out, *SHAPE, width=2.5, alpha=0.6)
         axes.set_xticks([epoch for epoch, _ in losses])
         axes.margins(x=0.1)
         axes.set_xlabel("epoch")
@@ -65,12 +64,3 @@ def epochs(losses: Sequence[tuple[float, float]], kept: float, held_out: Estimat
         svg = inline(figure, "Loss on validation pairs by epoch, and on held-out pairs of the epoch that is kept")
     text = "Circles: validation pairs, the large one the epoch that is kept. Diamond: held-out pairs, 95% interval."
     return Chart("Loss against epochs, nats a token", text, svg)
-
-
-def _upright(axes: Axes, at: float, value: Estimate) -> None:
-    """A marker with its interval standing on it; nothing where the value is undefined."""
-    if not value.defined:
-        return
-    if value.bounded:
-        axes.plot([at, at], [value.lo, value.hi], color=INK[TOKEN], linewidth=2.5, alpha=0.6)
-    dot(axes, at, value.value, TOKEN, MARKER)

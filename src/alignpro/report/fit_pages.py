@@ -10,11 +10,11 @@ from pathlib import Path
 from alignpro.errors import UsageError
 from alignpro.report import fit_charts
 from alignpro.report.drawing import Chart
-from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.making import making
 from alignpro.report.records import Record, estimate, read_json, read_settings, records, text
 from alignpro.report.templating import write_page
 from alignpro.report.verdict import KeyFigure
+from alignpro.report.words import count, number, percent, spoken
 from alignpro.results import Estimate
 
 

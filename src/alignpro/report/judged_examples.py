@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alignpro.evaluate.arms import AlignPro
-from alignpro.report import estimate
+from alignpro.report import words
 from alignpro.report.records import Record, number, records, text
 from alignpro.results import Sample
 
@@ -53,7 +53,7 @@ class Judged:
         scores = [order.scores[place] for order in self.orders]
         if not math.isfinite(sum(scores)):
             return ""
-        said = [estimate.number(score, 0 if score == round(score) else None) for score in scores]
+        said = [words.number(score, 0 if score == round(score) else None) for score in scores]
         if len(said) != 2:
             return f"score {said[0]}"
         first, second = said if place == 0 else said[::-1]

@@ -45,6 +45,11 @@ class Look:
     glyph: str
     meaning: str
 
+    @property
+    def shape(self) -> tuple[str, str]:
+        """Token and marker."""
+        return self.token, self.marker
+
 
 Looks = Mapping[str, Look]
 

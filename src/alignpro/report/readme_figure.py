@@ -12,10 +12,10 @@ from matplotlib.patches import FancyBboxPatch
 
 from alignpro.errors import UsageError
 from alignpro.report.drawing import DASHES, INK, drawing, standalone, whisker
-from alignpro.report.estimate import percent, spoken
 from alignpro.report.palette import Looks, looks
 from alignpro.report.run_folder import read_run
 from alignpro.report.verdict import BASELINE
+from alignpro.report.words import percent, spoken
 from alignpro.results import UNKNOWN, Estimate, Evaluation
 
 WIDTH = 760

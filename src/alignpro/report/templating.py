@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from alignpro.report.estimate import count, number, percent, spoken
 from alignpro.report.palette import TOKENS
+from alignpro.report.words import count, decimals_of, number, percent, spoken
+from alignpro.results import UNKNOWN, Estimate
 
 
 def write_page(path: Path, template: str, *, interactive: bool = True, **values: object) -> Path:
@@ -42,13 +44,24 @@ def _environment() -> Environment:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    environment.filters.update(count=count, cut=cut, number=number, percent=percent, spoken=spoken)
+    environment.filters.update(
+        count=count, cut=cut, number=number, percent=_percent, spoken=spoken, either_side=_either_side
+    )
+    environment.tests["known"] = lambda value: value is not None and not math.isnan(value)
     return environment
 
 
 def cut(text: str, longest: int) -> str:
     """`text`, or its first `longest` characters with a sign that there was more."""
     return text if len(text) <= longest else f"{text[:longest]} […]"
+
+
+def _percent(share: Estimate | float | None) -> str:
+    return percent(share if isinstance(share, Estimate) else UNKNOWN if share is None else Estimate(share))
+
+
+def _either_side(half: float) -> str:
+    return f"± {number(half, decimals_of(Estimate(half, 0.0, half)))}"
 
 
 def _asset(name: str) -> Markup:

@@ -1,21 +1,84 @@
-"""Figures along an axis: quantities over training steps, and the plane of reward against KL."""
+"""The charts of a training: its quantities over the steps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
-from alignpro.evaluate.arms import known
-from alignpro.report.drawing import INK, canvas, dot, drawing, inline
+from alignpro.report.drawing import INK, Chart, canvas, dot, drawing, inline
 from alignpro.report.palette import Looks
 from alignpro.report.run_folder import Curves
-from alignpro.results import Arm, Estimate, Evaluation, Sample
+from alignpro.results import Sample
 from alignpro.types import FloatArray
+
+MAIN = {
+    "reward": ("Reward", "Mean reward of the step's samples."),
+    "kl": ("KL", "How far the trained policy left its reference, in nats a sample."),
+    "objective": ("Objective", "What training maximises: the reward less the KL at its price, kl_coef."),
+}
+DIAGNOSTICS = {
+    "approx_kl": "How far the step's updates moved the policy, in nats a token.",
+    "clip_share": "Share of tokens at which PPO's clip held the update back.",
+    "explained_variance": "Share of the returns' variance that the value head foresees; 1 is all, 0 none.",
+    "policy_loss": "PPO's clipped surrogate loss.",
+    "value_loss": "Squared error of the value head.",
+    "grad_norm": "Length of the gradient before clipping.",
+    "learning_rate": "Size of the optimiser's steps.",
+    "kl_coef": "The price of KL in the objective.",
+    "reward_std": "Standard deviation of the rewards within the step.",
+    "action_tokens": "Mean length of what the policy wrote, in tokens.",
+    "cut_off": "Share of what the policy wrote that was cut off at the length limit.",
+    "failed": "Samples of the step without a reward.",
+    "frozen_calls": "Responses asked of the frozen model so far.",
+    "seconds": "Seconds of training so far.",
+}
+
+TERMS = {
+    "reward.": "A term of the reward: mean raw score of the step.",
+    "prompt_term.": "A term on the rewrite: mean raw value of the step.",
+}
 
 Points = Mapping[str, tuple[FloatArray, FloatArray]]
 """Arm -> (steps, values)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCharts:
+    """What most ask for, and what is behind a fold."""
+
+    main: tuple[Chart, ...]
+    further: tuple[Chart, ...]
+
+
+def training_charts(
+    columns: Curves, name: str, token: str, looks: Looks, monitor: Sequence[Sample] = ()
+) -> TrainingCharts | None:
+    """Every quantity that is known, over the steps; small evaluations (`monitor`) stand upon the reward."""
+    if not columns:
+        return None
+    points = monitor_means(monitor)
+
+    def chart(column: str, title: str, meaning: str) -> Chart:
+        upon = points if column == "reward" else {}
+        if upon:
+            marks = ", ".join(f"{looks[arm].label} {looks[arm].glyph}" for arm in upon)
+            meaning += f" Markers: small evaluations on held-out prompts ({marks})."
+        label = f"{title} over training steps"
+        return Chart(title, meaning, _over_steps(columns, column, f"{name}-{column}", token, label, upon, looks))
+
+    main = tuple(chart(column, *told) for column, told in MAIN.items() if column in columns)
+    further = [chart(column, column, meaning) for column, meaning in DIAGNOSTICS.items() if column in columns]
+    further += [
+        chart(column, column.removeprefix(prefix), meaning)
+        for prefix, meaning in TERMS.items()
+        for column in columns
+        if column.startswith(prefix)
+    ]
+    return TrainingCharts(main, tuple(further)) if main or further else None
 
 
 def window_of(steps: int) -> int:
@@ -34,7 +97,7 @@ def running_mean(values: FloatArray, window: int) -> FloatArray:
     return mean
 
 
-def over_steps(curves: Curves, column: str, name: str, token: str, label: str, points: Points, looks: Looks) -> str:
+def _over_steps(curves: Curves, column: str, name: str, token: str, label: str, points: Points, looks: Looks) -> Markup:
     """One quantity over the steps, every step pale and the running mean bold, with `points` by arm upon it."""
     with drawing(name):
         figure, axes = canvas(190, 300)
@@ -61,41 +124,3 @@ def monitor_means(samples: Sequence[Sample]) -> Points:
         arm: (np.array(sorted(by_step)), np.array([np.mean(by_step[step]) for step in sorted(by_step)]))
         for arm, by_step in sorted(found.items())
     }
-
-
-def placed_on_kl(evaluation: Evaluation) -> list[tuple[Arm, Estimate]]:
-    """Arms with a prompter whose KL to the reference is known; a fine-tuned model's KL is of another policy."""
-    prompted = [(arm, arm.kl) for arm in evaluation.arms.values() if not _without_prompter(arm)]
-    return [(arm, kl) for arm, kl in prompted if kl and kl.defined and arm.reward.defined]
-
-
-def level_lines(evaluation: Evaluation) -> list[Arm]:
-    """Arms without a prompter, which have a mean reward and no place on the KL axis."""
-    return [arm for arm in evaluation.arms.values() if _without_prompter(arm) and arm.reward.defined]
-
-
-def _without_prompter(arm: Arm) -> bool:
-    kind = known(arm.name)
-    return kind is not None and not kind.rewrites
-
-
-def plane(evaluation: Evaluation, looks: Looks, name: str) -> str:
-    """Mean reward of each arm against its KL to the reference prompter."""
-    with drawing(name):
-        figure, axes = canvas(330)
-        for arm in level_lines(evaluation):
-            colour = INK[looks[arm.name].token]
-            axes.axhline(arm.reward.value, color=colour, linewidth=1.6, linestyle=(0, (6, 3)))
-            if arm.reward.bounded:
-                axes.axhspan(arm.reward.lo, arm.reward.hi, color=colour, alpha=0.1, linewidth=0)
-        for arm, kl in placed_on_kl(evaluation):
-            look = looks[arm.name]
-            at, colour = kl.value, INK[look.token]
-            if arm.reward.bounded:
-                axes.plot([at, at], [arm.reward.lo, arm.reward.hi], color=colour, linewidth=2.5)
-            if kl.bounded:
-                axes.plot([kl.lo, kl.hi], [arm.reward.value] * 2, color=colour, linewidth=2.5)
-            dot(axes, at, arm.reward.value, look.token, look.marker, size=10)
-        axes.set_xlabel("KL to the reference prompter, nats")
-        axes.set_ylabel("mean reward")
-        return inline(figure, "Mean reward of each arm against how far its prompter left the reference")

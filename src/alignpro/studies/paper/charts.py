@@ -8,10 +8,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignpro.report import arm_charts
-from alignpro.report.arm_charts import Row
+from alignpro.report import row_charts
 from alignpro.report.drawing import INK, drawing, standalone, whisker
 from alignpro.report.palette import looks
+from alignpro.report.row_charts import Row
 from alignpro.results import UNKNOWN, Estimate, PaperArm, PaperCell
 from alignpro.studies.paper.grid import ARMS
 from alignpro.studies.paper.published import DATA
@@ -31,7 +31,7 @@ def card_figure(rows: Sequence[PaperCell], key: str, axis: str, name: str) -> Ma
     """One data set as an SVG element of the page; `key` is a figure of an arm in paper.json."""
     grouped = [(architecture(row) + missing(row), _rows(row, key)) for row in rows]
     label = f"{axis} of the three configurations, by prompter and frozen model"
-    return arm_charts.groups(grouped, name, label, axis)
+    return row_charts.groups(grouped, name, label, axis)
 
 
 def figure_file(rows: Sequence[PaperCell], key: str, axis: str, title: str) -> str:

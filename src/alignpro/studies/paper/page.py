@@ -7,9 +7,9 @@ from pathlib import Path
 
 from alignpro import results
 from alignpro.report.drawing import Chart
-from alignpro.report.estimate import NOTHING, number
 from alignpro.report.templating import write_page
 from alignpro.report.verdict import KeyFigure
+from alignpro.report.words import NOTHING, number
 from alignpro.results import Paper, PaperCell
 from alignpro.runtime import files
 from alignpro.studies.paper.charts import LOOKS, card_figure, figure_file, figure_of

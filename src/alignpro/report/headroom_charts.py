@@ -1,18 +1,20 @@
-"""The figures of the headroom: the plane of reward against KL, and rewards under noise. Each gives one SVG."""
+"""The charts of the headroom: the plane of reward against KL, and rewards under noise."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
-from alignpro.report.arm_charts import Row, groups
-from alignpro.report.drawing import DASHES, INK, canvas, dot, drawing, inline
-from alignpro.report.estimate import count, decimals_of, number
+from alignpro.report.drawing import DASHES, INK, canvas, cross, drawing, inline, level
 from alignpro.report.palette import Look, looks
-from alignpro.results import UNKNOWN, Estimate, Headroom, Point, Trained
+from alignpro.report.row_charts import Row, groups
+from alignpro.report.words import count, decimals_of, number
+from alignpro.results import UNKNOWN, Estimate, Evaluation, GibbsPoint, Headroom, Point, Trained
 
 _ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()
@@ -22,37 +24,88 @@ FINE_TUNED = replace(RLHF, label="Fine-tuning's optimum", marker="", glyph="╍"
 SHOWN_UNDER_NOISE = (NO_PROMPTER, REFERENCE, BEST, TRAINED)
 """Looks in the order of `Noise.rewards`."""
 
+MARKS = {
+    "no_prompter": NO_PROMPTER,
+    "reference": REFERENCE,
+    "trained": TRAINED,
+    "best": BEST,
+    "frontier": FRONTIER,
+    "fine_tuned": FINE_TUNED,
+}
+"""The looks of the plane and its table, by what the page calls them."""
 ROOM = 2.2
 """How far the plane follows the frontier, in multiples of the largest KL of anything else."""
 LONGEST_NOISE = 50
-LEVEL = (0, (6, 3))
 CLOSE = (0, (1, 1.6))
 
 
-def plane(headroom: Headroom, name: str) -> str:
+@dataclass(frozen=True, slots=True)
+class HeadroomCharts:
+    """The charts of an estimate, None where there is nothing to draw, and what stands beside them.
+
+    `gibbs` is the mark of all draws that have a place in the plane; `goes_on`, whether the frontier does beyond it;
+    `under_noise`, places in `Noise.rewards` with the look of each prompter that has a reward there.
+    """
+
+    plane: Markup | None
+    gibbs: Look | None
+    goes_on: bool
+    noise: Markup | None
+    under_noise: list[tuple[int, Look]]
+
+
+def headroom_charts(headroom: Headroom) -> HeadroomCharts:
+    """What there is to draw of an estimate."""
+    placed = [point for point in headroom.gibbs if point.placed]
+    shown = shown_under_noise(headroom)
+    return HeadroomCharts(
+        plane=_plane(headroom) if headroom.in_plane else None,
+        gibbs=gibbs_look(placed) if placed else None,
+        goes_on=len(drawn_frontier(headroom)) < len(headroom.curve),
+        noise=_noise(headroom) if shown else None,
+        under_noise=[(place, SHOWN_UNDER_NOISE[place]) for place in shown],
+    )
+
+
+def gibbs_look(points: Sequence[GibbsPoint]) -> Look:
+    """The look of the closed form by sampling, with the numbers of rewrites it takes."""
+    return replace(GIBBS, label=f"Gibbs, N = {', '.join(count(point.n) for point in points)}")
+
+
+def places_arms(headroom: Headroom, evaluation: Evaluation | None) -> bool:
+    """Whether the headroom's plane shows what a plane of the compared arms would show again.
+
+    An estimate made before training has no trained prompter, which the comparison may have.
+    """
+    compared, trained = evaluation.arms.get(AlignPro.written) if evaluation else None, headroom.trained_prompter
+    unplaced = compared is None or not (compared.kl and compared.kl.defined)
+    return headroom.in_plane and (unplaced or bool(trained and trained.placed))
+
+
+def _plane(headroom: Headroom) -> Markup:
     """Reward against KL to the reference prompter: the frontier (B6), and where everything else stands."""
     optimum, trained = headroom.optimum, headroom.trained_prompter
-    with drawing(name):
+    with drawing("headroom"):
         figure, axes = canvas(370)
         _frontier(axes, headroom)
-        _level(axes, headroom.no_prompter.reward, NO_PROMPTER)
+        level(axes, headroom.no_prompter.reward, NO_PROMPTER.token)
         if headroom.rlhf_optimum:
-            _level(axes, headroom.rlhf_optimum.reward, RLHF)
+            level(axes, headroom.rlhf_optimum.reward, RLHF.token)
         if headroom.reference_prompter.reward.defined:
             axes.axhline(
                 headroom.reference_prompter.reward.value, color=INK[REFERENCE.token], linewidth=1.2, linestyle=CLOSE
             )
-        _point(axes, Estimate(0.0), headroom.reference_prompter.reward, REFERENCE)
+        cross(axes, Estimate(0.0), headroom.reference_prompter.reward, *REFERENCE.shape)
         for drawn in headroom.gibbs:
-            _point(axes, Estimate(drawn.kl), drawn.reward, GIBBS, size=7)
+            cross(axes, Estimate(drawn.kl), drawn.reward, *GIBBS.shape, size=7)
             if drawn.placed:
                 foot = drawn.reward.lo if drawn.reward.bounded else drawn.reward.value
                 _note(axes, count(drawn.n), drawn.kl, foot, (0, -9), "center")
         # Pale and wide, so that the distance can be read upon them.
         if optimum:
-            _point(axes, optimum.kl, optimum.reward, BEST, size=10, width=5, alpha=0.4)
+            cross(axes, optimum.kl, optimum.reward, *BEST.shape, size=10, width=5, alpha=0.4)
         if trained:
-            _point(axes, trained.kl, trained.reward, TRAINED, size=9, width=5, alpha=0.4)
+            cross(axes, trained.kl, trained.reward, *TRAINED.shape, size=9, width=5, alpha=0.4)
             if optimum and trained.placed and trained.distance and trained.distance.defined:
                 distance(axes, headroom.kl_coef, optimum, trained, trained.distance)
         axes.set_xlabel("KL to the reference prompter, nats")
@@ -73,21 +126,22 @@ def drawn_frontier(headroom: Headroom) -> list[Point]:
     return [point for place, point in enumerate(headroom.curve) if place == 0 or point.kl.value <= furthest]
 
 
-def noise(headroom: Headroom, name: str) -> str:
+def _noise(headroom: Headroom) -> Markup:
     """Reward with and without a prompter under each kind of noise in the frozen model."""
+    shown = shown_under_noise(headroom)
     rows = [
         (
             found.noise if len(found.noise) <= LONGEST_NOISE else f"{found.noise[:LONGEST_NOISE]}…",
             [
                 Row(look.label, reward or UNKNOWN, look.token, look.marker)
                 for place, (look, reward) in enumerate(zip(SHOWN_UNDER_NOISE, found.rewards, strict=True))
-                if place in shown_under_noise(headroom)
+                if place in shown
             ],
         )
         for found in headroom.noise or ()
     ]
     return groups(
-        rows, name, "Mean reward with 95% intervals under each kind of noise in the frozen model", "mean reward"
+        rows, "noise", "Mean reward with 95% intervals under each kind of noise in the frozen model", "mean reward"
     )
 
 
@@ -108,26 +162,6 @@ def _frontier(axes: Axes, headroom: Headroom) -> None:
         kl, [r.lo for _, r in points], [r.hi for _, r in points], color=INK["muted"], alpha=0.16, linewidth=0
     )
     axes.plot(kl, [r.value for _, r in points], color=INK["muted"])
-
-
-def _level(axes: Axes, reward: Estimate, look: Look) -> None:
-    if reward.defined:
-        axes.axhline(reward.value, color=INK[look.token], linewidth=1.6, linestyle=LEVEL)
-    if reward.bounded:
-        axes.axhspan(reward.lo, reward.hi, color=INK[look.token], alpha=0.1, linewidth=0)
-
-
-def _point(
-    axes: Axes, kl: Estimate, reward: Estimate, look: Look, size: float = 8.5, width: float = 2, alpha: float = 1
-) -> None:
-    if not (kl.defined and reward.defined):
-        return
-    colour = INK[look.token]
-    if reward.bounded:
-        axes.plot([kl.value, kl.value], [reward.lo, reward.hi], color=colour, linewidth=width, alpha=alpha)
-    if kl.bounded:
-        axes.plot([kl.lo, kl.hi], [reward.value, reward.value], color=colour, linewidth=width, alpha=alpha)
-    dot(axes, kl.value, reward.value, look.token, look.marker, size)
 
 
 def distance(axes: Axes, kl_coef: float, best: Point, trained: Trained, short: Estimate) -> None:
