@@ -89,6 +89,47 @@ def test_nothing_is_left_unfinished():
     assert not found
 
 
+LOADERS = re.compile(r"(load_(language_model|prompter|frozen|reward|second_reward|judge|prompt_terms)|Endpoints)$")
+DEFINED_BELOW = ("models/", "rewards/", "judges/", "remote/")
+"""Rooms that define loaders, and build one from another."""
+THE_LAB = "lab/preferences.py"
+"""It stands below `running` and asks the lab's own frozen model, whatever any settings say."""
+
+
+def callers(names: re.Pattern[str]) -> dict[str, set[str]]:
+    """By file, the functions in which a name of these is called."""
+    found: dict[str, set[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                called = {
+                    node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Call)
+                }
+                if any(map(names.match, called)):
+                    found.setdefault(str(path.relative_to(SOURCE)), set()).add(function.name)
+    return found
+
+
+def test_loading_the_pieces_exists_once():
+    where = {name for name in callers(LOADERS) if not name.startswith(DEFINED_BELOW)}
+    assert where == {"running/load.py", THE_LAB}
+
+
+def test_opening_a_folder_exists_once():
+    assert callers(re.compile(r"claim$"))["running/opening.py"] == {"open_run"}
+    assert callers(re.compile(r"open_run$")) == {
+        "running/job.py": {"run", "headroom", "evaluate_again"},
+        "running/rejudge.py": {"judge_again"},
+        "fits/reward.py": {"learn_reward"},
+        "fits/sft.py": {"learn_prompter"},
+        "fits/rlhf.py": {"fine_tune"},
+    }
+    starters = set(callers(re.compile(r"(reopen|claim)$"))) - {"runtime/run_folder.py"}
+    assert all(name == "running/opening.py" or name.startswith("studies/") for name in starters)  # made ready for runs
+
+
 def keys_of(module: ModuleType) -> set[str]:
     """What the file of a module of results calls its fields."""
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, results.Result)]

@@ -178,3 +178,14 @@ def test_one_step_and_equal_rewards_can_be_drawn(run_dir: Path) -> None:
     write_lines(run_dir / "samples.jsonl", lines)
     page = page_of(run_dir)
     assert "median 1.00" in page.text
+
+
+def test_a_torn_file_is_told_of_in_the_same_words_wherever_the_folder_stands(tmp_path: Path) -> None:
+    pages = []
+    for place in ("here", "there"):
+        folder = write_run(tmp_path / place / "run")
+        (folder / "evaluation.json").write_text('{"arms": {', encoding="utf-8")
+        (folder / "headroom.json").write_text("{", encoding="utf-8")
+        pages.append(write_report(folder).read_bytes())
+    assert pages[0] == pages[1]
+    assert b"evaluation.json is not complete JSON; sample its answers again by" in pages[0]

@@ -17,8 +17,8 @@ from alignpro.report.drawing import Chart, canvas, drawing, inline
 from alignpro.report.templating import write_page
 
 SOURCE = Path(alignpro.__file__).parent
-ELSEWHERE = {SOURCE / "report" / "drawing.py", SOURCE / "results" / "show.py"}
-"""drawing.py makes what matplotlib drew part of a page or a file; show.py, what a notebook shows."""
+ELSEWHERE = {SOURCE / "report" / "drawing.py"}
+"""It makes what matplotlib drew part of a page or a file."""
 TAG = re.compile(
     r"</?(a|article|aside|b|body|br|button|code|dd|details|div|dl|dt|em|fieldset|figcaption|figure|form|g|h[1-6]|head"
     r"|header|html|i|img|input|label|legend|li|link|main|meta|nav|noscript|ol|option|p|path|pre|script|section|select"

@@ -7,10 +7,11 @@ from alignpro.config import OFFLINE, KlSettings, TrainSettings
 from alignpro.lab.few_words import few_words
 from alignpro.models.local import LocalPrompter
 from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Progress
 from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
 from alignpro.train import offline
 from alignpro.train.collectors import prompter_collector
-from alignpro.train.loop import train
+from alignpro.train.loop import Job, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import copy_of
 
@@ -47,7 +48,6 @@ def trained(method, seed, folder, lam=LAM, **update):
     words, settings = few_words(seed), settings_of(method, lam, **update)
     policy = LocalPrompter(copy_of(words.prompter.lm))
     stop = StopRequest("")
-    common = {"seed": seed, "max_failed": 0.0, "stop": stop, "advance": lambda *told: None}
     if method in OFFLINE:
         gathered = offline.gather(
             words.prompts,
@@ -56,7 +56,10 @@ def trained(method, seed, folder, lam=LAM, **update):
             words.reward,
             settings,
             path=folder / "rollouts.jsonl",
-            **common,
+            seed=seed,
+            max_failed=0.0,
+            stop=stop,
+            advance=lambda *told: None,
         )
         collect = offline.replay(gathered)
     else:
@@ -68,9 +71,8 @@ def trained(method, seed, folder, lam=LAM, **update):
         collect,
         words.prompts,
         settings,
-        folder=folder,
-        say=lambda told: None,
-        **common,
+        Job(folder, "training", seed, stop, Progress()),
+        max_failed=0.0,
     )
     world = enumerate_world(words.prompter, words.frozen, words.reward, words.prompts, lam=lam, beta=lam).world
     return world, log_probabilities(policy.lm, words.prompts, sequences(policy.lm))

@@ -10,27 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignpro.config import RewardLearningSettings, RewardSpec, Settings
+from alignpro.config import RewardLearningSettings, RewardSettings, Settings
 from alignpro.data.preferences import Preference
 from alignpro.data.records import with_system
 from alignpro.data.sources import load_preferences
 from alignpro.errors import DataError, SettingsError
 from alignpro.fits import held_out
 from alignpro.fits.classifier import Base, load_base, quiet
-from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
+from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
 from alignpro.models.loading import device_of, display_name
 from alignpro.report import write_reward_report
 from alignpro.rewards.classifier import BATCH
-from alignpro.rewards.model import RewardModel, conversation, load_reward_model
+from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
-from alignpro.running.checks import check_not_adapter
+from alignpro.running.checks import check_named, check_not_adapter
+from alignpro.running.load import load
+from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
-from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
+from alignpro.types import Reward
 
 NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
 TOO_LONG = "longer than the model's context"
@@ -45,7 +47,7 @@ class Work:
     dropped: Counter[str]
     prompts: tuple[int, int]
     base: Base
-    device: str
+    settings: Settings
 
     @property
     def pairs(self) -> int:
@@ -61,31 +63,30 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
     in it, after which `resume` goes on from the last checkpoint.
     """
     begun = time.perf_counter()
-    opened = open_job(settings, Path(out), resume, "reward", NEEDED, _load)
-    work, folder, settings = opened.loaded, opened.folder, opened.settings
-    target = folder.path / "reward"
-    opened.progress.say(
-        f"{work.pairs} training pairs of {work.prompts[0]} prompts, {len(work.test)} held-out pairs of"
-        f" {work.prompts[1]}; writing to {folder.path}"
-    )
-    with StopRequest("finishing this step and saving") as stop:
+    with open_run(settings, Path(out), _load, resume=resume, stopping="finishing this step and saving") as run:
+        work, folder, settings = run.pieces, run.folder, run.settings
+        target = folder.path / "reward"
+        run.progress.say(
+            f"{work.pairs} training pairs of {work.prompts[0]} prompts, {len(work.test)} held-out pairs of"
+            f" {work.prompts[1]}; writing to {folder.path}"
+        )
         if not run_folder.holds_model(target):
             own, base = settings.reward_learning, work.base
             with fitted(base.model, own, "reward_learning", settings.seed, base.new) as model:
-                _train(opened, model, stop)
+                _train(run, model)
                 write_model(model, base.tokenizer, target)
             publish(target)
-        learned = load_reward_model(
-            RewardSpec(model=str(target), batch_size=settings.reward.batch_size), work.device, settings.dtype
-        )
-        found = _summary(opened, learned)
+        own_reward = RewardSettings(model=str(target), batch_size=settings.reward.batch_size)
+        learned = load(settings.model_copy(update={"reward": own_reward}), {"reward"}).reward
+        found = _summary(run, learned)
     files.write_json(folder.path / "reward.json", found)
     write_reward_report(folder.path)
-    opened.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
+    run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 
 
-def _load(settings: Settings, say: Callable[[str], None]) -> Work:
+def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Work:
+    check_named(settings, NEEDED, "reward", kept)
     own = settings.reward_learning
     if settings.data.prompts == "lab":
         raise DataError(
@@ -112,7 +113,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
             f"data.prompts {settings.data.prompts}: no pair is left to {'train on' if not train else 'test on'};"
             f" {dropped[TOO_LONG]} are longer than the base's context of {limit}"
         )
-    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), base, device)
+    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), base, settings)
 
 
 def comparisons(
@@ -146,16 +147,16 @@ def _rows(tokenizer: Any, pair: Preference) -> list[list[int]]:
     return [conversation(tokenizer, asked, answer) for answer in (pair.chosen, pair.rejected)]
 
 
-def _train(opened: Opened[Work], model: Any, stop: StopRequest) -> None:
-    work, folder, own = opened.loaded, opened.folder, opened.settings.reward_learning
-    seed = derive(opened.settings.seed, "reward learning")
+def _train(run: OpenRun[Work], model: Any) -> None:
+    work, folder, own = run.pieces, run.folder, run.settings.reward_learning
+    seed = derive(run.settings.seed, "reward learning")
     planned = supervised.plan([len(g.pairs) for g in work.train], own.batch_size, own.epochs, seed)
     batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
     seen = list(itertools.accumulate(sum(len(group.pairs) for group in batch) for batch in batches))
     due = milestones(seen, [len(epoch) for epoch in planned], work.pairs, own.curve)
-    reward = RewardModel("learned", model, work.base.tokenizer, opened.settings.reward.batch_size or BATCH)
+    reward = RewardModel("learned", model, work.base.tokenizer, run.settings.reward.batch_size or BATCH)
     pad_id = model.config.pad_token_id
-    with opened.progress.task("learning the reward", len(batches)) as advance:
+    with run.progress.task("learning the reward", len(batches)) as advance:
 
         def after(step: int, loss: float) -> None:
             files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}])
@@ -183,7 +184,7 @@ def _train(opened: Opened[Work], model: Any, stop: StopRequest) -> None:
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,
-            keeper=keeper(folder, own, stop, opened.progress),
+            keeper=keeper(run, own),
             on_step=after,
         )
 
@@ -197,8 +198,8 @@ def milestones(seen: Sequence[int], epochs: Sequence[int], pairs: int, curve: Se
     return shares | set(itertools.accumulate(epochs))
 
 
-def _summary(opened: Opened[Work], learned: RewardModel) -> dict[str, Any]:
-    work, settings = opened.loaded, opened.settings
+def _summary(run: OpenRun[Work], learned: Reward) -> dict[str, Any]:
+    work, settings = run.pieces, run.settings
     own: RewardLearningSettings = settings.reward_learning
     seed = derive(settings.seed, "reward learning", "bootstrap")
     values = held_out.scores(learned, work.test)
@@ -210,7 +211,7 @@ def _summary(opened: Opened[Work], learned: RewardModel) -> dict[str, Any]:
         "prompts": {"train": work.prompts[0], "test": work.prompts[1]},
         "dropped": dict(work.dropped),
         **held_out.report(values, work.test, own.bootstrap, seed),
-        "learning_curve": _curve(opened.folder),
+        "learning_curve": _curve(run.folder),
     }
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
-from alignpro.fits.opening import open_job
 from alignpro.remote.address import is_endpoint
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Step, read_rows
 from alignpro.running import stages
+from alignpro.running.checks import check_named
 from alignpro.running.load import load
+from alignpro.running.opening import open_run
 from alignpro.running.pieces import EVERYTHING, Pieces
-from alignpro.running.stages import Run
-from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.trackers import tracking
 
 NEEDED = {"frozen.model": "--frozen MODEL", "reward.model": "--reward MODEL", "data.prompts": "--prompts FILE"}
@@ -33,24 +31,19 @@ def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = Fals
     begun = time.perf_counter()
     if settings is not None:
         settings = alone(settings)
-    opened = open_job(settings, Path(out), resume, "rlhf", NEEDED, _load)
-    opened.progress.say(
-        f"{len(opened.loaded.prompts.train)} training and {len(opened.loaded.prompts.test)} test prompts; frozen model"
-        f" {opened.loaded.frozen.name}, reward {opened.loaded.reward.name}; writing to {opened.folder.path}"
-    )
-    with (
-        StopRequest("finishing this step and saving") as stop,
-        closing(opened.loaded.endpoints) as endpoints,
-        tracking(opened.settings, opened.folder.path, opened.progress.say) as track,
-    ):
-        endpoints.keep(opened.folder.path)
-        run = Run(opened.folder, opened.loaded, opened.progress, stop)
-        stages.train_rlhf(run, track.log)
-        summary = stages.evaluate(run)
-        track.summary = summary.figures()
-        write_report(opened.folder.path)
-    asked = int(read_rows(Step, opened.folder.rlhf / "metrics.jsonl")[-1].frozen_calls)
-    opened.progress.say(
+    with open_run(settings, Path(out), _load, resume=resume, stopping="finishing this step and saving") as run:
+        prompts = run.pieces.prompts
+        run.progress.say(
+            f"{len(prompts.train)} training and {len(prompts.test)} test prompts; frozen model"
+            f" {run.pieces.frozen.name}, reward {run.pieces.reward.name}; writing to {run.folder.path}"
+        )
+        with tracking(run.settings, run.folder.path, run.progress.say) as track:
+            stages.train_rlhf(run, track.log)
+            summary = stages.evaluate(run)
+            track.summary = summary.figures()
+            write_report(run.folder.path)
+    asked = int(read_rows(Step, run.folder.rlhf / "metrics.jsonl")[-1].frozen_calls)
+    run.progress.say(
         f"done in {time.perf_counter() - begun:.0f} s; cost: {asked:,} answers in training,"
         f" {int(summary.cost.frozen_calls):,} in evaluation"
     )
@@ -68,9 +61,10 @@ def alone(settings: Settings) -> Settings:
     )
 
 
-def _load(settings: Settings, say: Callable[[str], None]) -> Pieces:
+def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
+    check_named(settings, NEEDED, "rlhf", kept)
     if is_endpoint(str(settings.frozen.model)):
         raise SettingsError(
             f"frozen.model {settings.frozen.model}: the oracle is fine-tuned, so its weights must be here"
         )
-    return load(settings, EVERYTHING - {"passes", "prompter", "prompt_terms"}, say, for_run=True)
+    return load(settings, EVERYTHING - {"passes", "prompter", "prompt_terms"}, say, kept=kept, for_run=True)

@@ -17,19 +17,18 @@ import torch
 from alignpro.config import Settings
 from alignpro.data.rewrites import BetterPrompt, load_rewrites
 from alignpro.errors import DataError
-from alignpro.fits.opening import Opened, check_fit, curve_of, fitted, keeper, open_job, say_dropped
+from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
 from alignpro.maths import calibration
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.local import with_meta_prompt
 from alignpro.models.logprobs import score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
 from alignpro.rng import derive
-from alignpro.running.checks import check_not_adapter
+from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load, load_trained
+from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
-from alignpro.runtime.interrupt import StopRequest
 from alignpro.train import sft, supervised
 from alignpro.types import FloatArray
 
@@ -49,6 +48,7 @@ class Work:
     prompts: dict[str, list[str]]
     dropped: Counter[str]
     lm: LanguageModel
+    settings: Settings
 
 
 def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
@@ -59,32 +59,31 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
     Raises as `learn_reward`.
     """
     begun = time.perf_counter()
-    opened = open_job(
-        settings, Path(out), resume, "sft", NEEDED, _load, lambda given, work: with_meta_prompt(given, work.lm)
-    )
-    work, folder, settings = opened.loaded, opened.folder, opened.settings
-    opened.progress.say(
-        f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held out;"
-        f" prompter {work.lm.name}; writing to {folder.path}"
-    )
-    with StopRequest("finishing this step and saving") as stop:
+    with open_run(settings, Path(out), _load, resume=resume, stopping="finishing this step and saving") as run:
+        work, folder, settings = run.pieces, run.folder, run.settings
+        run.progress.say(
+            f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held"
+            f" out; prompter {work.lm.name}; writing to {folder.path}"
+        )
         seed = derive(settings.seed, "sft", "bootstrap")
         before = _losses(work.lm, work.test)
         if not folder.trained:
             with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
-                _train(opened, replace(work.lm, model=model), stop)
+                _train(run, replace(work.lm, model=model))
             publish(folder.prompter)
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
-        found = _summary(opened, before, after, seed)
+        found = _summary(run, before, after, seed)
     files.write_json(folder.path / "sft.json", found)
     write_sft_report(folder.path)
-    opened.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
+    run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 
 
-def _load(settings: Settings, say: Callable[[str], None]) -> Work:
+def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Work:
+    check_named(settings, NEEDED, "sft", kept)
     check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
-    lm = load(settings, {"prompter"}, say).prompter.lm
+    pieces = load(settings, {"prompter"}, say)
+    lm = pieces.prompter.lm
     check_fit(lm.model, settings.sft, "sft")
     found = load_rewrites(settings.sft, settings.data, settings.split_seed, lambda pair: unusable(lm, pair))
     say_dropped(say, found.dropped, "pairs")
@@ -105,6 +104,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Work:
         prompts={name: [pair.prompt for pair in side] for name, side in sides.items()},
         dropped=found.dropped,
         lm=lm,
+        settings=pieces.settings,
     )
 
 
@@ -123,15 +123,15 @@ def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
     return None if read == pair.rewrite else READ_OTHERWISE
 
 
-def _train(opened: Opened[Work], policy: LanguageModel, stop: StopRequest) -> None:
-    work, folder, own = opened.loaded, opened.folder, opened.settings.sft
-    seed = derive(opened.settings.seed, "sft")
+def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
+    work, folder, own = run.pieces, run.folder, run.settings.sft
+    seed = derive(run.settings.seed, "sft")
     planned = supervised.plan([1] * len(work.train), own.batch_size, own.epochs, seed)
     batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
     ends = {step: epoch for epoch, step in enumerate(itertools.accumulate(map(len, planned)), 1)}
     best = folder.path / "best.pt"
     stopped = stops([row["validation"] for row in files.read_jsonl(curve_of(folder))], own.patience)
-    with opened.progress.task("fitting the prompter", len(batches)) as advance:
+    with run.progress.task("fitting the prompter", len(batches)) as advance:
 
         def after(step: int, loss: float) -> bool:
             files.append_jsonl(folder.metrics, [{"step": step, "loss": loss}])
@@ -158,7 +158,7 @@ def _train(opened: Opened[Work], policy: LanguageModel, stop: StopRequest) -> No
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,
-            keeper=keeper(folder, own, stop, opened.progress),
+            keeper=keeper(run, own),
             on_step=after,
         )
     load_trained_state(policy.model, torch.load(best, map_location="cpu", weights_only=True))
@@ -182,9 +182,9 @@ def _mean(losses: FloatArray) -> float:
     return float(losses[:, 0].sum() / losses[:, 1].sum())
 
 
-def _summary(opened: Opened[Work], before: FloatArray, after: FloatArray, seed: int) -> dict[str, Any]:
-    work, own = opened.loaded, opened.settings.sft
-    rows = files.read_jsonl(curve_of(opened.folder))
+def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: int) -> dict[str, Any]:
+    work, own = run.pieces, run.settings.sft
+    rows = files.read_jsonl(curve_of(run.folder))
     place = {prompt: number for number, prompt in enumerate(dict.fromkeys(work.prompts["test"]))}
     cluster = np.array([place[prompt] for prompt in work.prompts["test"]], dtype=np.int64)
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ _WITHOUT = {
     "evaluation.json": "there is no comparison of arms",
 }
 Curves = Mapping[str, FloatArray]
+D = TypeVar("D", Evaluation, Headroom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,8 @@ def _samples(lines: list[Record], stage: str) -> tuple[Sample, ...]:
 
 def _evaluation(path: Path, notes: list[str], without: str) -> Evaluation | None:
     """The comparison, where there is one; None, with a note, where its file is missing, torn or names no arm."""
-    try:
-        found = read(Evaluation, path)
-    except DamagedResult as error:
-        notes.append(f"{error}.")
-        return None
-    if found is None and without:
+    found = _read(Evaluation, path, notes)
+    if without and not path.exists():
         notes.append(f"{path.name} is missing: {without}.")
     if found and not found.arms:
         notes.append(f"{path.name} names no arm, so there is no comparison to show.")
@@ -119,12 +117,17 @@ def _evaluation(path: Path, notes: list[str], without: str) -> Evaluation | None
 
 def _headroom(path: Path, notes: list[str]) -> Headroom | None:
     """The estimate, where there is one; None, with a note, where its file is torn or holds no figure and no advice."""
-    try:
-        found = read(Headroom, path)
-    except DamagedResult as error:
-        notes.append(f"{error}.")
-        return None
+    found = _read(Headroom, path, notes)
     if found and found.empty:
         notes.append(f"{path.name} holds no figure, so what there was to gain is not shown.")
         return None
     return found
+
+
+def _read(kind: type[D], path: Path, notes: list[str]) -> D | None:
+    try:
+        return read(kind, path)
+    except DamagedResult as error:
+        # The page says the same wherever its folder stands.
+        notes.append(f"{error}.".replace(str(path), path.name))
+        return None

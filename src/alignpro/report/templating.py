@@ -9,12 +9,13 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from alignpro.report.palette import TOKENS
 from alignpro.report.words import count, decimals_of, number, percent, spoken
 from alignpro.results import UNKNOWN, Estimate
+from alignpro.runtime.templating import environment
 
 
 def write_page(path: Path, template: str, *, interactive: bool = True, **values: object) -> Path:
@@ -23,32 +24,26 @@ def write_page(path: Path, template: str, *, interactive: bool = True, **values:
     The page is one file that loads nothing from anywhere; `interactive` puts page.js into it. Texts among `values` are
     escaped where they stand, whatever they hold.
     """
-    html = _environment().get_template(template).render(interactive=interactive, **values)
+    html = _templates().get_template(template).render(interactive=interactive, **values)
     path.write_bytes(html.encode("utf-8", errors="replace"))
     return path
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("alignpro.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _templates() -> Environment:
+    templates = environment("alignpro.report")
     script = _asset("page.js")
-    environment.globals.update(
+    templates.globals.update(
         palette=TOKENS,
         style=_asset("page.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    environment.filters.update(
+    templates.filters.update(
         count=count, cut=cut, number=number, percent=_percent, spoken=spoken, either_side=_either_side
     )
-    environment.tests["known"] = lambda value: value is not None and not math.isnan(value)
-    return environment
+    templates.tests["known"] = lambda value: value is not None and not math.isnan(value)
+    return templates
 
 
 def cut(text: str, longest: int) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alignpro.config import Settings
@@ -14,14 +13,11 @@ from alignpro.report import write_report
 from alignpro.results import Evaluation, Headroom, Step, read, read_rows
 from alignpro.running import stages
 from alignpro.running.load import load
-from alignpro.running.machine import environment, threads_of
-from alignpro.running.pieces import EVERYTHING
-from alignpro.running.stages import Run
+from alignpro.running.opening import Run, open_run, override
+from alignpro.running.pieces import EVERYTHING, Pieces
 from alignpro.running.stages.kept_arms import forget_compared
 from alignpro.runtime import files as files
-from alignpro.runtime import processes, run_folder, threads
-from alignpro.runtime.interrupt import StopRequest
-from alignpro.runtime.progress import Progress
+from alignpro.runtime import processes
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.runtime.trackers import tracking
 
@@ -35,10 +31,9 @@ def run(
     from there.
     """
     begun, out = time.perf_counter(), Path(out)
-    opened, count = _open(settings, out, resume)
-    with StopRequest("finishing this step and saving") as stop, opened(stop) as opened_run:
-        run = stages.with_scales(opened_run)
-        _announce(run, count)
+    with open_run(settings, out, _everything, resume=resume, stopping="finishing this step and saving") as opened:
+        run = stages.with_scales(opened)
+        _announce(run)
         with tracking(run.settings, out, run.progress.say) as track:
             stages.train_prompter(run, track.log)
             if run.settings.rlhf.enabled:
@@ -68,10 +63,10 @@ def headroom(
         settings = override(RunFolder(out), overrides, ("headroom.",), "headroom")
     if settings is not None:
         settings.check_headroom()
-    opened, count = _open(settings, out, resume, settings if resume else None)
-    with StopRequest("stopping after these prompts; their samples are kept") as stop, opened(stop) as opened_run:
-        run = stages.with_scales(opened_run)
-        _announce(run, count)
+    stopping = "stopping after these prompts; their samples are kept"
+    with open_run(settings, out, _everything, resume=resume, changed=resume, stopping=stopping) as opened:
+        run = stages.with_scales(opened)
+        _announce(run)
         found = stages.headroom(run)
         processes.by_first(lambda: write_report(out))
     run.progress.say(
@@ -90,45 +85,17 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     settings = override(folder, overrides, ("evaluate.", "judge."), "evaluate")
     if not folder.trained:
         raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
-    opened, _ = _open(settings, path, True, settings)
-    forget_compared(folder.arms)
-    with StopRequest("stopping after this arm; finished ones are kept") as stop, opened(stop) as run:
+    stopping = "stopping after this arm; finished ones are kept"
+    with open_run(settings, path, _everything, resume=True, changed=True, stopping=stopping) as run:
+        forget_compared(folder.arms)
         summary = stages.evaluate(stages.with_scales(run))
     _say_endpoints(run)
     processes.by_first(lambda: write_report(path))
     return summary
 
 
-def _open(
-    settings: Settings | None, out: Path, resume: bool, instead: Settings | None = None
-) -> tuple[Callable[[StopRequest], AbstractContextManager[Run]], int]:
-    """Everything checked and loaded, the folder claimed; `instead` are settings to use in place of a run's own."""
-    processes.begin()
-    progress = Progress()
-    if resume:
-        folder, settings = run_folder.reopen(out, None if instead else settings)
-        settings = instead or settings
-    else:
-        assert settings is not None
-        folder = RunFolder(out)
-    count = threads.use(threads_of(settings, folder, resume))
-    pieces = load(settings, EVERYTHING, progress.say, kept=folder.path if resume else None, for_run=True)
-    try:
-        if not resume:
-            folder = run_folder.claim(out, pieces.settings)
-            pieces.endpoints.keep(folder.path)
-        if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
-            files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
-    except BaseException:
-        pieces.endpoints.close()
-        raise
-
-    @contextmanager
-    def opened(stop: StopRequest) -> Iterator[Run]:
-        with closing(pieces.endpoints):
-            yield Run(folder, pieces, progress, stop)
-
-    return opened, count
+def _everything(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
+    return load(settings, EVERYTHING, say, kept=kept, for_run=True)
 
 
 def _say_endpoints(run: Run) -> None:
@@ -136,30 +103,18 @@ def _say_endpoints(run: Run) -> None:
         run.progress.say(told)
 
 
-def _announce(run: Run, count: int) -> None:
+def _announce(run: Run) -> None:
     pieces = run.pieces
     run.progress.say(
         f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
         f" {pieces.pipeline().name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
-        f" {_shared(count)}; writing to {run.folder.path}"
+        f" {_shared(run.threads)}; writing to {run.folder.path}"
     )
 
 
 def _shared(threads: int) -> str:
     """Processes and the threads of each."""
     return f"{processes.count()} processes of {threads} threads" if processes.count() > 1 else f"{threads} threads"
-
-
-def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
-    """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
-    folder.settings()
-    foreign = [
-        o for o in overrides if not (o.startswith((*sections, "threads=", "device=")) or run_folder.MAY_CHANGE.match(o))
-    ]
-    if foreign:
-        may = ", ".join(f"{section}*" if section.endswith(".") else section.rstrip("=") for section in sections)
-        raise UsageError(f"{foreign[0]!r}: of a run that is there, `{what}` can change {may} settings alone")
-    return folder.settings(overrides)
 
 
 def _costs(folder: RunFolder, summary: Evaluation) -> str:

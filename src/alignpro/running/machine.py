@@ -20,15 +20,16 @@ from alignpro.runtime import processes, threads
 from alignpro.runtime.run_folder import RunFolder
 
 
-def environment(settings: Settings, pieces: Pieces, thread_count: int) -> dict[str, Any]:
-    """What the run ran on and with."""
-    return machine(settings, thread_count) | {
-        "device": str(pieces.prompter.lm.model.device),
-        "frozen_weights": pieces.frozen_weights,
-    }
+def environment(settings: Settings, pieces: object, thread_count: int) -> dict[str, Any]:
+    """What a job ran on and with, and of the flow's own pieces where and by which weights."""
+    found = _machine(settings, thread_count)
+    if isinstance(pieces, Pieces) and "frozen" in pieces:
+        lm = (pieces.prompter if "prompter" in pieces else pieces.local_frozen).lm
+        found |= {"device": str(lm.model.device), "frozen_weights": pieces.frozen_weights}
+    return found
 
 
-def machine(settings: Settings, thread_count: int) -> dict[str, Any]:
+def _machine(settings: Settings, thread_count: int) -> dict[str, Any]:
     """Versions, hardware, commit, command and time of a job."""
     from alignpro import __version__
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from alignpro.report import write_report
 from alignpro.results import Evaluation, JudgeAgreement, Sample, read, read_rows, write
 from alignpro.rng import derive
 from alignpro.running import stages
-from alignpro.running.job import override
 from alignpro.running.load import load
-from alignpro.running.machine import threads_of
+from alignpro.running.opening import open_run, override
+from alignpro.running.pieces import Pieces
 from alignpro.runtime import files as files
 from alignpro.runtime import threads
 from alignpro.runtime.interrupt import StopRequest
@@ -47,17 +47,16 @@ def judge_again(path: Path, overrides: Sequence[str]) -> Evaluation:
             f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
             f" sample its answers again by `alignpro evaluate {path}`"
         )
-    threads.use(threads_of(settings, folder, True))
-    progress = Progress()
-    pieces = load(settings, {"judge"}, progress.say, kept=path)
-    with (
-        StopRequest("stopping after these comparisons; a language model's verdicts are kept") as stop,
-        closing(pieces.endpoints),
-    ):
-        summary = stages.judge(folder, settings, pieces.judge, arms, progress, stop, summary)
+    stopping = "stopping after these comparisons; a language model's verdicts are kept"
+    with open_run(settings, path, _judge_alone, resume=True, changed=True, stopping=stopping) as run:
+        summary = stages.judge(run, arms, summary)
     write(folder.evaluation, summary)
     write_report(path)
     return summary
+
+
+def _judge_alone(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
+    return load(settings, {"judge"}, say, kept=kept)
 
 
 def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | None = None) -> JudgeAgreement:
@@ -78,7 +77,7 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
-    pieces = load(settings, {"judge"}, progress.say, kept=out)
+    pieces = _judge_alone(settings, progress.say, out)
     with (
         StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
         closing(pieces.endpoints),

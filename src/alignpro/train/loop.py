@@ -27,13 +27,38 @@ from alignpro.rng import derive
 from alignpro.runtime import files as files
 from alignpro.runtime import processes
 from alignpro.runtime.interrupt import StopRequest
-from alignpro.runtime.progress import Advance
+from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.update import Experience, Learner
 
-Monitor = Callable[[int], None]
-"""Called with the step after which a small evaluation is due."""
+
+@dataclass(frozen=True)
+class Job:
+    """What a training is part of: where it keeps its state, what its luck follows from, how it speaks and is stopped.
+
+    `name` is what progress calls it; `track` gets every row of metrics.jsonl.
+    """
+
+    folder: Path
+    name: str
+    seed: int
+    stop: StopRequest
+    progress: Progress
+    track: Callable[[dict[str, Any]], None] | None = None
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A small evaluation before the first step, after every `every` steps and after the last; 0 for none at all."""
+
+    every: int
+    look: Callable[[int], None]
+
+    def after(self, step: int, last: int) -> None:
+        """Look where it is due after `step`."""
+        if self.every and (step % self.every == 0 or step == last):
+            self.look(step)
 
 
 @dataclass
@@ -54,81 +79,76 @@ def train(
     collect: Collect,
     prompts: Sequence[str],
     settings: TrainSettings,
+    job: Job,
     *,
-    folder: Path,
-    seed: int,
     max_failed: float,
-    stop: StopRequest,
-    advance: Advance,
-    say: Callable[[str], None],
-    track: Callable[[dict[str, Any]], None] | None = None,
     monitor: Monitor | None = None,
-    monitor_every: int = 0,
     spent: int = 0,
 ) -> Progressed:
-    """Train `policy` in place by `learner` for `settings.steps` steps, from the newest checkpoint in `folder` if any.
+    """Train `policy` in place by `learner` for `settings.steps` steps, from the newest checkpoint of the job if any.
 
     `spent` answers of the frozen model were asked before the first step. Every step's prompts and draws follow from
-    (seed, step) alone, so a resumed run repeats an uninterrupted one. Raises RewardFailure past `max_failed`,
+    (job.seed, step) alone, so a resumed run repeats an uninterrupted one. Raises RewardFailure past `max_failed`,
     Interrupted where a stop was asked for, CheckpointError; each after saving what can be.
     """
     kl = KlCoefficient(settings.kl.coef, settings.kl.adaptive, settings.kl.target, settings.kl.horizon)
     average = Average(policy.model, settings.average)
-    done = _resume(folder, policy, learner, average, say) or Progressed(0, kl, spent)
-    files.keep_rows(folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
-    files.keep_rows(folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
+    done = _resume(job, policy, learner, average) or Progressed(0, kl, spent)
+    files.keep_rows(job.folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
+    files.keep_rows(job.folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
     saved = done.step
-    if monitor and monitor_every and done.step == 0 and settings.steps:
-        monitor(0)
+    if monitor and done.step == 0 and settings.steps:
+        monitor.after(0, settings.steps)
 
     def save() -> None:
         nonlocal saved
         if saved != done.step:
             state = whole(_state(policy, learner, average, done))
             processes.by_first(
-                lambda: checkpoint.save(folder / "checkpoints", done.step, state, settings.keep_checkpoints)
+                lambda: checkpoint.save(job.folder / "checkpoints", done.step, state, settings.keep_checkpoints)
             )
             saved = done.step
 
-    while done.step < settings.steps:
-        begun = time.perf_counter()
-        step = done.step + 1
-        batch_prompts = prompts_of_step(prompts, step, settings.prompts_per_step, seed)
-        try:
-            collected = collect(batch_prompts, derive(seed, "step", step))
-            check_failures(collected.worth, collected.failures, max_failed, f"step {step}")
-        except Exception:
-            save()
-            raise
-        metrics = _learn(
-            policy,
-            reference,
-            learner,
-            collected,
-            settings,
-            done.kl,
-            step,
-            derive(seed, "update", step),
-        )
-        average.after_step()
-        done.step = step
-        done.frozen_calls += collected.frozen_calls
-        done.failures += collected.failures
-        done.seconds += time.perf_counter() - begun
-        row = {"step": step, **metrics, "failed": int(np.isnan(collected.worth).sum())}
-        row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
-        files.append_jsonl(folder / "metrics.jsonl", [row])
-        if track:
-            track(row)
-        done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
-        advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
-        if monitor and monitor_every and (step % monitor_every == 0 or step == settings.steps):
-            monitor(step)
-        stopping = stop.agreed()
-        if step % settings.save_every == 0 or step == settings.steps or stopping:
-            save()
-        if stopping:
-            raise Interrupted(f"stopped after step {step} of {settings.steps}")
+    with job.progress.task(job.name, settings.steps) as advance:
+        while done.step < settings.steps:
+            begun = time.perf_counter()
+            step = done.step + 1
+            batch_prompts = prompts_of_step(prompts, step, settings.prompts_per_step, job.seed)
+            try:
+                collected = collect(batch_prompts, derive(job.seed, "step", step))
+                check_failures(collected.worth, collected.failures, max_failed, f"step {step}")
+            except Exception:
+                save()
+                raise
+            metrics = _learn(
+                policy,
+                reference,
+                learner,
+                collected,
+                settings,
+                done.kl,
+                step,
+                derive(job.seed, "update", step),
+            )
+            average.after_step()
+            done.step = step
+            done.frozen_calls += collected.frozen_calls
+            done.failures += collected.failures
+            done.seconds += time.perf_counter() - begun
+            row = {"step": step, **metrics, "failed": int(np.isnan(collected.worth).sum())}
+            row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
+            files.append_jsonl(job.folder / "metrics.jsonl", [row])
+            if job.track:
+                job.track(row)
+            done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
+            advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
+            if monitor:
+                monitor.after(step, settings.steps)
+            stopping = job.stop.agreed()
+            if step % settings.save_every == 0 or step == settings.steps or stopping:
+                save()
+            if stopping:
+                raise Interrupted(f"stopped after step {step} of {settings.steps}")
     average.take()
     return done
 
@@ -245,18 +265,12 @@ def _state(policy: LanguageModel, learner: Learner, average: Average, done: Prog
     }
 
 
-def _resume(
-    folder: Path,
-    policy: LanguageModel,
-    learner: Learner,
-    average: Average,
-    say: Callable[[str], None],
-) -> Progressed | None:
-    latest = checkpoint.load_latest(folder / "checkpoints")
+def _resume(job: Job, policy: LanguageModel, learner: Learner, average: Average) -> Progressed | None:
+    latest = checkpoint.load_latest(job.folder / "checkpoints")
     if latest is None:
         return None
     for fault in latest.passed_over:
-        say(f"checkpoint {fault}; falling back to the one before")
+        job.progress.say(f"checkpoint {fault}; falling back to the one before")
     state = latest.state
     try:
         load_trained_state(policy.model, state["policy"])
@@ -268,7 +282,7 @@ def _resume(
             f"checkpoint of step {latest.step} is not of this model ({str(error).splitlines()[0]})"
         ) from None
     checkpoint.restore_random_states(state["random"])
-    say(f"resumed after step {latest.step}")
+    job.progress.say(f"resumed after step {latest.step}")
     return Progressed(
         latest.step,
         KlCoefficient(**state["kl"]),

@@ -3,8 +3,7 @@
 from alignpro.running.stages.evaluation import evaluate
 from alignpro.running.stages.headroom import headroom
 from alignpro.running.stages.judging import judge
-from alignpro.running.stages.run import Run
 from alignpro.running.stages.scales import with_scales
 from alignpro.running.stages.training import train_prompter, train_rlhf
 
-__all__ = ["Run", "evaluate", "headroom", "judge", "train_prompter", "train_rlhf", "with_scales"]
+__all__ = ["evaluate", "headroom", "judge", "train_prompter", "train_rlhf", "with_scales"]

@@ -15,10 +15,10 @@ from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import Evaluation, append_rows, write
 from alignpro.rng import derive
 from alignpro.running.load import load_other_frozen, load_trained
+from alignpro.running.opening import Run
 from alignpro.running.pieces import Pieces
 from alignpro.running.stages.judging import judge
 from alignpro.running.stages.kept_arms import KeptArms, identity
-from alignpro.running.stages.run import Run
 from alignpro.running.stages.training import training_prompts
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
@@ -64,7 +64,7 @@ def evaluate(run: Run) -> Evaluation:
         )
         advance(len(wanted), "")
     summary.settings = settings.evaluate.model_dump(mode="json")
-    summary = judge(folder, settings, pieces.judge, results, run.progress, run.stop, summary)
+    summary = judge(run, results, summary)
     summary.cost.endpoints = endpoint_costs(run)
     write(folder.evaluation, summary)
     kept.done()

@@ -9,8 +9,8 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.results import Cost, Headroom, write
 from alignpro.rng import derive
 from alignpro.running.load import load_other_frozen, load_trained
+from alignpro.running.opening import Run
 from alignpro.running.stages.evaluation import endpoint_costs
-from alignpro.running.stages.run import Run
 
 
 def headroom(run: Run) -> Headroom:

@@ -11,7 +11,7 @@ from alignpro.config import Scale
 from alignpro.flow.rollout import rollout
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
-from alignpro.running.stages.run import Run
+from alignpro.running.opening import Run
 from alignpro.runtime import files as files
 from alignpro.types import RewardResult
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from alignpro.config import OFFLINE, TrainSettings
+from alignpro.config import OFFLINE
 from alignpro.errors import RunFailure
 from alignpro.evaluate.arms import AlignPro
 from alignpro.evaluate.sampling import run_arm, sample_rows
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import append_rows
 from alignpro.rng import derive
+from alignpro.running.opening import Run
 from alignpro.running.pieces import Pieces
-from alignpro.running.stages.run import Run, Track
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime import processes, run_folder
 from alignpro.train import offline
 from alignpro.train.collectors import Collect, oracle_collector, prompter_collector
-from alignpro.train.loop import prompts_of_step, train
+from alignpro.train.loop import Job, Monitor, prompts_of_step, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import trainable
+
+Track = Callable[..., None]
+"""(a step's row, prefix of its names, steps before it)."""
 
 
 def train_prompter(run: Run, track: Track) -> None:
@@ -38,25 +39,30 @@ def train_prompter(run: Run, track: Track) -> None:
         policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
         models = pieces.models(policy, None, reference)
 
-        def monitor(step: int) -> None:
+        def look(step: int) -> None:
             arm = run_arm(AlignPro(), models, watched, settings, derive(settings.seed, "monitor"), 1)
             append_rows(run.folder.samples, sample_rows(arm, "monitor", step))
 
         collect, spent = _experience(run, policy, reference)
         spent += int((files.read_json(run.folder.reward_scales) or {}).get("frozen_calls", 0))
-        _train(
-            run,
-            "training the prompter",
+        train(
             policy_lm,
             reference_lm,
+            learner(policy_lm.model, settings.train),
             collect,
+            pieces.prompts.train,
             settings.train,
-            folder=run.folder.path,
-            seed=derive(settings.seed, "train"),
-            monitor=monitor,
-            monitor_every=settings.evaluate.every,
+            Job(
+                run.folder.path,
+                "training the prompter",
+                derive(settings.seed, "train"),
+                run.stop,
+                run.progress,
+                track,
+            ),
+            max_failed=settings.reward.max_failed,
+            monitor=Monitor(settings.evaluate.every, look),
             spent=spent,
-            track=track,
         )
         write_model(policy_lm.model, policy_lm.tokenizer, run.folder.prompter)
     processes.by_first(lambda: publish(run.folder.prompter))
@@ -73,16 +79,22 @@ def train_rlhf(run: Run, track: Track) -> None:
     frozen = pieces.local_frozen.lm
     own = (frozen, settings.rlhf.lora, settings.rlhf, "rlhf.lora", settings.seed)
     with _unchanged(pieces), trainable(*own) as (policy, reference):
-        _train(
-            run,
-            "training the RLHF oracle",
+        train(
             policy,
             reference,
+            learner(policy.model, settings.rlhf),
             oracle_collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
+            pieces.prompts.train,
             settings.rlhf,
-            folder=run.folder.rlhf,
-            seed=derive(settings.seed, "rlhf"),
-            track=lambda row: track(row, "rlhf/", settings.train.steps),
+            Job(
+                run.folder.rlhf,
+                "training the RLHF oracle",
+                derive(settings.seed, "rlhf"),
+                run.stop,
+                run.progress,
+                lambda row: track(row, "rlhf/", settings.train.steps),
+            ),
+            max_failed=settings.reward.max_failed,
         )
         write_model(policy.model, policy.tokenizer, target)
     processes.by_first(lambda: publish(target))
@@ -138,29 +150,3 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
             prompt_terms=pieces.prompt_terms,
         )
     return offline.replay(gathered), offline.calls(gathered)
-
-
-def _train(
-    run: Run,
-    what: str,
-    policy: LanguageModel,
-    reference: LanguageModel,
-    collect: Collect,
-    settings: TrainSettings,
-    **own: Any,
-) -> None:
-    """Train one policy of the run by its settings' method; `own` is what `train` needs to know of this one alone."""
-    with run.progress.task(what, settings.steps) as advance:
-        train(
-            policy,
-            reference,
-            learner(policy.model, settings),
-            collect,
-            run.pieces.prompts.train,
-            settings,
-            max_failed=run.settings.reward.max_failed,
-            stop=run.stop,
-            advance=advance,
-            say=run.progress.say,
-            **own,
-        )

@@ -1,0 +1,68 @@
+"""What the fits share: weights that are trained, with or without an adapter, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alignpro.config import FitSettings
+from alignpro.models.checkpointing import checkpointable, checkpointed
+from alignpro.models.lora import adapted
+from alignpro.rng import derive
+from alignpro.running.opening import OpenRun
+from alignpro.runtime import files as files
+from alignpro.runtime.run_folder import RunFolder
+from alignpro.train.policy import check_trainable
+from alignpro.train.supervised import Keeper
+
+
+def keeper(run: OpenRun[Any], fit: FitSettings) -> Keeper:
+    """Checkpoints of a fit; on resuming, the steps after the one resumed from are taken out of its records."""
+
+    def rewind(step: int) -> None:
+        for path in (run.folder.metrics, curve_of(run.folder)):
+            files.keep_rows(path, lambda row: row["step"] <= step)
+
+    return Keeper(run.folder.checkpoints, fit.save_every, fit.keep_checkpoints, run.stop, run.progress.say, rewind)
+
+
+def check_fit(model: Any, fit: FitSettings, section: str) -> None:
+    """Raise SettingsError for weights that cannot be trained as the section says."""
+    check_trainable(model, fit.lora, f"{section}.lora")
+    if fit.gradient_checkpointing:
+        checkpointable(model)
+
+
+@contextmanager
+def fitted(model: Any, fit: FitSettings, section: str, seed: int, whole: Sequence[str] | None = None) -> Iterator[Any]:
+    """The model with every weight to be trained, or with an adapter that alone is; see `adapted` for `whole`.
+
+    An adapter is taken off again at the end, and the model is as it was. Dropout draws from `seed` on.
+    """
+    torch.manual_seed(derive(seed, "dropout"))
+    if fit.lora is None:
+        model.requires_grad_(True)
+        with checkpointed(model, fit.gradient_checkpointing):
+            yield model
+        return
+    with (
+        adapted(model, fit.lora, f"{section}.lora", derive(seed, "lora"), whole) as policy,
+        checkpointed(policy, fit.gradient_checkpointing),
+    ):
+        yield policy
+
+
+def curve_of(folder: RunFolder) -> Path:
+    """Held-out figures along a fit, a line each."""
+    return folder.path / "curve.jsonl"
+
+
+def say_dropped(say: Callable[[str], None], dropped: Counter[str], what: str) -> None:
+    """A line for every reason, the commonest first."""
+    for reason, count in dropped.most_common():
+        say(f"{count} {what} left out: {reason}")
