@@ -26,7 +26,7 @@ from alignpro.flow.rollout import rollout
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.rng import derive
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.types import FloatArray, Generation

@@ -23,19 +23,17 @@ TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_con
 FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
-def load_pretrained(
-    auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None
-) -> tuple[Any, Any]:
-    """Model in evaluation mode on the device, or over those of `device_map`, and tokenizer; an adapter is merged.
+def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -> tuple[Any, Any]:
+    """Model in evaluation mode on the device, and tokenizer; an adapter is merged.
 
     Raises ModelNotUsable for what cannot be loaded, an adapter's base model among it, and HubUnreachable.
     """
     tokenizer = load_tokenizer(name, role)
-    return load_weights(auto, name, role, device, dtype, device_map), tokenizer
+    return load_weights(auto, name, role, device, dtype), tokenizer
 
 
 def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None) -> Any:
-    """The model of `load_pretrained` alone."""
+    """The model of `load_pretrained` alone, over the devices of `device_map` where there is one."""
     from transformers.utils import logging as hf_logging
 
     hf_logging.disable_progress_bar()  # its bars would break into ours

@@ -8,6 +8,7 @@ from alignpro.config import BudgetSettings, EndpointSettings, Sampling
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
 from alignpro.remote.accounting import Account, Budget, Price
+from alignpro.remote.address import parse_endpoint
 from alignpro.remote.cache import AnswerCache
 from alignpro.remote.frozen import EndpointModel, load_endpoint
 from alignpro.remote.pool import Policy
@@ -28,15 +29,9 @@ class Endpoints:
         self._file = Path(cache).expanduser() if cache else None
 
     def load(
-        self,
-        spec: str,
-        sampling: Sampling,
-        settings: EndpointSettings,
-        frame: Frame | None = None,
+        self, spec: str, sampling: Sampling, settings: EndpointSettings, frame: Frame | None = None
     ) -> EndpointModel:
         """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
-        from alignpro.remote.address import parse_endpoint
-
         name = parse_endpoint(spec).model
         if settings.price is not None:
             price = Price(settings.price.input, settings.price.output)

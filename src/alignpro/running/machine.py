@@ -15,8 +15,7 @@ import transformers
 
 from alignpro.config import Settings
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files as files
-from alignpro.runtime import processes, threads
+from alignpro.runtime import files, processes, threads
 from alignpro.runtime.run_folder import RunFolder
 
 

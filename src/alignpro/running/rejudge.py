@@ -19,7 +19,6 @@ from alignpro.running import stages
 from alignpro.running.load import load
 from alignpro.running.opening import open_run, override
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files as files
 from alignpro.runtime import threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress

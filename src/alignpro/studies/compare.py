@@ -14,8 +14,7 @@ from alignpro.evaluate.arms import AlignPro, Arm, Gibbs, NoPrompter, ReferencePr
 from alignpro.maths import stats
 from alignpro.results import Estimate, Evaluation, Method, Methods, OverSeeds, Spent, Step, read, read_rows, write
 from alignpro.rewards.composite import check_scales
-from alignpro.runtime import files as files
-from alignpro.runtime import run_folder
+from alignpro.runtime import files, run_folder
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
@@ -131,7 +130,7 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
         for name, train, arms in [(UNTRAINED, {"steps": 0}, plain), *trained]:
             tree = settings.model_dump(mode="json")
             tree |= {"seed": settings.seed + seed, "threads": 1}
-            tree["train"] = _merged(tree["train"], train)
+            tree["train"] = config.laid_over(tree["train"], train)
             tree["rlhf"]["enabled"] = False
             tree["evaluate"] |= {**shared, "arms": arms}
             tree["headroom"]["after_training"] = False
@@ -151,11 +150,6 @@ def _fixed(settings: Settings) -> dict[str, Any]:
     """Settings on which figures depend."""
     tree = config.flat(settings.model_dump(mode="json"))
     return {key: value for key, value in tree.items() if not run_folder.MAY_CHANGE.match(key)}
-
-
-def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`own` laid over `tree`, section by section."""
-    return tree | {k: _merged(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in own.items()}
 
 
 def _over_seeds(values: list[float]) -> OverSeeds:

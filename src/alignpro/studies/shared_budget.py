@@ -10,7 +10,7 @@ from alignpro.config import BudgetSettings
 from alignpro.errors import BudgetSpent
 from alignpro.remote.accounting import TOLD
 from alignpro.remote.opened import SPENDING
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 
 Books = dict[str, dict[str, float | None]]
 

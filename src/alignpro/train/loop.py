@@ -24,8 +24,7 @@ from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.sharding import like, whole
 from alignpro.rng import derive
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint

@@ -20,8 +20,7 @@ from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import objective, score_rewrites
 from alignpro.models.logprobs import forward
 from alignpro.rng import derive
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected

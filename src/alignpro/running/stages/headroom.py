@@ -10,7 +10,6 @@ from alignpro.results import Cost, Headroom, write
 from alignpro.rng import derive
 from alignpro.running.load import load_other_frozen, load_trained
 from alignpro.running.opening import Run
-from alignpro.running.stages.evaluation import endpoint_costs
 
 
 def headroom(run: Run) -> Headroom:
@@ -72,7 +71,7 @@ def headroom(run: Run) -> Headroom:
             )
             advance(len(kinds) + 1, "")
         found.frozen_calls += sum(row.frozen_calls for row in found.noise)
-    if endpoints := endpoint_costs(run):
+    if endpoints := pieces.endpoints.report():
         found.cost = Cost(frozen_calls=found.frozen_calls, endpoints=endpoints)
     write(folder.headroom, found)
     return found

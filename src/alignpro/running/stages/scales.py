@@ -12,7 +12,7 @@ from alignpro.flow.rollout import rollout
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
 from alignpro.running.opening import Run
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.types import RewardResult
 
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper.grid import Cell

@@ -25,7 +25,7 @@ from alignpro.results import (
     read,
     read_rows,
 )
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper import oracle
 from alignpro.studies.paper.grid import ARMS, Cell, GridSize
