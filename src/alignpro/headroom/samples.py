@@ -118,11 +118,12 @@ def _sample(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """A row for each prompt, and the reasons of failures."""
     ours = settings.rewrites // 2 if models.trained else 0
-    rewrites = models.reference.rewrite(prompts, settings.rewrites - ours, derive(seed, "reference"))
+    reference = models.known_reference()
+    rewrites = reference.prompter.rewrite(prompts, settings.rewrites - ours, derive(seed, "reference"))
     ratios = np.zeros((len(prompts), settings.rewrites))
     if models.trained and trained_lm:
         drawn = models.trained.rewrite(prompts, ours, derive(seed, "trained"))
-        ratios = np.concatenate([-log_ratios(trained_lm, rewrites), log_ratios(models.reference_lm, drawn)], axis=1)
+        ratios = np.concatenate([-log_ratios(trained_lm, rewrites), log_ratios(reference.lm, drawn)], axis=1)
         rewrites = [[*a, *b] for a, b in zip(rewrites, drawn, strict=True)]
     made = score_rewrites(
         prompts, rewrites, models.frozen, models.reward, responses=settings.responses, seed=derive(seed, "rewrites")
