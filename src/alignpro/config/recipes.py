@@ -23,11 +23,11 @@ from alignpro.errors import SettingsError
 
 def recipes() -> dict[str, str]:
     """Name -> first comment line of every packaged recipe; parts that others extend (`_*.yaml`) are none."""
-    found = {}
+    lines = {}
     for name, text in _packaged(resources.files("alignpro.recipes")):
         if not name.rsplit("/", 1)[-1].startswith("_"):
-            found[name] = text.split("\n", 1)[0].lstrip("# ")
-    return found
+            lines[name] = text.split("\n", 1)[0].lstrip("# ")
+    return lines
 
 
 def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
@@ -89,10 +89,10 @@ _Dumper.add_representer(
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name."""
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
+        named |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return named
 
 
 def _packaged(folder: Any, prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -166,7 +166,7 @@ def _distances(
     """E over x' of TV(p, q) = E_{y ~ p} (1 - q(y)/p(y))+ [B], p the frozen model's answers to x and q those to x'."""
     if not isinstance(models.frozen, LocalFrozenModel) or models.frozen.truncated:
         return np.full(len(prompts), np.nan)
-    found = []
+    distances = []
     for prompt, row, given in zip(prompts, rewrites, answers, strict=True):
         texts = [g.text for g in row if g.failure is None][:TV_REWRITES]
         ys = [y for y in given if y.failure is None][:TV_RESPONSES]
@@ -177,8 +177,8 @@ def _distances(
         by_text = dict(zip(wanted, scored, strict=True))
         with np.errstate(over="ignore"):
             lost = [np.maximum(0, -np.expm1(by_text[text] - by_text[prompt])) for text in texts]
-        found.append(float(np.nanmean(lost)) if lost and ys else np.nan)
-    return np.array(found)
+        distances.append(float(np.nanmean(lost)) if lost and ys else np.nan)
+    return np.array(distances)
 
 
 def _table(rows: Sequence[dict[str, Any]], settings: HeadroomSettings, trained: bool) -> Samples:

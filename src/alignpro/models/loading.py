@@ -90,8 +90,8 @@ def base_of(source: str, name: str, role: Role) -> str | None:
             " the folder or hub id of the model it was trained on"
         )
     try:
-        found = resolve(base, role)
-        if _adapter_config(found) is not None:
+        place = resolve(base, role)
+        if _adapter_config(place) is not None:
             raise ModelNotUsable(f"{base} is an adapter itself")
     except (ModelNotUsable, HubUnreachable) as error:
         cause = str(error).removeprefix(f"{role}.model ")
@@ -99,7 +99,7 @@ def base_of(source: str, name: str, role: Role) -> str | None:
             f"{role}.model {name}: it is an adapter, and its base model cannot be had: {cause}. Its place is named in"
             f" {ADAPTER} as base_model_name_or_path; mend it there"
         ) from None
-    return found
+    return place
 
 
 def _adapter_config(source: str) -> dict[str, Any] | None:
@@ -107,10 +107,10 @@ def _adapter_config(source: str) -> dict[str, Any] | None:
 
     try:
         path = find_adapter_config_file(source)
-        found = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+        config = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return config if isinstance(config, dict) else None
 
 
 def has_tokenizer(source: str) -> bool:

@@ -88,14 +88,14 @@ class Account:
         try:
             earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             names = {field.name for field in fields(Spent)}
-            found = {model: Spent(**{k: v for k, v in books.items() if k in names}) for model, books in earlier.items()}
+            kept = {model: Spent(**{k: v for k, v in books.items() if k in names}) for model, books in earlier.items()}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise RunFailure(
                 f"{path} should hold what the run has spent, and cannot be read ({error}); restore it, or delete it to"
                 " count from nothing"
             ) from None
         with self._lock:
-            for model, books in found.items():
+            for model, books in kept.items():
                 self._used += Usage(books.input_tokens, books.output_tokens)
                 self._money += books.money or 0.0
                 self._calls += books.requests

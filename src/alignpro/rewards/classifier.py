@@ -41,9 +41,9 @@ def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray
     if not rows:
         return np.zeros((0, model.config.num_labels))
     parts = processes.spread(order, compute)
-    found = np.empty((len(rows), len(parts[0])))
-    found[order] = parts
-    return found
+    in_order = np.empty((len(rows), len(parts[0])))
+    in_order[order] = parts
+    return in_order
 
 
 def scored(
@@ -172,11 +172,11 @@ def _refuse_custom_code(source: str, name: str) -> None:
     from transformers import CONFIG_MAPPING, PretrainedConfig
 
     try:
-        found, _ = PretrainedConfig.get_config_dict(source)
+        config, _ = PretrainedConfig.get_config_dict(source)
     except OSError as error:
         raise ModelNotUsable(f"reward.model {name}: no config could be loaded ({first_line(error)})") from error
-    own = found.get("auto_map") or {}
-    if "AutoModelForSequenceClassification" in own or (own and found.get("model_type") not in CONFIG_MAPPING):
+    own = config.get("auto_map") or {}
+    if "AutoModelForSequenceClassification" in own or (own and config.get("model_type") not in CONFIG_MAPPING):
         raise ModelNotUsable(
             f"reward.model {name}: it comes with Python code of its own, which would run on this machine; read that"
             " code, and set reward.trust_remote_code=true if you trust it"

@@ -120,12 +120,12 @@ def comparison_answers(path: Path, setting: str) -> dict[str, tuple[str, ...]]:
     """Each prompt's different answers in a jsonl file, a row for each. Raises DataError."""
     if not path.is_file():
         raise DataError(f"{setting} {path}: no such file; give a jsonl file of prompt and response")
-    found: dict[str, dict[str, None]] = {}
+    answers_to: dict[str, dict[str, None]] = {}
     for number, row in enumerate(read_jsonl(path), 1):
         if not isinstance(row, dict) or not all(isinstance(row.get(k), str) for k in ("prompt", "response")):
             held = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise DataError(f"{setting} {path}: row {number} holds {held}; wanted texts named prompt and response")
-        found.setdefault(row["prompt"], {})[row["response"]] = None
-    if not found:
+        answers_to.setdefault(row["prompt"], {})[row["response"]] = None
+    if not answers_to:
         raise DataError(f"{setting} {path}: no row could be read; give a jsonl file of prompt and response")
-    return {prompt: tuple(answers) for prompt, answers in found.items()}
+    return {prompt: tuple(answers) for prompt, answers in answers_to.items()}

@@ -65,13 +65,13 @@ def headroom(
     with open_run(settings, out, _everything, resume=resume, changed=resume, stopping=stopping) as opened:
         run = stages.with_scales(opened)
         _announce(run)
-        found = stages.headroom(run)
+        estimated = stages.headroom(run)
         processes.by_first(lambda: write_report(out))
     run.progress.say(
-        f"done in {time.perf_counter() - begun:.0f} s; cost: {found.frozen_calls:,} answers of the frozen model"
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {estimated.frozen_calls:,} answers of the frozen model"
     )
     _say_endpoints(run)
-    return found
+    return estimated
 
 
 def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:

@@ -33,10 +33,10 @@ class Rewriter:
         to be scored and none could be.
         """
         self.first.lm.queries([prompt])
-        found = self.prompter.rewrite([prompt], n, seed)[0]
-        if any(g.failure == NO_REWARD for g in found):
+        rewrites = self.prompter.rewrite([prompt], n, seed)[0]
+        if any(g.failure == NO_REWARD for g in rewrites):
             raise RewardFailure(f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model")
-        return [prompt if g.failure else g.text for g in found]
+        return [prompt if g.failure else g.text for g in rewrites]
 
     def answer(self, prompt: str, seed: int = 0) -> str:
         """The frozen model's answer to a prompt, rewritten or not."""

@@ -74,11 +74,11 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> Methods:
         except BaseException:
             stop.asked = True  # the runs under way save and stop, those not begun do not begin
             raise
-    found = tabulate(settings, out)
+    methods = tabulate(settings, out)
     if cost := spent(runs):
-        found.cost = Spent(endpoints=dict(cost))
-    write(out / "methods.json", found)
-    return found
+        methods.cost = Spent(endpoints=dict(cost))
+    write(out / "methods.json", methods)
+    return methods
 
 
 def tabulate(settings: Settings, out: Path) -> Methods:
@@ -93,10 +93,10 @@ def tabulate(settings: Settings, out: Path) -> Methods:
         folders = [RunFolder(out / f"{run}-{seed}") for seed in seeds]
         evaluations = [_evaluation(folder) for folder in folders]
         prompts = int(evaluations[0].prompts)
-        found = [evaluation.arms[arm.name] for evaluation in evaluations]
-        reward = [one.reward.value for one in found]
-        kl = [one.kl.value if one.kl else 0.0 for one in found]
-        bonus = [one.prompt_bonus.value if one.prompt_bonus else 0.0 for one in found]
+        results = [evaluation.arms[arm.name] for evaluation in evaluations]
+        reward = [one.reward.value for one in results]
+        kl = [one.kl.value if one.kl else 0.0 for one in results]
+        bonus = [one.prompt_bonus.value if one.prompt_bonus else 0.0 for one in results]
         last = [read_rows(Step, folder.metrics)[-1] for folder in folders] if run != UNTRAINED else []
         rows.append(
             Method(
@@ -113,10 +113,10 @@ def tabulate(settings: Settings, out: Path) -> Methods:
 
 
 def _evaluation(folder: RunFolder) -> Evaluation:
-    found = read(Evaluation, folder.evaluation)
-    if found is None:
+    evaluation = read(Evaluation, folder.evaluation)
+    if evaluation is None:
         raise RunFailure(f"{folder.evaluation} is not there; give the same command again, which finishes that run")
-    return found
+    return evaluation
 
 
 def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
