@@ -27,7 +27,7 @@ wheel: $(STAMP)
 	.ci/wheel $(BIN)/python
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build
 	@echo "build/site/index.html"
 
 $(STAMP): pyproject.toml constraints.txt

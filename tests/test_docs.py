@@ -17,6 +17,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 NAMED = [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in PAGES]
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)")
 FILE = re.compile(r"`([\w./-]+/[\w.-]+\.(?:py|md|yaml|css|js|html|json))`")
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef
 OF_A_RUN = ("rlhf/", "runs/", "DIR/", "prompter/", "build/")
 """Where files of a run or of a build begin, which a page may name too."""
 
@@ -42,6 +43,16 @@ def test_names_that_a_page_imports_exist(page):
                 assert [name.name for name in node.names if not hasattr(module, name.name)] == []
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "alignpro":
                 assert node.attr in alignpro.__all__
+
+
+@pytest.mark.parametrize("page", [page for page in NAMED if "docs/api/" in page.id])
+def test_a_page_of_docstrings_names_what_is_there(page):
+    for name in re.findall(r"^::: ([\w.]+)", page.read_text(), re.MULTILINE):
+        text = Path(importlib.import_module(name).__file__).read_text()
+        said = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(text)) if isinstance(node, DOCUMENTED)]
+        assert not [doc for doc in said if re.search(r"\]\[", re.sub(r"`[^`]*`", "", doc))], (
+            f"{name}: put [A][B] in backticks"
+        )
 
 
 def test_the_map_names_what_is_there():

@@ -316,6 +316,6 @@ def test_what_models_are_asked_how_many_prompts_trained_and_how_long_answers_are
     (run_dir / "config.yaml").write_text(json.dumps(settings), encoding="utf-8")
     page = page_of(change(tell))
     assert "Training asked 1\u202f184 other prompts." in page.text
-    assert "31.4 [29.1, 33.8]17.2" in page.text
+    assert "31.4 [29.1, 33.8]rewrite 17.2" in page.text
     assert f"in the place that braces mark:{meta_prompt}" in page.text
     assert "The prompter's system message:Be brief." in page.text

@@ -24,7 +24,7 @@ def overlapped(
     seed: int,
     prompt_terms: RewriteTerms | None,
 ) -> Rollout:
-    """`rollout` with the rewrites [B][G] that `rewrite` gives, G being `width`; it may tell of each as it is drawn.
+    """`rollout` with the rewrites `[B][G]` that `rewrite` gives, G being `width`; it may tell of each as it is drawn.
 
     A prompt's rewrites are sent as soon as all of them are drawn, and scored while later answers are under way. Each
     prompt's answers have a seed of their own, and the same prompts are always scored together, so the result does not
