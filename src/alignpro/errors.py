@@ -119,7 +119,3 @@ class ProcessLost(RunFailure):
 
 class Interrupted(RunFailure):
     """The user stopped the run; state was saved first."""
-
-
-class AlignProWarning(UserWarning):
-    """Something the user should know that does not stop the work."""

@@ -36,7 +36,8 @@ class Louder(Arm):
         return Louder.Marks(self.number)
 
     def kl(self, models, prompter, rewrites, responses):
-        return 0.25 + 0 * models.kl_to_reference(models.reference.rewrite(["x"] * len(rewrites), len(rewrites[0]), 0))
+        plain = models.reference.prompter.rewrite(["x"] * len(rewrites), len(rewrites[0]), 0)
+        return 0.25 + 0 * models.kl_to_reference(plain)
 
     def extra_calls(self, settings):
         return self.number

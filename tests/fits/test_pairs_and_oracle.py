@@ -122,3 +122,17 @@ def test_the_oracle_by_itself(workshop, inside, tmp_path):
     code, output = inside("rlhf", "--resume", f"--out={tmp_path / 'o'}")
     assert code == 0, output
     assert json.loads((tmp_path / "o" / "evaluation.json").read_text()) == found
+
+
+def test_the_oracle_takes_a_reward_of_several_terms(workshop, inside, tmp_path):
+    own = [word for word in cli.models(workshop)[1:] if not word.startswith("--reward")]
+    given = next(word for word in cli.models(workshop) if word.startswith("--reward")).partition("=")[2]
+    terms = f"--reward.terms=[{{model: {given}, weight: 2.0}}]"
+    small = ("--rlhf.steps=1", "--rlhf.prompts_per_step=4", "--evaluate.bootstrap=100", "--evaluate.responses=2")
+    small += ("--threads=1", "--frozen.sampling.max_new_tokens=6", f"--out={tmp_path / 'o'}")
+    code, output = inside("rlhf", *own, *small, terms)
+    assert code == 0, output
+    assert json.loads((tmp_path / "o" / "evaluation.json").read_text())["reward"].startswith("2 ")
+    code, output = inside("rlhf", *own, f"--out={tmp_path / 'none'}")
+    assert code == 2
+    assert "reward.model not set; give --reward MODEL" in output

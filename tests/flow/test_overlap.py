@@ -9,13 +9,13 @@ import pytest
 from scripted_server import Reply, ScriptedServer, echo
 from tiny import save_model
 
-from alignpro.config import PrompterSettings, Sampling
+from alignpro.config import BudgetSettings, PrompterSettings, Sampling
 from alignpro.errors import BudgetSpent
 from alignpro.flow.objective import score_rewrites
 from alignpro.flow.prompters import Chain
 from alignpro.flow.rollout import answer, rollout
 from alignpro.models.local import load_prompter
-from alignpro.remote.accounting import Account, Budget
+from alignpro.remote.accounting import Account
 from alignpro.remote.frozen import load_endpoint
 from alignpro.remote.pool import Policy
 from alignpro.types import EagerPrompter, Generation, RemoteModel, RewardResult
@@ -193,7 +193,7 @@ def test_a_budget_that_is_spent_stops_the_drawing_and_keeps_what_was_paid(tmp_pa
 
     prompts = [f"p{i}" for i in range(50)]
     with ScriptedServer() as server:
-        with at(server, tmp_path / "c", Account(budget=Budget(calls=20))) as model:
+        with at(server, tmp_path / "c", Account(budget=BudgetSettings(calls=20))) as model:
             with pytest.raises(BudgetSpent, match="20 of 20 calls"):
                 rollout(prompts, Endless(), model, Length(), seed=0)
             assert len(model.cache) == len(server.requests) == 20

@@ -5,7 +5,7 @@ import pytest
 
 from alignpro.config import HeadroomSettings
 from alignpro.errors import RewardFailure
-from alignpro.evaluate.models import Models
+from alignpro.evaluate.models import Models, Reference
 from alignpro.headroom.samples import gather
 from alignpro.rewards.functions import FunctionReward
 from alignpro.runtime.interrupt import StopRequest
@@ -32,7 +32,7 @@ class Scripted:
 
 
 def sampled(flow, prompts, path, reward=BY_LENGTH, max_failed=1.0, identity="these"):
-    models = Models(flow, None, None, (), flow, None, reward, None)
+    models = Models(Reference(flow, None), None, (), flow, None, reward, None)
     return gather(
         prompts,
         models,

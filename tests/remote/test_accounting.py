@@ -2,13 +2,14 @@ import threading
 
 import pytest
 
+from alignpro.config import BudgetSettings, PriceSettings
 from alignpro.errors import BudgetSpent, SettingsError
-from alignpro.remote.accounting import Account, Budget, Price, Usage
+from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.answers import Unreadable, read
 
 
 def test_money_is_counted_by_model():
-    account = Account({"a": Price(2.0, 8.0)})
+    account = Account({"a": PriceSettings(input=2.0, output=8.0)})
     account.open("a"), account.open("b")
     for model in ("a", "b"):
         assert account.reserve(model, Usage(100, 100))
@@ -19,7 +20,7 @@ def test_money_is_counted_by_model():
 
 
 def test_a_budget_waits_for_what_is_under_way_before_it_is_spent():
-    account = Account(budget=Budget(tokens=100))
+    account = Account(budget=BudgetSettings(tokens=100))
     account.open("m")
     assert account.reserve("m", Usage(30, 30))
     assert not account.reserve("m", Usage(30, 30))  # it may fit once the first is settled
@@ -30,9 +31,11 @@ def test_a_budget_waits_for_what_is_under_way_before_it_is_spent():
         account.reserve("m", Usage(41, 40))
 
 
-def test_what_an_earlier_run_spent_counts():
-    account = Account({"m": Price(1, 1)}, Budget(money=1.0), money_before=0.9)
+def test_what_an_earlier_run_spent_counts(tmp_path):
+    (tmp_path / "spending.json").write_text('{"m": {"money": 0.9}}')
+    account = Account({"m": PriceSettings(input=1, output=1)}, BudgetSettings(money=1.0))
     account.open("m")
+    account.keep(tmp_path / "spending.json")
     with pytest.raises(BudgetSpent, match=r"0\.9 of 1"):
         account.reserve("m", Usage(200_000, 0))
     with pytest.raises(SettingsError, match="price"):
@@ -40,7 +43,7 @@ def test_what_an_earlier_run_spent_counts():
 
 
 def test_threads_together_never_pass_the_budget():
-    account = Account(budget=Budget(tokens=1000))
+    account = Account(budget=BudgetSettings(tokens=1000))
     account.open("m")
 
     def spend():

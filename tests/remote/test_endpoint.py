@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from scripted_server import NEVER, Reply, Request, ScriptedServer, completion, echo, fault
 
-from alignpro.config import Sampling
+from alignpro.config import BudgetSettings, PriceSettings, Sampling
 from alignpro.errors import BudgetSpent, EndpointDown, EndpointUnusable, SettingsError
 from alignpro.models.framing import Frame
-from alignpro.remote.accounting import Account, Budget, Price
+from alignpro.remote.accounting import Account
 from alignpro.remote.address import is_endpoint, parse_endpoint
 from alignpro.remote.frozen import load_endpoint
 from alignpro.remote.pool import Policy
@@ -431,13 +431,13 @@ def test_the_key_of_one_provider_is_not_shown_to_another(monkeypatch):
 
 
 def test_the_budget_is_never_passed_and_what_it_paid_for_is_kept(tmp_path):
-    prices = {"tiny": Price(input=1.0, output=10.0)}
+    prices = {"tiny": PriceSettings(input=1.0, output=10.0)}
 
     def script(request):  # as dear as a request can be
         return Reply(body=completion("text", usage=(len(request.prompt), 16)), delay=0.01)
 
     with ScriptedServer(script) as server:
-        account = Account(prices, Budget(money=0.01))
+        account = Account(prices, BudgetSettings(money=0.01))
         with pytest.raises(BudgetSpent, match="--resume"):
             ask(server, PROMPTS, cache=tmp_path / "c", account=account)
         books = account.report()["tiny"]
@@ -445,12 +445,12 @@ def test_the_budget_is_never_passed_and_what_it_paid_for_is_kept(tmp_path):
         assert 0.01 - most_of_one < books["money"] <= 0.01
         assert books["requests"] == len(server.requests) == sum(server.answered.values())
 
-        account = Account(budget=Budget(tokens=10_000))
+        account = Account(budget=BudgetSettings(tokens=10_000))
         with pytest.raises(BudgetSpent, match="tokens"):
             ask(server, PROMPTS, cache=tmp_path / "c", account=account)
         rows, _ = ask(server, PROMPTS, cache=tmp_path / "c")
         assert len(server.requests) == len(PROMPTS) and all(row[0].failure is None for row in rows)
-        with model_at(server, cache=tmp_path / "c", account=Account(budget=Budget(tokens=1))) as model:
+        with model_at(server, cache=tmp_path / "c", account=Account(budget=BudgetSettings(tokens=1))) as model:
             model.respond(PROMPTS, [1] * 1000, 0)  # the cache costs nothing
 
 
@@ -467,7 +467,7 @@ def test_without_usage_the_most_is_booked_and_without_a_price_no_budget_in_money
         books = model.account.report()["tiny"]
         assert books["unmetered"] == 1 and books["output_tokens"] == 16 and books["money"] is None
         with pytest.raises(SettingsError, match="price"):
-            model_at(server, account=Account(budget=Budget(money=1)))
+            model_at(server, account=Account(budget=BudgetSettings(money=1)))
 
 
 KILLED = """

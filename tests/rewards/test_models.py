@@ -13,8 +13,8 @@ from alignpro import config
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable, SettingsError
 from alignpro.rewards import load_reward
+from alignpro.rewards.classifier import TOO_LONG
 from alignpro.rewards.layout import pair
-from alignpro.rewards.model import TOO_LONG
 
 PROMPTS = ["tell me about owls", "rain", "a quiet old town in the rain, and the owls there", "owls"] * 3
 RESPONSES = [f"{'owls ' * (i % 5)}answer {i}" for i in range(len(PROMPTS))]

@@ -42,8 +42,8 @@ def reward_function(environment: Environment, column: str = "original", seed: in
             )
         step = getattr(columns.get("trainer_state"), "global_step", 0)
         drawn = derive(seed, "trl", os.environ.get("RANK", "0"), step, calls)
-        found = environment.rewards(columns[column], [_text(c) for c in completions], drawn)
-        return [None if np.isnan(value) else float(value) for value in found]
+        rewards = environment.rewards(columns[column], [_text(c) for c in completions], drawn)
+        return [None if np.isnan(value) else float(value) for value in rewards]
 
     return align_pro
 

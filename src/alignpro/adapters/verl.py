@@ -57,13 +57,13 @@ def compute_scores(
     """
     originals = [_original(info) for info in extra_infos]
     drawn = derive(0, "verl", *originals, *solution_strs)
-    found = _environment().rewards(originals, solution_strs, drawn)
-    for i in np.flatnonzero(np.isnan(found)):
-        others = found[[x == originals[i] for x in originals]]
+    rewards = _environment().rewards(originals, solution_strs, drawn)
+    for i in np.flatnonzero(np.isnan(rewards)):
+        others = rewards[[x == originals[i] for x in originals]]
         if np.isnan(others).all():
             raise RewardFailure(f"no completion for {originals[i][:60]!r} has a reward, and verl takes no missing one")
-        found[i] = np.nanmean(others)
-    return [float(value) for value in found]
+        rewards[i] = np.nanmean(others)
+    return [float(value) for value in rewards]
 
 
 def _original(info: Mapping[str, Any] | None) -> str:

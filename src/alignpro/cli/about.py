@@ -19,11 +19,11 @@ from alignpro.errors import UsageError
 
 def recipes() -> None:
     """List the packaged recipes, those of one folder together."""
-    found = config.recipes()
-    for name in (name for name in found if "/" not in name):
-        say(f"{name:10} {found[name]}")
-    for folder in dict.fromkeys(name.rpartition("/")[0] for name in found if "/" in name):
-        inside = {name.rpartition("/")[2]: line for name, line in found.items() if name.rpartition("/")[0] == folder}
+    lines = config.recipes()
+    for name in (name for name in lines if "/" not in name):
+        say(f"{name:10} {lines[name]}")
+    for folder in dict.fromkeys(name.rpartition("/")[0] for name in lines if "/" in name):
+        inside = {name.rpartition("/")[2]: line for name, line in lines.items() if name.rpartition("/")[0] == folder}
         say(f"\n{folder}/, {len(inside)} recipes")
         for name, line in inside.items():
             say(f"  {name:21} {line}")
@@ -43,14 +43,14 @@ def settings(
         if word or recipe:
             raise UsageError("--markdown prints the page of every setting; leave out the word and --recipe")
         return say(listing.markdown().rstrip("\n"))
-    found = listing.matching(word or "")
-    if not found:
+    groups = listing.matching(word or "")
+    if not groups:
         near = listing.nearest(str(word))
         hint = f"near it: {', '.join(near)}" if near else "`alignpro settings` lists them all"
         raise UsageError(f"no setting has {word!r} in its name or description; {hint}")
     resolved = config.load(recipe) if recipe is not None else None
     tell = _tell if sys.stdout.isatty() else _tell_plainly
-    for group in found:
+    for group in groups:
         tell(group, recipe, {s.name: listing.value_in(resolved, s.name) if resolved else None for s in group.settings})
 
 

@@ -43,9 +43,9 @@ def judge(
             raise UsageError(f"give the folder of a run ({name}) or --agreement, not both")
         from alignpro.running.rejudge import measure_agreement
 
-        found = measure_agreement(config.load("local", overrides), agreement, out, limit)
-        tables.agreement(found)
-        for line in found.notes:
+        agreed = measure_agreement(config.load("local", overrides), agreement, out, limit)
+        tables.agreement(agreed)
+        for line in agreed.notes:
             say(line)
         say(f"figures: {out / 'agreement.json'}")
         return

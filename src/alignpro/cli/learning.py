@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,16 +43,7 @@ def reward(
 ) -> None:
     """Learn a reward model from preferences: accuracy, calibration, learning curve, length bias."""
     named = {"reward_learning.base": base, "data.prompts": preferences}
-    settings, recipe = _settings(words, named, resume, out, own=base)
-    if dry_run:
-        return say(config.dump(_shown(settings, out)).rstrip())
-    from alignpro.cli import tables
-    from alignpro.fits import learn_reward
-
-    folder = folder_of(out, f"reward-{recipe}")
-    tables.reward(learn_reward(settings, folder, resume=resume))
-    say(f"report: {folder / 'report.html'}")
-    say(f"to use it: --reward {folder / 'reward'}")
+    _learn("reward", _settings(words, named, resume, out, own=base), out, resume, dry_run)
 
 
 def sft(
@@ -66,16 +57,8 @@ def sft(
     dry_run: DryRun = False,
 ) -> None:
     """Fit a reference prompter to pairs of a prompt and a better prompt."""
-    settings, recipe = _settings(words, {"prompter.model": base, "sft.pairs": pairs}, resume, out, own=base)
-    if dry_run:
-        return say(config.dump(_shown(settings, out)).rstrip())
-    from alignpro.cli import tables
-    from alignpro.fits import learn_prompter
-
-    folder = folder_of(out, f"sft-{recipe}")
-    tables.sft(learn_prompter(settings, folder, resume=resume))
-    say(f"report: {folder / 'report.html'}")
-    say(f"to use it: --prompter {folder / 'prompter'}")
+    named = {"prompter.model": base, "sft.pairs": pairs}
+    _learn("sft", _settings(words, named, resume, out, own=base), out, resume, dry_run)
 
 
 def pairs(
@@ -113,16 +96,35 @@ def rlhf(
 ) -> None:
     """Fine-tune the frozen model itself on the reward, the oracle of the paper, and compare the two."""
     more = given(None, None, frozen, reward, prompts)
-    settings, recipe = _settings(words, {}, resume, out, own=frozen, more=more)
+    _learn("rlhf", _settings(words, {}, resume, out, own=frozen, more=more), out, resume, dry_run)
+
+
+def _learn(
+    what: Literal["reward", "sft", "rlhf"],
+    chosen: tuple[Settings | None, str],
+    out: Path | None,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    """Do the job with the settings and recipe chosen, show its figures, and say where what was learned lies."""
+    settings, recipe = chosen
     if dry_run:
         return say(config.dump(_shown(settings, out)).rstrip())
+    from alignpro import fits
     from alignpro.cli import tables
-    from alignpro.fits import fine_tune
 
-    folder = folder_of(out, f"rlhf-{recipe}")
-    tables.arms(fine_tune(settings, folder, resume=resume))
+    folder = folder_of(out, f"{what}-{recipe}")
+    if what == "reward":
+        tables.reward(fits.learn_reward(settings, folder, resume=resume))
+        result = f"to use it: --reward {folder / 'reward'}"
+    elif what == "sft":
+        tables.sft(fits.learn_prompter(settings, folder, resume=resume))
+        result = f"to use it: --prompter {folder / 'prompter'}"
+    else:
+        tables.arms(fits.fine_tune(settings, folder, resume=resume))
+        result = f"the model: {folder / 'rlhf' / 'model'}"
     say(f"report: {folder / 'report.html'}")
-    say(f"the model: {folder / 'rlhf' / 'model'}")
+    say(result)
 
 
 def _settings(

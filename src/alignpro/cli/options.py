@@ -59,7 +59,7 @@ def given(
 
 def budget_of(text: str | None) -> list[str]:
     """Overrides that `--budget` stands for."""
-    found = []
+    limits = []
     for part in (text or "").split(",") if text is not None else []:
         match = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*(tokens|calls|)\s*", part)
         if not match or (match[2] and "." in match[1]) or float(match[1]) <= 0:
@@ -67,8 +67,8 @@ def budget_of(text: str | None) -> list[str]:
                 f"--budget {text}: {part.strip()!r} is not an amount; write 5 (money), 200000tokens or"
                 " 1000calls, or several with commas"
             )
-        found.append(f"budget.{match[2] or 'money'}={match[1].replace('_', '')}")
-    return found
+        limits.append(f"budget.{match[2] or 'money'}={match[1].replace('_', '')}")
+    return limits
 
 
 def recipe_of(name: str | None, overrides: list[str]) -> str:

@@ -45,18 +45,18 @@ def paper(
             say(line)
         return
     count = jobs or (threads.free_cores() if scale == "tiny" else 1)
-    found = experiments.run(scale, folder, cells, overrides, count)
-    _show(found)
+    results = experiments.run(scale, folder, cells, overrides, count)
+    _show(results)
     say(f"page: {folder / 'paper.html'}  figures: {folder / 'figure2.svg'}, {folder / 'figure3.svg'}")
 
 
-def _show(found: Paper) -> None:
+def _show(results: Paper) -> None:
     from alignpro.cli import tables
     from alignpro.report.words import number, percent, spoken
     from alignpro.studies.paper.charts import architecture
 
     rows = []
-    for row in found.cells:
+    for row in results.cells:
         wins, gains = row.table1, row.gains
         shares = [percent(share) for share in ((wins.win, wins.tie, wins.loss) if wins else (None,) * 3)]
         judged = number(wins.judged, 0) if wins else row.state
@@ -64,8 +64,8 @@ def _show(found: Paper) -> None:
         paper = f"{row.paper.win}, {row.paper.loss}"
         rows.append([architecture(row), row.data.label, *shares, judged, paper, second])
     columns = ["cell", "data set", "Align-Pro wins", "ties", "no prompter wins", "judged", "paper: A, B"]
-    stand_ins = ", stand-ins: they say nothing of the paper's numbers" if found.scale == "tiny" else ""
+    stand_ins = ", stand-ins: they say nothing of the paper's numbers" if results.scale == "tiny" else ""
     tables.table(f"Table 1{stand_ins}", [*columns, "gain in the second reward"], rows)
-    for claim in found.claims:
+    for claim in results.claims:
         if claim.of:
             say(f"{claim.claim}: in {claim.holds} of {claim.of} cells")

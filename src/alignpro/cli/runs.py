@@ -124,9 +124,9 @@ def headroom(
         return
     if settings is not None:
         folder = folder_of(out, recipe)
-    found = estimate(settings, folder, resume=of_run, overrides=overrides if of_run else ())
-    tables.headroom(found)
-    say(found.advice.text if found.advice else "")
+    estimated = estimate(settings, folder, resume=of_run, overrides=overrides if of_run else ())
+    tables.headroom(estimated)
+    say(estimated.advice.text if estimated.advice else "")
     say(f"report: {folder / 'report.html'}")
     if not (folder / "prompter").exists():
         say(f"to train there: alignpro run --resume --out {shlex.quote(str(folder))}")
@@ -186,6 +186,6 @@ def _say_headroom(folder: Path) -> None:
     from alignpro.results import Headroom, read
     from alignpro.runtime.run_folder import RunFolder
 
-    found = read(Headroom, RunFolder(folder).headroom)
-    if found and found.trained_prompter and found.advice:  # what was estimated before training asks to train
-        say(found.advice.text)
+    estimated = read(Headroom, RunFolder(folder).headroom)
+    if estimated and estimated.trained_prompter and estimated.advice:  # an estimate before training asks to train
+        say(estimated.advice.text)

@@ -62,10 +62,10 @@ def compare(
 
     overrides = [*short, *overrides]
     folder = out or Path("runs/compare")
-    found = do_compare(config.load(recipe_of(plain[0] if plain else None, overrides), overrides), folder, jobs)
-    tables.methods(found)
-    if found.cost:
-        say(f"all runs: {found.cost.spent}")
+    methods = do_compare(config.load(recipe_of(plain[0] if plain else None, overrides), overrides), folder, jobs)
+    tables.methods(methods)
+    if methods.cost:
+        say(f"all runs: {methods.cost.spent}")
     say(f"figures: {folder / 'methods.json'}")
 
 
@@ -88,13 +88,13 @@ def _side_by_side(folders: Sequence[Path], out: Path | None) -> None:
     from alignpro.cli import tables
     from alignpro.studies.side_by_side import side_by_side
 
-    found = side_by_side(folders)
-    tables.side_by_side(found)
-    for note in found.notes:
+    compared = side_by_side(folders)
+    tables.side_by_side(compared)
+    for note in compared.notes:
         say(note)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        results.write(out / "comparison.json", found)
+        results.write(out / "comparison.json", compared)
         say(f"figures: {out / 'comparison.json'}")
 
 

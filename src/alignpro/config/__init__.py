@@ -17,7 +17,7 @@ from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningS
 from alignpro.config.listing import keys
 from alignpro.config.meta_prompts import META_PROMPT, META_PROMPTS, PLAIN_META_PROMPT
 from alignpro.config.pieces import DATA_SETS, LAB_PROMPTS, DataSettings, FrozenSettings, PrompterSettings, Sampling
-from alignpro.config.recipes import as_yaml, build, dump, flat, load, recipes, reread
+from alignpro.config.recipes import as_yaml, build, dump, flat, laid_over, load, recipes, reread
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
@@ -79,6 +79,7 @@ __all__ = [
     "dump",
     "flat",
     "keys",
+    "laid_over",
     "load",
     "recipes",
     "reread",

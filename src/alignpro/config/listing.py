@@ -72,12 +72,12 @@ def names() -> list[str]:
 def matching(word: str) -> list[Group]:
     """Sections with those of their settings whose dotted name or description holds `word`, whatever its case."""
     asked, name = word.lower(), word.lower().lstrip("-").replace("-", "_")
-    found = []
+    matched = []
     for group in groups():
         held = [s for s in group.settings if name in s.name or asked in s.description.lower()]
         if held:
-            found.append(Group(group.name, group.description, tuple(held)))
-    return found
+            matched.append(Group(group.name, group.description, tuple(held)))
+    return matched
 
 
 def nearest(word: str) -> list[str]:

@@ -23,11 +23,11 @@ from alignpro.errors import SettingsError
 
 def recipes() -> dict[str, str]:
     """Name -> first comment line of every packaged recipe; parts that others extend (`_*.yaml`) are none."""
-    found = {}
+    lines = {}
     for name, text in _packaged(resources.files("alignpro.recipes")):
         if not name.rsplit("/", 1)[-1].startswith("_"):
-            found[name] = text.split("\n", 1)[0].lstrip("# ")
-    return found
+            lines[name] = text.split("\n", 1)[0].lstrip("# ")
+    return lines
 
 
 def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
@@ -53,7 +53,7 @@ def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed.
     """
-    return _resolved(_laid_over({"data": {"seed": None}}, _read_recipe(path)), overrides, str(path))
+    return _resolved(laid_over({"data": {"seed": None}}, _read_recipe(path)), overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:
@@ -89,10 +89,10 @@ _Dumper.add_representer(
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name."""
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
+        named |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return named
 
 
 def _packaged(folder: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -122,8 +122,8 @@ def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, 
         raise SettingsError(f"recipe {name}: extends is {bases!r}; give the name of a recipe, or a list of names")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = _laid_over(merged, _read_recipe(base, (*within, name)))
-    return _laid_over(merged, texts.read(tree, folder))
+        merged = laid_over(merged, _read_recipe(base, (*within, name)))
+    return laid_over(merged, texts.read(tree, folder))
 
 
 def _recipe_text(name: str) -> tuple[str, Path]:
@@ -142,10 +142,10 @@ def _recipe_text(name: str) -> tuple[str, Path]:
     return packaged[name], (Path(str(resources.files("alignpro.recipes"))) / name).parent
 
 
-def _laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """`own` over `tree`, section by section."""
     return tree | {
-        key: _laid_over(tree[key], value) if isinstance(value, dict) and isinstance(tree.get(key), dict) else value
+        key: laid_over(tree[key], value) if isinstance(value, dict) and isinstance(tree.get(key), dict) else value
         for key, value in own.items()
     }
 

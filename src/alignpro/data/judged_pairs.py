@@ -51,10 +51,10 @@ def load_judged_pairs(path: Path) -> tuple[list[JudgedPair], dict[str, int]]:
             verdicts = tuple(_SAID[said] for said in people)
             pairs.append(JudgedPair(prompt, row["response1"], row["response2"], verdicts))
     if not pairs:
-        found = ", ".join(sorted(rows[0])) if rows and isinstance(rows[0], Mapping) else "nothing of the kind"
+        held = ", ".join(sorted(rows[0])) if rows and isinstance(rows[0], Mapping) else "nothing of the kind"
         raise DataError(
             f"{path}: no pair that people have judged; wanted instruction, response1, response2, annotator1,"
-            f" annotator2 with 0, 1 or 2; found {found}"
+            f" annotator2 with 0, 1 or 2; found {held}"
         )
     return pairs, dict(dropped)
 
@@ -65,11 +65,11 @@ def _rows(path: Path) -> list[Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--agreement {path}: cannot be read ({error}); give a JSON file of judged pairs") from None
     try:
-        found = (
+        rows = (
             json.loads(text)
             if text.lstrip().startswith("[")
             else [json.loads(line) for line in text.split("\n") if line.strip()]
         )
     except ValueError as error:
         raise DataError(f"--agreement {path}: is no JSON ({error}); give a JSON list or JSON lines") from None
-    return found if isinstance(found, list) else [found]
+    return rows if isinstance(rows, list) else [rows]

@@ -5,16 +5,11 @@ Prompt and answers are texts or chat messages. With scores beside them it is the
 
 from __future__ import annotations
 
-from alignpro.data.records import Answer, Record, Row, Schema, exchange, record
-from alignpro.errors import UnusableRow
+from alignpro.data.records import Record, Row, Schema, preference
 
 
 def _read(row: Row) -> Record:
-    asked, chosen = exchange(row["prompt"], row["chosen"])
-    asked_too, rejected = exchange(row["prompt"], row["rejected"])
-    if asked != asked_too:
-        raise UnusableRow("answers to different prompts")
-    return record(asked, row.get("system") or None, Answer(chosen, None), Answer(rejected, None))
+    return preference(row["prompt"], row.get("system") or None, row["chosen"], row["rejected"])
 
 
 SCHEMAS = (Schema(("prompt", "chosen", "rejected"), _read),)

@@ -65,9 +65,9 @@ def _txt(text: str, path: Path, column: str) -> Iterator[str]:
 def _jsonl(text: str, path: Path, column: str) -> Iterator[str]:
     for number, row in json_lines(text, path):
         if not isinstance(row, dict) or not isinstance(row.get(column), str):
-            found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            held = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise DataError(
-                f"data.prompts {path}, line {number}: no text in field {column!r}; found {found or 'nothing'};"
+                f"data.prompts {path}, line {number}: no text in field {column!r}; found {held or 'nothing'};"
                 " name the field by data.column"
             )
         yield row[column]
@@ -75,10 +75,11 @@ def _jsonl(text: str, path: Path, column: str) -> Iterator[str]:
 
 def _csv(text: str, path: Path, column: str) -> Iterator[str]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    found = list(rows.fieldnames or ())
-    if column not in found:
+    columns = list(rows.fieldnames or ())
+    if column not in columns:
         raise DataError(
-            f"data.prompts {path}: no column {column!r}; found {', '.join(found) or 'nothing'}; name it by data.column"
+            f"data.prompts {path}: no column {column!r}; found {', '.join(columns) or 'nothing'};"
+            " name it by data.column"
         )
     for row in rows:
         yield row[column] or ""

@@ -85,6 +85,17 @@ def exchange(prompt: object, answer: object) -> tuple[object, str]:
     return asked or prompt, messages[-1][1]
 
 
+def preference(
+    prompt: object, system: object, chosen: object, rejected: object, scores: tuple[object, object] = (None, None)
+) -> Record:
+    """A record of the answer preferred and the one that was not, texts or messages. Raises UnusableRow."""
+    asked, best = exchange(prompt, chosen)
+    asked_too, other = exchange(prompt, rejected)
+    if asked != asked_too:
+        raise UnusableRow("answers to different prompts")
+    return record(asked, system, Answer(best, score(scores[0])), Answer(other, score(scores[1])))
+
+
 def score(value: object) -> float | None:
     """A score as a number; None where there is none. Raises UnusableRow."""
     if value is None or value == "":

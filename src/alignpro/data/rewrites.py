@@ -82,9 +82,9 @@ def _checked(rows: Iterator[Any], path: Path, column: str, better: str) -> Itera
     """The rows, the first of which must have both fields. Raises DataError naming those found."""
     for number, row in enumerate(rows):
         if number == 0 and not (isinstance(row, dict) and column in row and better in row):
-            found = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+            held = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
             raise DataError(
-                f"data.prompts {path}: found {found or 'no fields'}; wanted {column!r} and {better!r}, which are named"
+                f"data.prompts {path}: found {held or 'no fields'}; wanted {column!r} and {better!r}, which are named"
                 " by data.column and sft.column"
             )
         yield row if isinstance(row, dict) else {}

@@ -144,7 +144,7 @@ def _hub_rows(name: str) -> Iterator[Any]:
         ) from None
     source = SOURCES[name]
     try:
-        found = load_dataset(source.hub, split=source.split)
+        rows = load_dataset(source.hub, split=source.split)
     except OSError as error:  # what the library raises for no network, offline mode, and an unknown data set
         first = str(error).split("\n", 1)[0]
         raise HubUnreachable(
@@ -156,7 +156,7 @@ def _hub_rows(name: str) -> Iterator[Any]:
         raise DataError(
             f"data.prompts {name}: split {source.split} of {source.hub} cannot be read ({first}); give a file of it"
         ) from error
-    yield from found
+    yield from rows
 
 
 def _no_preferences(settings: DataSettings) -> str:

@@ -5,19 +5,14 @@ Prompt and answers are texts or, as on the hub, `chosen` and `rejected` are mess
 
 from __future__ import annotations
 
-from alignpro.data.records import Answer, Record, Row, Schema, exchange, record, score
-from alignpro.errors import UnusableRow
+from alignpro.data.records import Record, Row, Schema, preference
 
 HUB, SPLIT = "HuggingFaceH4/ultrafeedback_binarized", "train_prefs"
 
 
 def _read(row: Row, scores: Row) -> Record:
-    asked, chosen = exchange(row["prompt"], row["chosen"])
-    asked_too, rejected = exchange(row["prompt"], row["rejected"])
-    if asked != asked_too:
-        raise UnusableRow("answers to different prompts")
-    best = Answer(chosen, score(scores["score_chosen"]))
-    return record(asked, None, best, Answer(rejected, score(scores["score_rejected"])))
+    rated = scores["score_chosen"], scores["score_rejected"]
+    return preference(row["prompt"], None, row["chosen"], row["rejected"], rated)
 
 
 SCHEMAS = (

@@ -16,15 +16,21 @@ from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
 
 
 @dataclass(frozen=True)
-class Models:
-    """What arms are put together from; `trained` and `rlhf` are None where there is none.
+class Reference:
+    """The prompter before training: the whole pipeline, every pass of a chain included, and the model of its last."""
 
-    `reference` and `trained` are whole pipelines, every pass of a chain included, and `reference_lm` is the model of
-    their last pass; `passes` are the fixed passes before it, each with those before it.
+    prompter: Prompter
+    lm: LanguageModel
+
+
+@dataclass(frozen=True)
+class Models:
+    """What arms are put together from; `reference`, `trained` and `rlhf` are None where there is none.
+
+    `trained` is a whole pipeline too; `passes` are the fixed passes before its last, each with those before it.
     """
 
-    reference: Prompter
-    reference_lm: LanguageModel
+    reference: Reference | None
     trained: Prompter | None
     passes: tuple[Prompter, ...]
     frozen: FrozenModel
@@ -33,10 +39,16 @@ class Models:
     second_reward: Reward | None
     prompt_terms: RewriteTerms | None = None
 
+    def known_reference(self) -> Reference:
+        """The reference. Raises ValueError where no prompter was loaded."""
+        if self.reference is None:
+            raise ValueError("no prompter was loaded, so there is no reference")
+        return self.reference
+
     def kl_to_reference(self, rewrites: Sequence[Sequence[Generation]]) -> FloatArray:
         """Each rewrite's log ratio [B, G] to the reference; of a chain that of the last pass, given what came
         before."""
-        return log_ratios(self.reference_lm, rewrites)
+        return log_ratios(self.known_reference().lm, rewrites)
 
     def kl_to_frozen(self, responses: Sequence[Sequence[Generation]]) -> FloatArray | None:
         """Each response's log ratio [B, K] to the frozen model; None where that is behind a URL or was sampled from

@@ -13,7 +13,7 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
 from alignpro.results import Evaluation, read
 from alignpro.running.load import load_trained
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.run_folder import RunFolder
 
 Form = Literal["merged", "adapter"]
@@ -29,8 +29,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
     """
     folder = RunFolder(run)
     settings = folder.settings()
-    if not folder.trained:
-        raise UsageError(f"{run} holds no trained prompter yet; finish it by `alignpro run --resume --out {run}`")
+    folder.check_trained()
     adapter = (folder.prompter / ADAPTER).is_file()
     if form == "adapter" and not adapter:
         raise UsageError(f"{run} trained every weight, so there is no adapter; leave out --format, or give merged")

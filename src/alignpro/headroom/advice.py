@@ -17,36 +17,36 @@ OUT_OF_REACH = 1000
 """Times the answers asked so far past which asking for more is no advice."""
 
 
-def advice(found: Headroom) -> Advice:
+def advice(estimated: Headroom) -> Advice:
     """Train, sample, neither, or unsure; of a trained prompter keep or more; and why.
 
     The gain in question is over no prompter, at the run's kl_coef, or at the lowest price of the frontier that could be
     estimated where that one was withheld.
     """
-    point = found.optimum or (found.frontier[-1] if found.frontier else None)
+    point = estimated.optimum or (estimated.frontier[-1] if estimated.frontier else None)
     if point is None:
-        return _say("unsure", f"No point of the frontier could be estimated. {_more(found)}")
+        return _say("unsure", f"No point of the frontier could be estimated. {_more(estimated)}")
     gain = point.gain
     rounding = ROUNDING * abs(point.reward.value)
     said = (
         f"The best prompter at kl_coef {point.kl_coef:g} would gain {_two(gain)} in reward over no prompter, for"
         f" {point.kl.value:.1f} nats of KL"
     )
-    ceiling = f"; fine-tuning it would gain {_two(found.d1)}" if found.d1 else ""
+    ceiling = f"; fine-tuning it would gain {_two(estimated.d1)}" if estimated.d1 else ""
     if not gain.lo > rounding:
-        little = found.bounds is not None and gain.hi <= max(rounding, SMALL * found.bounds.span)
-        hopeful = [gain for gain in _gains(found) if gain.lo > rounding]
-        if not little or hopeful or found.optimum is None:
-            return _say("unsure", f"{said}, which may be nothing. {_more(found)}")
+        little = estimated.bounds is not None and gain.hi <= max(rounding, SMALL * estimated.bounds.span)
+        hopeful = [gain for gain in _gains(estimated) if gain.lo > rounding]
+        if not little or hopeful or estimated.optimum is None:
+            return _say("unsure", f"{said}, which may be nothing. {_more(estimated)}")
         return _say(
             "neither",
             f"{said}: next to nothing. Whatever the reference prompter makes of a request, the frozen model answers no"
             f" better{ceiling}. Neither training a prompter nor sampling will help at this price of KL; look at the"
             " frozen model, the reward, or the reference.",
         )
-    if found.trained_prompter:
-        return _trained(found, found.trained_prompter.share_of_gain, said, ceiling)
-    shares = [(drawn, drawn.share_of_reward_gain) for drawn in found.gibbs]
+    if estimated.trained_prompter:
+        return _trained(estimated, estimated.trained_prompter.share_of_gain, said, ceiling)
+    shares = [(drawn, drawn.share_of_reward_gain) for drawn in estimated.gibbs]
     cheap = next(((drawn, share) for drawn, share in shares if share and share.value >= ENOUGH), None)
     if cheap:
         drawn, share = cheap
@@ -56,7 +56,7 @@ def advice(found: Headroom) -> Advice:
             f" {drawn.frozen_calls_per_prompt} more answers of the frozen model a prompt{ceiling}. Sample; train"
             " where those answers cost too much.",
         )
-    best = max(found.gibbs, key=lambda drawn: drawn.reward.value, default=None)
+    best = max(estimated.gibbs, key=lambda drawn: drawn.reward.value, default=None)
     beside = (
         f"; gibbs_{best.n} gets {_share(best.share_of_reward_gain)} of it without training, for"
         f" {best.frozen_calls_per_prompt} more answers a prompt"
@@ -66,14 +66,14 @@ def advice(found: Headroom) -> Advice:
     return _say("train", f"{said}{beside}{ceiling}. Train.")
 
 
-def _gains(found: Headroom) -> list[Estimate]:
-    return [*(point.gain for point in found.frontier), *(drawn.gain for drawn in found.gibbs)]
+def _gains(estimated: Headroom) -> list[Estimate]:
+    return [*(point.gain for point in estimated.frontier), *(drawn.gain for drawn in estimated.gibbs)]
 
 
-def _trained(found: Headroom, share: Estimate | None, said: str, ceiling: str) -> Advice:
+def _trained(estimated: Headroom, share: Estimate | None, said: str, ceiling: str) -> Advice:
     if share is None:
         return _say(
-            "unsure", f"{said}{ceiling}. The trained prompter's share of it could not be estimated. {_more(found)}"
+            "unsure", f"{said}{ceiling}. The trained prompter's share of it could not be estimated. {_more(estimated)}"
         )
     reached = f"the trained prompter has {_share(share)} of the objective's possible gain over the reference"
     if share.value >= ENOUGH:
@@ -89,21 +89,21 @@ def _share(share: Estimate) -> str:
     return f"{share.value:.0%} [{share.lo:.0%}, {share.hi:.0%}]"
 
 
-def _more(found: Headroom) -> str:
-    missing = [row for row in found.withheld if row.figure.startswith("frontier")]
-    if missing and found.optimum is None:
-        own = f"frontier at kl_coef {found.kl_coef:g}"
+def _more(estimated: Headroom) -> str:
+    missing = [row for row in estimated.withheld if row.figure.startswith("frontier")]
+    if missing and estimated.optimum is None:
+        own = f"frontier at kl_coef {estimated.kl_coef:g}"
         needs = next((row for row in missing if row.figure == own), missing[0]).needs
-        if needs.frozen_calls > OUT_OF_REACH * found.frozen_calls:
+        if needs.frozen_calls > OUT_OF_REACH * estimated.frozen_calls:
             return (
-                f"At kl_coef {found.kl_coef:g} the rewards are too steep for samples to say; raise train.kl.coef, or"
-                " scale the reward down."
+                f"At kl_coef {estimated.kl_coef:g} the rewards are too steep for samples to say; raise train.kl.coef,"
+                " or scale the reward down."
             )
         return (
             f"Give --headroom.rewrites={needs.rewrites} --headroom.responses={needs.responses}"
             f" ({needs.frozen_calls:,} answers of the frozen model)."
         )
-    return f"Four times as many prompts ({4 * found.frozen_calls:,} answers) would halve the interval."
+    return f"Four times as many prompts ({4 * estimated.frozen_calls:,} answers) would halve the interval."
 
 
 def _say(verdict: str, text: str) -> Advice:

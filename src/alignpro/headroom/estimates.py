@@ -51,7 +51,7 @@ class Estimator:
         tilted, best = self.tilted, self.best
         tuned = estimate.tilt(Draws.of_responses(samples.raw), self.beta)
         ours, theirs = best.why_withheld is None, tuned.why_withheld is None
-        found = Headroom(
+        estimated = Headroom(
             reward=reward,
             kl_coef=self.kl_coef,
             beta=self.beta,
@@ -78,8 +78,8 @@ class Estimator:
             needs=(),
             advice=None,
         )
-        found.needs, found.advice = tuple(self.needs(found)), advice(found)
-        return found
+        estimated.needs, estimated.advice = tuple(self.needs(estimated)), advice(estimated)
+        return estimated
 
     @property
     def lams(self) -> list[float]:
@@ -230,16 +230,16 @@ class Estimator:
             needs = Needed(answers=_ceil(answers), frozen_calls=_ceil(answers * len(self.samples.prompts)))
             yield Withheld(figure=f"RLHF optimum at beta {self.beta:g}", why=tuned.why_withheld, needs=needs)
 
-    def needs(self, found: Headroom) -> Iterator[Need]:
+    def needs(self, estimated: Headroom) -> Iterator[Need]:
         """Prompts and calls that would halve each interval: four times as many prompts."""
-        best, trained, tuned = found.optimum, found.trained_prompter, found.rlhf_optimum
+        best, trained, tuned = estimated.optimum, estimated.trained_prompter, estimated.rlhf_optimum
         figures = {
-            "reward without a prompter": found.no_prompter.reward,
-            "reward of the reference": found.reference_prompter.reward,
+            "reward without a prompter": estimated.no_prompter.reward,
+            "reward of the reference": estimated.reference_prompter.reward,
             "reward at the optimum": best and best.reward,
             "reward of the trained prompter": trained and trained.reward,
             "reward of the RLHF optimum": tuned and tuned.reward,
-            "gap": found.gap,
+            "gap": estimated.gap,
         }
         for name, figure in figures.items():
             if figure:
@@ -281,11 +281,11 @@ class Estimator:
             at = np.atleast_1d(own[index].mean(-1))
             xs, ys = kls[:, index].mean(-1).reshape(len(kls), -1), rewards[:, index].mean(-1).reshape(len(kls), -1)
             start = np.atleast_1d(base[index].mean(-1))
-            found = [
+            rewards_at = [
                 np.interp(at[i], np.r_[0.0, np.maximum.accumulate(xs[:, i])], np.r_[start[i], ys[:, i]])
                 for i in range(len(at))
             ]
-            return np.array(found) if np.ndim(index) > 1 else np.asarray(found[0])
+            return np.array(rewards_at) if np.ndim(index) > 1 else np.asarray(rewards_at[0])
 
         def share(index: Any) -> FloatArray:
             start = base[index].mean(-1)
@@ -296,8 +296,8 @@ class Estimator:
     def _percentile(self, statistic: Callable[[Any], FloatArray], prompts: int) -> Estimate:
         def defined(index: Any) -> FloatArray:
             with np.errstate(invalid="ignore", divide="ignore"):
-                found = statistic(index)
-            return np.where(np.isfinite(found), found, np.nan)
+                values = statistic(index)
+            return np.where(np.isfinite(values), values, np.nan)
 
         value = float(defined(np.arange(prompts)))
         return Estimate(value, *stats.bootstrap(defined, prompts, self.bootstrap, self.seed))

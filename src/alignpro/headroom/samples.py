@@ -26,7 +26,7 @@ from alignpro.flow.rollout import rollout
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.rng import derive
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.types import FloatArray, Generation
@@ -118,11 +118,12 @@ def _sample(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """A row for each prompt, and the reasons of failures."""
     ours = settings.rewrites // 2 if models.trained else 0
-    rewrites = models.reference.rewrite(prompts, settings.rewrites - ours, derive(seed, "reference"))
+    reference = models.known_reference()
+    rewrites = reference.prompter.rewrite(prompts, settings.rewrites - ours, derive(seed, "reference"))
     ratios = np.zeros((len(prompts), settings.rewrites))
     if models.trained and trained_lm:
         drawn = models.trained.rewrite(prompts, ours, derive(seed, "trained"))
-        ratios = np.concatenate([-log_ratios(trained_lm, rewrites), log_ratios(models.reference_lm, drawn)], axis=1)
+        ratios = np.concatenate([-log_ratios(trained_lm, rewrites), log_ratios(reference.lm, drawn)], axis=1)
         rewrites = [[*a, *b] for a, b in zip(rewrites, drawn, strict=True)]
     made = score_rewrites(
         prompts, rewrites, models.frozen, models.reward, responses=settings.responses, seed=derive(seed, "rewrites")
@@ -165,7 +166,7 @@ def _distances(
     """E over x' of TV(p, q) = E_{y ~ p} (1 - q(y)/p(y))+ [B], p the frozen model's answers to x and q those to x'."""
     if not isinstance(models.frozen, LocalFrozenModel) or models.frozen.truncated:
         return np.full(len(prompts), np.nan)
-    found = []
+    distances = []
     for prompt, row, given in zip(prompts, rewrites, answers, strict=True):
         texts = [g.text for g in row if g.failure is None][:TV_REWRITES]
         ys = [y for y in given if y.failure is None][:TV_RESPONSES]
@@ -176,8 +177,8 @@ def _distances(
         by_text = dict(zip(wanted, scored, strict=True))
         with np.errstate(over="ignore"):
             lost = [np.maximum(0, -np.expm1(by_text[text] - by_text[prompt])) for text in texts]
-        found.append(float(np.nanmean(lost)) if lost and ys else np.nan)
-    return np.array(found)
+        distances.append(float(np.nanmean(lost)) if lost and ys else np.nan)
+    return np.array(distances)
 
 
 def _table(rows: Sequence[dict[str, Any]], settings: HeadroomSettings, trained: bool) -> Samples:

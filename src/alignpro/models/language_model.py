@@ -48,8 +48,8 @@ class LanguageModel:
     def eos_ids(self) -> list[int]:
         """Ids that end an answer."""
         ids: Any = getattr(self.model.generation_config, "eos_token_id", None)
-        found = ids if isinstance(ids, list) else [ids]
-        return sorted({int(i) for i in (*found, self.tokenizer.eos_token_id) if i is not None})
+        listed = ids if isinstance(ids, list) else [ids]
+        return sorted({int(i) for i in (*listed, self.tokenizer.eos_token_id) if i is not None})
 
     def queries(self, prompts: Sequence[str]) -> list[list[int]]:
         """Framed token ids of each prompt; one that leaves no room for an answer is cut or refused, as settings say.

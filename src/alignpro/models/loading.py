@@ -23,19 +23,17 @@ TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_con
 FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
-def load_pretrained(
-    auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None
-) -> tuple[Any, Any]:
-    """Model in evaluation mode on the device, or over those of `device_map`, and tokenizer; an adapter is merged.
+def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -> tuple[Any, Any]:
+    """Model in evaluation mode on the device, and tokenizer; an adapter is merged.
 
     Raises ModelNotUsable for what cannot be loaded, an adapter's base model among it, and HubUnreachable.
     """
     tokenizer = load_tokenizer(name, role)
-    return load_weights(auto, name, role, device, dtype, device_map), tokenizer
+    return load_weights(auto, name, role, device, dtype), tokenizer
 
 
 def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None) -> Any:
-    """The model of `load_pretrained` alone."""
+    """The model of `load_pretrained` alone, over the devices of `device_map` where there is one."""
     from transformers.utils import logging as hf_logging
 
     hf_logging.disable_progress_bar()  # its bars would break into ours
@@ -92,8 +90,8 @@ def base_of(source: str, name: str, role: Role) -> str | None:
             " the folder or hub id of the model it was trained on"
         )
     try:
-        found = resolve(base, role)
-        if _adapter_config(found) is not None:
+        place = resolve(base, role)
+        if _adapter_config(place) is not None:
             raise ModelNotUsable(f"{base} is an adapter itself")
     except (ModelNotUsable, HubUnreachable) as error:
         cause = str(error).removeprefix(f"{role}.model ")
@@ -101,7 +99,7 @@ def base_of(source: str, name: str, role: Role) -> str | None:
             f"{role}.model {name}: it is an adapter, and its base model cannot be had: {cause}. Its place is named in"
             f" {ADAPTER} as base_model_name_or_path; mend it there"
         ) from None
-    return found
+    return place
 
 
 def _adapter_config(source: str) -> dict[str, Any] | None:
@@ -109,10 +107,10 @@ def _adapter_config(source: str) -> dict[str, Any] | None:
 
     try:
         path = find_adapter_config_file(source)
-        found = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+        config = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return config if isinstance(config, dict) else None
 
 
 def has_tokenizer(source: str) -> bool:

@@ -84,9 +84,9 @@ class LocalFrozenModel:
             self.lm.sampling.temperature,
             self.lm.batch_size,
         )
-        found = np.full(len(prompts), np.nan)
-        found[rows] = [row.sum(dtype=np.float64) for row in scored]
-        return found
+        sums = np.full(len(prompts), np.nan)
+        sums[rows] = [row.sum(dtype=np.float64) for row in scored]
+        return sums
 
 
 def load_prompter(settings: PrompterSettings, device: str = "cpu", dtype: str = "auto") -> LocalPrompter:

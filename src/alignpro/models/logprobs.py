@@ -101,13 +101,13 @@ def score(
     order = sorted(range(len(queries)), key=lambda i: len(queries[i]) + len(actions[i]))
 
     def compute(mine: Sequence[int]) -> list[npt.NDArray[np.float32]]:
-        found: list[npt.NDArray[np.float32]] = []
+        scored: list[npt.NDArray[np.float32]] = []
         for start in range(0, len(mine), batch_size):
             rows = mine[start : start + batch_size]
             batch = collate([queries[i] for i in rows], [actions[i] for i in rows], pad_id, device)
             logprobs = forward(model, batch, temperature)[0].cpu().numpy()
-            found += [logprobs[row, : len(actions[i])] for row, i in enumerate(rows)]
-        return found
+            scored += [logprobs[row, : len(actions[i])] for row, i in enumerate(rows)]
+        return scored
 
     result: list[npt.NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(queries)
     for i, row in zip(order, processes.spread(order, compute), strict=True):

@@ -55,11 +55,11 @@ def sample(
 
     @torch.inference_mode()
     def draw(mine: Sequence[int]) -> list[Generation]:
-        found: list[Generation] = []
+        drawn: list[Generation] = []
         for start in range(0, len(mine), batch_size):
             rows = list(mine[start : start + batch_size])
             unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
-            found += _run(
+            drawn += _run(
                 model,
                 [queries[i] for i in unique],
                 torch.as_tensor(inverse),
@@ -69,7 +69,7 @@ def sample(
                 pad_id,
                 functools.partial(_tell, ended, rows) if ended is not None else None,
             )
-        return found
+        return drawn
 
     done: list[Generation] = [Generation("")] * total
     with gathered(model):

@@ -94,8 +94,8 @@ def moments_like(state: dict[str, Any], parameters: Sequence[Tensor]) -> dict[st
     if not processes.is_sharded():
         return state
     moments = {
-        i: {name: like(value, parameters[i]) if value.ndim else value for name, value in found.items()}
-        for i, found in state["state"].items()
+        i: {name: like(value, parameters[i]) if value.ndim else value for name, value in moments.items()}
+        for i, moments in state["state"].items()
     }
     return {**state, "state": moments}
 

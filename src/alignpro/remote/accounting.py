@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from alignpro.config import BudgetSettings, PriceSettings
 from alignpro.errors import BudgetSpent, RunFailure, SettingsError
 
 
@@ -23,27 +24,6 @@ class Usage:
 
     def __sub__(self, other: Usage) -> Usage:
         return Usage(self.input - other.input, self.output - other.output)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """Money for a million tokens, in whatever currency the budget is in."""
-
-    input: float
-    output: float
-
-    def of(self, usage: Usage) -> float:
-        """Money for so many tokens."""
-        return (self.input * usage.input + self.output * usage.output) / 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The most that may be spent: tokens in and out together, money, answered requests; None is no limit."""
-
-    tokens: int | None = None
-    money: float | None = None
-    calls: int | None = None
 
 
 @dataclass(slots=True)
@@ -74,17 +54,11 @@ class Account:
     can cost. So the budget is a ceiling, not a mark that is noticed after it was passed.
     """
 
-    def __init__(
-        self,
-        prices: Mapping[str, Price] | None = None,
-        budget: Budget | None = None,
-        before: Usage | None = None,
-        money_before: float = 0.0,
-    ) -> None:
+    def __init__(self, prices: Mapping[str, PriceSettings] | None = None, budget: BudgetSettings | None = None) -> None:
         self.prices = dict(prices or {})
-        self.budget = budget or Budget()
-        self._used = before or Usage()
-        self._money = money_before
+        self.budget = budget or BudgetSettings()
+        self._used = Usage()
+        self._money = 0.0
         self._calls = 0
         self._under_way = Usage()
         self._money_under_way = 0.0
@@ -114,14 +88,14 @@ class Account:
         try:
             earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             names = {field.name for field in fields(Spent)}
-            found = {model: Spent(**{k: v for k, v in books.items() if k in names}) for model, books in earlier.items()}
+            kept = {model: Spent(**{k: v for k, v in books.items() if k in names}) for model, books in earlier.items()}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise RunFailure(
                 f"{path} should hold what the run has spent, and cannot be read ({error}); restore it, or delete it to"
                 " count from nothing"
             ) from None
         with self._lock:
-            for model, books in found.items():
+            for model, books in kept.items():
                 self._used += Usage(books.input_tokens, books.output_tokens)
                 self._money += books.money or 0.0
                 self._calls += books.requests
@@ -207,7 +181,7 @@ class Account:
 
     def _cost(self, model: str, usage: Usage) -> float:
         price = self.prices.get(model)
-        return price.of(usage) if price else 0.0
+        return (price.input * usage.input + price.output * usage.output) / 1e6 if price else 0.0
 
     def _explain(self, most: Usage, money: float) -> str:
         parts = []

@@ -76,10 +76,10 @@ def _text(content: Any) -> str:
     return content.encode("utf-8", "replace").decode()  # lone surrogates could be stored nowhere
 
 
-def _usage(found: Any) -> Usage | None:
-    if not isinstance(found, dict):
+def _usage(told: Any) -> Usage | None:
+    if not isinstance(told, dict):
         return None
-    read, written = found.get("prompt_tokens"), found.get("completion_tokens")
+    read, written = told.get("prompt_tokens"), told.get("completion_tokens")
     if not isinstance(read, int) or not isinstance(written, int) or read < 0 or written < 0:
         return None
     return Usage(read, written)

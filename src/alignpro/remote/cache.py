@@ -44,7 +44,7 @@ class AnswerCache:
         """Those of the keys that are stored."""
 
         def find() -> dict[bytes, Answer]:
-            found = {}
+            stored = {}
             for start in range(0, len(keys), CHUNK):
                 chunk = keys[start : start + CHUNK]
                 marks = ",".join("?" * len(chunk))
@@ -52,8 +52,8 @@ class AnswerCache:
                     f"SELECT key, text, finish, failure, input, output FROM answers WHERE key IN ({marks})", chunk
                 )
                 for digest, text, finish, failure, read, written in rows:
-                    found[digest] = Answer(text, finish, failure, Usage(read, written))
-            return found
+                    stored[digest] = Answer(text, finish, failure, Usage(read, written))
+            return stored
 
         return self._do(find)
 

@@ -183,8 +183,8 @@ class EndpointModel:
         wanted: Counter[str] = Counter()
         for prompt, count in zip(prompts, counts, strict=True):
             wanted[prompt] += count
-        found = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
-        return [[next(found[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
+        rows = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
+        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
 
     async def _respond(self, wanted: Mapping[str, int], seed: int, call: Call) -> dict[str, list[Answer]]:
         rows = await asyncio.gather(

@@ -7,7 +7,8 @@ from pathlib import Path
 from alignpro.config import BudgetSettings, EndpointSettings, Sampling
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
-from alignpro.remote.accounting import Account, Budget, Price
+from alignpro.remote.accounting import Account
+from alignpro.remote.address import parse_endpoint
 from alignpro.remote.cache import AnswerCache
 from alignpro.remote.frozen import EndpointModel, load_endpoint
 from alignpro.remote.pool import Policy
@@ -21,29 +22,18 @@ class Endpoints:
     """Loads models behind URLs, checks them, keeps what they answer and what that cost."""
 
     def __init__(self, budget: BudgetSettings | None = None, cache: str | None = None) -> None:
-        budget = budget or BudgetSettings()
-        self.account = Account(budget=Budget(budget.tokens, budget.money, budget.calls))
+        self.account = Account(budget=budget)
         self.models: list[EndpointModel] = []
         self._cache: AnswerCache | None = None
         self._file = Path(cache).expanduser() if cache else None
 
     def load(
-        self,
-        spec: str,
-        sampling: Sampling,
-        settings: EndpointSettings,
-        frame: Frame | None = None,
+        self, spec: str, sampling: Sampling, settings: EndpointSettings, frame: Frame | None = None
     ) -> EndpointModel:
         """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
-        from alignpro.remote.address import parse_endpoint
-
         name = parse_endpoint(spec).model
-        if settings.price is not None:
-            price = Price(settings.price.input, settings.price.output)
-            if self.account.prices.setdefault(name, price) != price:
-                raise SettingsError(
-                    f"{name} has two prices in the settings; give it the same endpoint.price everywhere"
-                )
+        if settings.price and self.account.prices.setdefault(name, settings.price) != settings.price:
+            raise SettingsError(f"{name} has two prices in the settings; give it the same endpoint.price everywhere")
         policy = Policy(
             timeout=settings.timeout,
             attempts=settings.attempts,

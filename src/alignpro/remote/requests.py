@@ -81,10 +81,10 @@ class Requests:
             self.pool.wake_all()
             await asyncio.gather(*apart, return_exceptions=True)
             raise
-        for found in await asyncio.gather(*apart, return_exceptions=True):
-            if isinstance(found, BaseException):
-                raise found
-            got |= found
+        for answers in await asyncio.gather(*apart, return_exceptions=True):
+            if isinstance(answers, BaseException):
+                raise answers
+            got |= answers
         return got
 
     async def check(self, messages: Sequence[Message]) -> None:
@@ -154,9 +154,9 @@ class Requests:
                 todo = todo[:1]
             batch = todo[: 1 if refused_n else MOST_TOGETHER]
             try:
-                found = await self._once(host, dialect, messages, batch, seeds[batch[0]], call, save)
-                got |= found
-                todo = [i for i in todo if i not in found]
+                answers = await self._once(host, dialect, messages, batch, seeds[batch[0]], call, save)
+                got |= answers
+                todo = [i for i in todo if i not in answers]
                 if refused_n:
                     self._learn(refused_n, together=False)
                 failed_at = refused_n = None
@@ -221,9 +221,9 @@ class Requests:
                 answers = answers[:1]
             elif len(batch) > 1:
                 self._learn(host, together=True)
-            found = dict(zip(batch, answers, strict=False))
-            save(found)
-            return found
+            by_index = dict(zip(batch, answers, strict=False))
+            save(by_index)
+            return by_index
         except Throttled as error:
             self.books.throttled += 1
             if error.out_of_credit:
@@ -266,8 +266,8 @@ class Requests:
             request["top_k"] = self.sampling.top_k
         return request
 
-    def _learn(self, host: Host, **found: Any) -> None:
-        self.dialects[host.url] = replace(self.dialects[host.url], **found)
+    def _learn(self, host: Host, **learnt: Any) -> None:
+        self.dialects[host.url] = replace(self.dialects[host.url], **learnt)
 
     def _adapt(self, host: Host, used: Dialect, refusal: Refused) -> bool:
         """Whether the refused request would now be put otherwise: the URL has said that it lacks an option."""

@@ -14,12 +14,15 @@ from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, merged, resolve
 from alignpro.models.padding import pad
+from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
 from alignpro.runtime import processes
 from alignpro.types import FloatArray
 
 BATCH = 128
 """Rows at a time where the settings say nothing."""
+TOO_LONG = "longer than the reward model's context"
+NOT_FINITE = "reward model gave no finite score"
 HEADS = ("score", "classifier")
 """What transformers calls the part of a classifier that scores."""
 
@@ -38,9 +41,23 @@ def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray
     if not rows:
         return np.zeros((0, model.config.num_labels))
     parts = processes.spread(order, compute)
-    found = np.empty((len(rows), len(parts[0])))
-    found[order] = parts
-    return found
+    in_order = np.empty((len(rows), len(parts[0])))
+    in_order[order] = parts
+    return in_order
+
+
+def scored(
+    model: Any, rows: Sequence[Row | None], head: Head, batch_size: int
+) -> tuple[FloatArray, tuple[str | None, ...]]:
+    """What `head` makes of each row's logits [N], nan with the reason where a row is None or has no finite score."""
+    present = [i for i, row in enumerate(rows) if row is not None]
+    values = np.full(len(rows), np.nan)
+    values[present] = head(batch_logits(model, [row for row in rows if row is not None], batch_size))
+    values[~np.isfinite(values)] = np.nan
+    reasons = (
+        TOO_LONG if row is None else NOT_FINITE if np.isnan(v) else None for row, v in zip(rows, values, strict=True)
+    )
+    return values, tuple(reasons)
 
 
 def labels_of(model: Any, rows: Sequence[Row]) -> list[str]:
@@ -155,11 +172,11 @@ def _refuse_custom_code(source: str, name: str) -> None:
     from transformers import CONFIG_MAPPING, PretrainedConfig
 
     try:
-        found, _ = PretrainedConfig.get_config_dict(source)
+        config, _ = PretrainedConfig.get_config_dict(source)
     except OSError as error:
         raise ModelNotUsable(f"reward.model {name}: no config could be loaded ({first_line(error)})") from error
-    own = found.get("auto_map") or {}
-    if "AutoModelForSequenceClassification" in own or (own and found.get("model_type") not in CONFIG_MAPPING):
+    own = config.get("auto_map") or {}
+    if "AutoModelForSequenceClassification" in own or (own and config.get("model_type") not in CONFIG_MAPPING):
         raise ModelNotUsable(
             f"reward.model {name}: it comes with Python code of its own, which would run on this machine; read that"
             " code, and set reward.trust_remote_code=true if you trust it"

@@ -87,7 +87,7 @@ class CompositeReward:
         Raises RewardFailure where a term scored fewer than two of them, or all alike.
         """
         parts, _ = self.parts(prompts, responses)
-        found = {}
+        scales = {}
         for name in self.unscaled:
             known = parts[name][np.isfinite(parts[name])]
             spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
@@ -97,8 +97,8 @@ class CompositeReward:
                     f" {'all are equal' if len(known) > 1 else 'that is too few'}, so there is nothing to normalise"
                     " by; look at the term, or write normalise: {mean: M, std: S}"
                 )
-            found[name] = Scale(mean=float(known.mean()), std=spread)
-        return found
+            scales[name] = Scale(mean=float(known.mean()), std=spread)
+        return scales
 
 
 def scale_of(spec: RewardTerm) -> Scale | None:

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from alignpro.config import RewardSpec
 from alignpro.models.loading import display_name
-from alignpro.rewards.classifier import BATCH, batch_logits, labels_of, load_classifier, token_limit
+from alignpro.rewards.classifier import BATCH, labels_of, load_classifier, scored, token_limit
 from alignpro.rewards.heads import Head, head_of, only
 from alignpro.rewards.layout import Row, check_chat_template, conversation, fitted, pair
 from alignpro.types import RewardResult
 
-__all__ = ["TOO_LONG", "RewardModel", "conversation", "load_reward_model"]
-
-TOO_LONG = "longer than the reward model's context"
-NOT_FINITE = "reward model gave no finite score"
+__all__ = ["RewardModel", "conversation", "load_reward_model"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +33,7 @@ class RewardModel:
         index: dict[tuple[str, str], int] = {}
         where = [index.setdefault(both, len(index)) for both in zip(prompts, responses, strict=True)]
         rows = [self._row(x, y) for x, y in index]
-        short = [i for i, row in enumerate(rows) if row is not None]
-        values = np.full(len(rows), np.nan)
-        values[short] = self.head(batch_logits(self.model, [row for row in rows if row is not None], self.batch_size))
-        reasons = [TOO_LONG if row is None else None for row in rows]
-        for i in short:
-            if not np.isfinite(values[i]):
-                values[i], reasons[i] = np.nan, NOT_FINITE
+        values, reasons = scored(self.model, rows, self.head, self.batch_size)
         return RewardResult(values[where], tuple(reasons[i] for i in where))
 
     def _row(self, prompt: str, response: str) -> Row | None:

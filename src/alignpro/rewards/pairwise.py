@@ -13,11 +13,10 @@ import numpy as np
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
 from alignpro.models.loading import display_name
-from alignpro.rewards.classifier import BATCH, batch_logits, labels_of, load_classifier, token_limit
+from alignpro.rewards.classifier import BATCH, labels_of, load_classifier, scored, token_limit
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rewards.heads import Head, head_of, only
 from alignpro.rewards.layout import filled
-from alignpro.rewards.model import NOT_FINITE, TOO_LONG
 from alignpro.runtime.files import read_jsonl
 from alignpro.types import Reward, RewardResult
 
@@ -41,13 +40,8 @@ class PairwiseModel:
         where = [index.setdefault(triple, len(index)) for triple in zip(prompts, first, second, strict=True)]
         rows = [filled(self.tokenizer, self.template, prompt=x, first=a, second=b) for x, a, b in index]
         limit = token_limit(self.model)
-        short = [i for i, row in enumerate(rows) if len(row) <= limit]
-        values = np.full(len(rows), np.nan)
-        values[short] = self.head(batch_logits(self.model, [rows[i] for i in short], self.batch_size))
-        reasons = [None if len(row) <= limit else TOO_LONG for row in rows]
-        for i in short:
-            if not np.isfinite(values[i]):
-                values[i], reasons[i] = np.nan, NOT_FINITE
+        fitting = [row if len(row) <= limit else None for row in rows]
+        values, reasons = scored(self.model, fitting, self.head, self.batch_size)
         return RewardResult(values[where], tuple(reasons[i] for i in where))
 
 
@@ -126,12 +120,12 @@ def comparison_answers(path: Path, setting: str) -> dict[str, tuple[str, ...]]:
     """Each prompt's different answers in a jsonl file, a row for each. Raises DataError."""
     if not path.is_file():
         raise DataError(f"{setting} {path}: no such file; give a jsonl file of prompt and response")
-    found: dict[str, dict[str, None]] = {}
+    answers_to: dict[str, dict[str, None]] = {}
     for number, row in enumerate(read_jsonl(path), 1):
         if not isinstance(row, dict) or not all(isinstance(row.get(k), str) for k in ("prompt", "response")):
             held = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise DataError(f"{setting} {path}: row {number} holds {held}; wanted texts named prompt and response")
-        found.setdefault(row["prompt"], {})[row["response"]] = None
-    if not found:
+        answers_to.setdefault(row["prompt"], {})[row["response"]] = None
+    if not answers_to:
         raise DataError(f"{setting} {path}: no row could be read; give a jsonl file of prompt and response")
-    return {prompt: tuple(answers) for prompt, answers in found.items()}
+    return {prompt: tuple(answers) for prompt, answers in answers_to.items()}

@@ -85,15 +85,15 @@ def kept(kinds: Sequence[str]) -> Measure:
 
 
 def _kept(prompt: str, rewrite: str, kinds: Sequence[str]) -> float:
-    wanted, found = 0, 0
+    wanted, kept = 0, 0
     for kind in kinds:
         here, there = ({match.casefold() for match in PATTERNS[kind].findall(text)} for text in (prompt, rewrite))
         if kind == "quotes":  # the text within counts, whatever marks the rewrite puts around it
             inner = {text[1:-1] for text in here}
-            wanted, found = wanted + len(inner), found + sum(text in rewrite.casefold() for text in inner)
+            wanted, kept = wanted + len(inner), kept + sum(text in rewrite.casefold() for text in inner)
         else:
-            wanted, found = wanted + len(here), found + len(here & there)
-    return found / wanted if wanted else 1.0
+            wanted, kept = wanted + len(here), kept + len(here & there)
+    return kept / wanted if wanted else 1.0
 
 
 def fluency(lm: LanguageModel) -> Measure:

@@ -59,8 +59,8 @@ def framed(prompt: str, response: str) -> tuple[str, str]:
 
 def grade(text: str, verdict: str) -> float:
     """The number of the last verdict in a scorer's text, nan where there is none from 1 to 10."""
-    found = re.findall(rf"^[\s*_#>`]*{re.escape(verdict)}[*_`]*\s*:(.*)$", text, re.MULTILINE | re.IGNORECASE)
-    number = re.fullmatch(r"[\s*_`]*(\d{1,2})(?:\s*/\s*10)?[\s*_`.]*", found[-1]) if found else None
+    verdicts = re.findall(rf"^[\s*_#>`]*{re.escape(verdict)}[*_`]*\s*:(.*)$", text, re.MULTILINE | re.IGNORECASE)
+    number = re.fullmatch(r"[\s*_`]*(\d{1,2})(?:\s*/\s*10)?[\s*_`.]*", verdicts[-1]) if verdicts else None
     value = int(number[1]) if number else 0
     return float(value) if LOWEST <= value <= HIGHEST else float("nan")
 

@@ -60,7 +60,7 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
 def check_named(settings: Settings, options: Mapping[str, str], command: str, reopened: Path | None) -> None:
     """Raise SettingsError where one of the settings without which `command` cannot run is not set, naming its option;
     UsageError where the folder that is reopened is another command's."""
-    missing = [name for name in options if not _value(settings, name)]
+    missing = [name for name in options if not _is_set(settings, name)]
     if missing and reopened:
         raise UsageError(
             f"--out {reopened}: the folder is not one of `alignpro {command}`: {', '.join(missing)} not set in it"
@@ -166,6 +166,7 @@ def _check_oracle(settings: Settings) -> None:
     check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
 
 
-def _value(settings: Settings, name: str) -> object:
+def _is_set(settings: Settings, name: str) -> bool:
+    """Whether a setting has a value; a reward is given by its model or by its terms."""
     section, key = name.split(".")
-    return getattr(getattr(settings, section), key)
+    return bool(getattr(getattr(settings, section), key) or (name == "reward.model" and settings.reward.terms))

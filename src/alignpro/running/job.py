@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alignpro.config import Settings
-from alignpro.errors import UsageError
 from alignpro.remote.accounting import costs_in_words
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Headroom, Step, read, read_rows
@@ -16,7 +15,6 @@ from alignpro.running.load import load
 from alignpro.running.opening import Run, open_run, override
 from alignpro.running.pieces import EVERYTHING, Pieces
 from alignpro.running.stages.kept_arms import forget_compared
-from alignpro.runtime import files as files
 from alignpro.runtime import processes
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.runtime.trackers import tracking
@@ -67,13 +65,13 @@ def headroom(
     with open_run(settings, out, _everything, resume=resume, changed=resume, stopping=stopping) as opened:
         run = stages.with_scales(opened)
         _announce(run)
-        found = stages.headroom(run)
+        estimated = stages.headroom(run)
         processes.by_first(lambda: write_report(out))
     run.progress.say(
-        f"done in {time.perf_counter() - begun:.0f} s; cost: {found.frozen_calls:,} answers of the frozen model"
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {estimated.frozen_calls:,} answers of the frozen model"
     )
     _say_endpoints(run)
-    return found
+    return estimated
 
 
 def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
@@ -83,8 +81,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     """
     folder = RunFolder(path)
     settings = override(folder, overrides, ("evaluate.", "judge."), "evaluate")
-    if not folder.trained:
-        raise UsageError(f"{path} holds no trained prompter yet; finish it by `alignpro run --resume --out {path}`")
+    folder.check_trained()
     stopping = "stopping after this arm; finished ones are kept"
     with open_run(settings, path, _everything, resume=True, changed=True, stopping=stopping) as run:
         forget_compared(folder.arms)

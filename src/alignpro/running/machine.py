@@ -15,18 +15,17 @@ import transformers
 
 from alignpro.config import Settings
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files as files
-from alignpro.runtime import processes, threads
+from alignpro.runtime import files, processes, threads
 from alignpro.runtime.run_folder import RunFolder
 
 
 def environment(settings: Settings, pieces: object, thread_count: int) -> dict[str, Any]:
     """What a job ran on and with, and of the flow's own pieces where and by which weights."""
-    found = _machine(settings, thread_count)
+    told = _machine(settings, thread_count)
     if isinstance(pieces, Pieces) and "frozen" in pieces:
         lm = (pieces.prompter if "prompter" in pieces else pieces.local_frozen).lm
-        found |= {"device": str(lm.model.device), "frozen_weights": pieces.frozen_weights}
-    return found
+        told |= {"device": str(lm.model.device), "frozen_weights": pieces.frozen_weights}
+    return told
 
 
 def _machine(settings: Settings, thread_count: int) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def threads_of(settings: Settings, folder: RunFolder, resume: bool) -> int | Non
 
 def _commit() -> str | None:
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -72,4 +71,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return answer.stdout.strip()

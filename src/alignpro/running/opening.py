@@ -12,8 +12,7 @@ from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files as files
-from alignpro.runtime import processes, run_folder, threads
+from alignpro.runtime import files, processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder

@@ -10,8 +10,8 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_args
 from alignpro.config import Settings
 from alignpro.data.prompts import Prompts
 from alignpro.errors import SettingsError
-from alignpro.evaluate.models import Models
-from alignpro.flow.prompters import Chain, IdentityPrompter
+from alignpro.evaluate.models import Models, Reference
+from alignpro.flow.prompters import Chain
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
@@ -97,22 +97,18 @@ class Pieces:
     def models(
         self, trained: LocalPrompter | None, rlhf: LocalFrozenModel | None, reference: LocalPrompter | None = None
     ) -> Models:
-        """What the arms are put together from; the reference is the prompter where no other is given."""
-        if "prompter" not in self:
-            return Models(
-                IdentityPrompter(), self.local_frozen.lm, None, (), self.frozen, rlhf, self.reward, self.second_reward
-            )
-        reference = reference or self.prompter
+        """What the arms are put together from; the reference is the prompter, if any, where no other is given."""
+        reference = reference or (self.prompter if "prompter" in self else None)
+        passes = self.passes if "passes" in self else ()
         return Models(
-            reference=self.pipeline(reference),
-            reference_lm=reference.lm,
+            reference=Reference(self.pipeline(reference), reference.lm) if reference else None,
             trained=self.pipeline(trained) if trained else None,
-            passes=tuple(in_sequence(self.passes[:n], *own) for n, own in enumerate(self.passes)),
+            passes=tuple(in_sequence(passes[:n], *own) for n, own in enumerate(passes)),
             frozen=self.frozen,
             rlhf=rlhf,
             reward=self.reward,
             second_reward=self.second_reward,
-            prompt_terms=self.prompt_terms,
+            prompt_terms=self.prompt_terms if "prompt_terms" in self else None,
         )
 
 

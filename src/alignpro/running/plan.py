@@ -44,15 +44,15 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
     size = sum(map(len, prompts.test)) / max(1, len(prompts.test)) / CHARACTERS + FRAME
     rewrite = settings.prompter.sampling.max_new_tokens + FRAME
     most = settings.frozen.sampling.max_new_tokens
-    found = []
+    needs = []
     if any(term.normalise == "reference" for term in settings.reward.terms):
         calls = min(settings.reward.normalise_prompts, len(prompts.train))
-        found.append(Need("scales", calls, calls * rewrite, calls * most))
+        needs.append(Need("scales", calls, calls * rewrite, calls * most))
     for stage in stages:
         plain, rewritten = _calls(settings, stage, len(prompts.train), len(prompts.test))
         if calls := plain + rewritten:
-            found.append(Need(stage, calls, round(plain * size + rewritten * rewrite), calls * most))
-    return found
+            needs.append(Need(stage, calls, round(plain * size + rewritten * rewrite), calls * most))
+    return needs
 
 
 def _prompts(settings: Settings) -> Prompts:

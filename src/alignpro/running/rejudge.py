@@ -19,7 +19,6 @@ from alignpro.running import stages
 from alignpro.running.load import load
 from alignpro.running.opening import open_run, override
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files as files
 from alignpro.runtime import threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
@@ -93,14 +92,14 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
 
             judged = judge_all(judge, pairs, next_pairs)
         cost = judge.cost() if isinstance(judge, LlmJudge) else None
-    found = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
-    found.cost = cost
-    write(out / "agreement.json", found)
-    notes = [f"{found.unparsed} pairs have no verdict: {found.unparsed_reasons}"] if found.unparsed else []
+    agreement = measured(judge.name, pairs, judged, settings.evaluate.bootstrap, derive(settings.seed, "agreement"))
+    agreement.cost = cost
+    write(out / "agreement.json", agreement)
+    notes = [f"{agreement.unparsed} pairs have no verdict: {agreement.unparsed_reasons}"] if agreement.unparsed else []
     if not judge.symmetric:
-        same = found.position_consistency
+        same = agreement.position_consistency
         notes.append(
             f"share of pairs with the same verdict in both orders: {same.value:.3f} [{same.lo:.3f}, {same.hi:.3f}]"
         )
-    found.notes = tuple(notes)
-    return found
+    agreement.notes = tuple(notes)
+    return agreement

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignpro.config import Settings
-from alignpro.errors import RewardFailure, RunFailure, UsageError
+from alignpro.errors import RewardFailure, RunFailure
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
 from alignpro.models.local import LocalPrompter
 from alignpro.running.load import load, prompted_by
@@ -33,10 +33,10 @@ class Rewriter:
         to be scored and none could be.
         """
         self.first.lm.queries([prompt])
-        found = self.prompter.rewrite([prompt], n, seed)[0]
-        if any(g.failure == NO_REWARD for g in found):
+        rewrites = self.prompter.rewrite([prompt], n, seed)[0]
+        if any(g.failure == NO_REWARD for g in rewrites):
             raise RewardFailure(f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model")
-        return [prompt if g.failure else g.text for g in found]
+        return [prompt if g.failure else g.text for g in rewrites]
 
     def answer(self, prompt: str, seed: int = 0) -> str:
         """The frozen model's answer to a prompt, rewritten or not."""
@@ -56,8 +56,7 @@ class TrainedPrompter(Rewriter):
         """From the folder of a run. Raises UsageError where it holds no trained prompter."""
         folder = RunFolder(Path(run))
         settings = folder.settings()
-        if not folder.trained:
-            raise UsageError(f"{run} holds no trained prompter yet; finish it by `alignpro run --resume --out {run}`")
+        folder.check_trained()
         pieces = load(prompted_by(settings, folder.prompter), {"passes", "prompter"})
         return cls(settings, pieces.pipeline(), pieces.prompters[0])
 

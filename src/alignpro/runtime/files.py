@@ -28,9 +28,7 @@ def _write_text(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise RunFailure(
-            f"{path} could not be written ({error.strerror}); free some space and go on with --resume"
-        ) from None
+        raise _not_written(path, error) from None
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
@@ -57,9 +55,11 @@ def _append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
-        raise RunFailure(
-            f"{path} could not be written ({error.strerror}); free some space and go on with --resume"
-        ) from None
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> RunFailure:
+    return RunFailure(f"{path} could not be written ({error.strerror}); free some space and go on with --resume")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

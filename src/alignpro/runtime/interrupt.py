@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -47,6 +48,4 @@ class StopRequest:
         self.asked = True
         if not processes.is_first():
             return
-        import sys
-
         print(f"\n{self._what_happens}; once more to stop at once", file=sys.stderr, flush=True)  # noqa: T201

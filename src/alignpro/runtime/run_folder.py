@@ -70,6 +70,13 @@ class RunFolder:
         """Whether the prompter's training came to its end."""
         return holds_model(self.prompter)
 
+    def check_trained(self) -> None:
+        """Raise UsageError where the prompter's training has not come to its end."""
+        if not self.trained:
+            raise UsageError(
+                f"{self.path} holds no trained prompter yet; finish it by `alignpro run --resume --out {self.path}`"
+            )
+
     @property
     def headroom(self) -> Path:
         return self.path / "headroom.json"

@@ -19,10 +19,10 @@ def use(threads: int | None) -> int:
     return count
 
 
-def free_cores(interval: float = 0.3) -> int:
-    """Cores this process may use, less those that others keep busy, measured over `interval` seconds; at least 1."""
+def free_cores() -> int:
+    """Cores this process may use, less those that others keep busy for a third of a second; at least 1."""
     allowed = usable_cores()
-    busy = sum(psutil.cpu_percent(interval=interval, percpu=True)) / 100
+    busy = sum(psutil.cpu_percent(interval=0.3, percpu=True)) / 100
     idle = (psutil.cpu_count() or allowed) - busy
     return max(1, min(allowed, round(idle)))
 

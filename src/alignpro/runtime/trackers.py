@@ -180,17 +180,17 @@ def tracking(settings: Settings, folder: Path, say: Callable[[str], None]) -> It
     path = folder / "trackers.json"
     run = RunToTrack(folder, settings.track_project, hyperparameters(settings), dict(files.read_json(path) or {}))
     trackers: dict[str, Tracker] = {}
-    found = Tracking(trackers, say)
+    tracked = Tracking(trackers, say)
     for name in settings.track if processes.is_first() else ():
-        found.attempt(name, lambda name=name: trackers.update({name: KINDS[name](run)}))  # type: ignore[misc]
+        tracked.attempt(name, lambda name=name: trackers.update({name: KINDS[name](run)}))  # type: ignore[misc]
     if settings.track:
         files.write_json(path, run.known)
     done = False
     try:
-        yield found
+        yield tracked
         done = True
     finally:
-        found.finish(done)
+        tracked.finish(done)
 
 
 def hyperparameters(settings: Settings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import psutil
 from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import Interrupted, RunFailure, UsageError
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.run_folder import RunFolder
 

@@ -14,8 +14,7 @@ from alignpro.evaluate.arms import AlignPro, Arm, Gibbs, NoPrompter, ReferencePr
 from alignpro.maths import stats
 from alignpro.results import Estimate, Evaluation, Method, Methods, OverSeeds, Spent, Step, read, read_rows, write
 from alignpro.rewards.composite import check_scales
-from alignpro.runtime import files as files
-from alignpro.runtime import run_folder
+from alignpro.runtime import files, run_folder
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
@@ -75,11 +74,11 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> Methods:
         except BaseException:
             stop.asked = True  # the runs under way save and stop, those not begun do not begin
             raise
-    found = tabulate(settings, out)
+    methods = tabulate(settings, out)
     if cost := spent(runs):
-        found.cost = Spent(endpoints=dict(cost))
-    write(out / "methods.json", found)
-    return found
+        methods.cost = Spent(endpoints=dict(cost))
+    write(out / "methods.json", methods)
+    return methods
 
 
 def tabulate(settings: Settings, out: Path) -> Methods:
@@ -94,10 +93,10 @@ def tabulate(settings: Settings, out: Path) -> Methods:
         folders = [RunFolder(out / f"{run}-{seed}") for seed in seeds]
         evaluations = [_evaluation(folder) for folder in folders]
         prompts = int(evaluations[0].prompts)
-        found = [evaluation.arms[arm.name] for evaluation in evaluations]
-        reward = [one.reward.value for one in found]
-        kl = [one.kl.value if one.kl else 0.0 for one in found]
-        bonus = [one.prompt_bonus.value if one.prompt_bonus else 0.0 for one in found]
+        results = [evaluation.arms[arm.name] for evaluation in evaluations]
+        reward = [one.reward.value for one in results]
+        kl = [one.kl.value if one.kl else 0.0 for one in results]
+        bonus = [one.prompt_bonus.value if one.prompt_bonus else 0.0 for one in results]
         last = [read_rows(Step, folder.metrics)[-1] for folder in folders] if run != UNTRAINED else []
         rows.append(
             Method(
@@ -114,10 +113,10 @@ def tabulate(settings: Settings, out: Path) -> Methods:
 
 
 def _evaluation(folder: RunFolder) -> Evaluation:
-    found = read(Evaluation, folder.evaluation)
-    if found is None:
+    evaluation = read(Evaluation, folder.evaluation)
+    if evaluation is None:
         raise RunFailure(f"{folder.evaluation} is not there; give the same command again, which finishes that run")
-    return found
+    return evaluation
 
 
 def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
@@ -131,7 +130,7 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
         for name, train, arms in [(UNTRAINED, {"steps": 0}, plain), *trained]:
             tree = settings.model_dump(mode="json")
             tree |= {"seed": settings.seed + seed, "threads": 1}
-            tree["train"] = _merged(tree["train"], train)
+            tree["train"] = config.laid_over(tree["train"], train)
             tree["rlhf"]["enabled"] = False
             tree["evaluate"] |= {**shared, "arms": arms}
             tree["headroom"]["after_training"] = False
@@ -151,11 +150,6 @@ def _fixed(settings: Settings) -> dict[str, Any]:
     """Settings on which figures depend."""
     tree = config.flat(settings.model_dump(mode="json"))
     return {key: value for key, value in tree.items() if not run_folder.MAY_CHANGE.match(key)}
-
-
-def _merged(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`own` laid over `tree`, section by section."""
-    return tree | {k: _merged(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in own.items()}
 
 
 def _over_seeds(values: list[float]) -> OverSeeds:

@@ -10,21 +10,21 @@ from alignpro.config import BudgetSettings
 from alignpro.errors import BudgetSpent
 from alignpro.remote.accounting import TOLD
 from alignpro.remote.opened import SPENDING
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 
 Books = dict[str, dict[str, float | None]]
 
 
 def spent(folders: Iterable[Path]) -> Books:
     """By model behind a URL, the accounts of all runs together, in the fields of `endpoints.accounting.Spent`."""
-    found: Books = {}
+    totals: Books = {}
     for folder in folders:
         for model, books in (files.read_json(folder / SPENDING) or {}).items():
-            mine = found.setdefault(model, dict.fromkeys(TOLD))
+            mine = totals.setdefault(model, dict.fromkeys(TOLD))
             for name in TOLD:
                 if books.get(name) is not None:
                     mine[name] = (mine[name] or 0) + books[name]
-    return found
+    return totals
 
 
 def left(budget: BudgetSettings, others: Mapping[str, Mapping[str, float | None]]) -> BudgetSettings:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,24 @@ def load_latest(folder: Path) -> Checkpoint | None:
     if broken:
         raise CheckpointError(f"no usable checkpoint in {folder}: {'; '.join(broken)}. Start anew with another --out")
     return None
+
+
+def resume(folder: Path, put_back: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint, its state put back by `put_back` and the random generators as they were; None where
+    there is none. Raises CheckpointError, also where `put_back` cannot take the state."""
+    latest = load_latest(folder)
+    if latest is None:
+        return None
+    for fault in latest.passed_over:
+        say(f"checkpoint {fault}; falling back to the one before")
+    try:
+        put_back(latest.state)
+    except (RuntimeError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"checkpoint of step {latest.step} is not of this model ({first})") from None
+    restore_random_states(latest.state["random"])
+    say(f"resumed after step {latest.step}")
+    return latest
 
 
 def random_states() -> dict[str, Any]:

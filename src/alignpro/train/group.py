@@ -16,13 +16,13 @@ from alignpro.config import GroupSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths.kl import k1
 from alignpro.models.logprobs import forward
-from alignpro.train.update import Experience, adam, surrogate, sweep
+from alignpro.train.update import Experience, Learner, adam, surrogate, sweep
 
 Advantage = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """(rewards [N], kl [N] in nats, groups [N], kl_coef) -> advantages [N]."""
 
 
-class GroupLearner:
+class GroupLearner(Learner):
     """The policy's optimiser, and how a row's advantage comes from its group."""
 
     def __init__(self, policy: Any, settings: GroupSettings, advantage: Advantage) -> None:
@@ -44,12 +44,6 @@ class GroupLearner:
 
         metrics = sweep(self.optimizer, mask, self.settings, loss, seed)
         return metrics | {"advantage_std": float(advantages.std(correction=0))}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def rloo(policy: Any, settings: GroupSettings) -> GroupLearner:

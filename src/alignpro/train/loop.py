@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from alignpro.config import TrainSettings
-from alignpro.errors import CheckpointError, Interrupted
+from alignpro.errors import Interrupted
 from alignpro.flow.failures import check_failures
 from alignpro.maths.kl import KlCoefficient
 from alignpro.models.language_model import LanguageModel
@@ -24,8 +24,7 @@ from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.sharding import like, whole
 from alignpro.rng import derive
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint
@@ -266,23 +265,16 @@ def _state(policy: LanguageModel, learner: Learner, average: Average, done: Prog
 
 
 def _resume(job: Job, policy: LanguageModel, learner: Learner, average: Average) -> Progressed | None:
-    latest = checkpoint.load_latest(job.folder / "checkpoints")
-    if latest is None:
-        return None
-    for fault in latest.passed_over:
-        job.progress.say(f"checkpoint {fault}; falling back to the one before")
-    state = latest.state
-    try:
+    def put_back(state: dict[str, Any]) -> None:
         load_trained_state(policy.model, state["policy"])
         learner.load_state_dict(state["learner"])
         own = average.weights
         average.weights = {n: like(saved.to(own[n].device), own[n]) for n, saved in state["average"].items()}
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"checkpoint of step {latest.step} is not of this model ({str(error).splitlines()[0]})"
-        ) from None
-    checkpoint.restore_random_states(state["random"])
-    job.progress.say(f"resumed after step {latest.step}")
+
+    latest = checkpoint.resume(job.folder / "checkpoints", put_back, job.progress.say)
+    if latest is None:
+        return None
+    state = latest.state
     return Progressed(
         latest.step,
         KlCoefficient(**state["kl"]),

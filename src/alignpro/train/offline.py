@@ -20,13 +20,12 @@ from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import objective, score_rewrites
 from alignpro.models.logprobs import forward
 from alignpro.rng import derive
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.offline_losses import Loss
-from alignpro.train.update import Experience, adam, step
+from alignpro.train.update import Experience, Learner, adam, step
 from alignpro.types import FrozenModel, Generation, Prompter, Reward, RewriteTerms
 
 
@@ -109,7 +108,7 @@ def replay(gathered: dict[str, Gathered]) -> Collect:
     return collect
 
 
-class OfflineLearner:
+class OfflineLearner(Learner):
     """The policy's optimiser and the loss that fits it to rho*."""
 
     def __init__(self, policy: Any, settings: OfflineSettings, loss: Loss) -> None:
@@ -142,12 +141,6 @@ class OfflineLearner:
         figures = processes.total_figures({"loss": total, "reward": reward, "kl": kl})
         norm = step(self.optimizer, self.settings.max_grad_norm)
         return figures | norm | {"objective": figures["reward"] - kl_coef * figures["kl"], "updates": 1.0}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def _policy_figures(h: Tensor, rewards: Tensor, counts: Tensor) -> tuple[float, float]:

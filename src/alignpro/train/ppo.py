@@ -18,7 +18,7 @@ from alignpro.maths.kl import k1
 from alignpro.models.logprobs import Actions, forward, hidden_states
 from alignpro.models.sharding import gathered
 from alignpro.runtime import processes
-from alignpro.train.update import Experience, adam, surrogate, sweep
+from alignpro.train.update import Experience, Learner, adam, surrogate, sweep
 
 
 class ValueHead(nn.Module):
@@ -34,7 +34,7 @@ class ValueHead(nn.Module):
         return torch.as_tensor(self.linear(hidden.float())).squeeze(-1)
 
 
-class Ppo:
+class Ppo(Learner):
     """The policy's optimiser and its value head."""
 
     def __init__(self, policy: Any, settings: PpoSettings) -> None:
@@ -77,11 +77,11 @@ class Ppo:
         return metrics | {"explained_variance": float(explained)}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"value_head": self.value_head.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return super().state_dict() | {"value_head": self.value_head.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         self.value_head.load_state_dict(state["value_head"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
     @torch.no_grad()
     def _values(self, batch: Actions) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignpro.errors import CheckpointError, Interrupted, LossNotFinite
+from alignpro.errors import Interrupted, LossNotFinite
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.rng import derive
 from alignpro.runtime.interrupt import StopRequest
@@ -42,21 +42,15 @@ class Keeper:
 
         Raises CheckpointError.
         """
-        latest = checkpoint.load_latest(self.folder)
-        self.rewind(latest.step if latest else 0)
-        if latest is None:
-            return 0
-        for fault in latest.passed_over:
-            self.say(f"checkpoint {fault}; falling back to the one before")
-        try:
-            load_trained_state(model, latest.state["model"])
-            optimizer.load_state_dict(latest.state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            first = str(error).splitlines()[0]
-            raise CheckpointError(f"checkpoint of step {latest.step} is not of this model ({first})") from None
-        checkpoint.restore_random_states(latest.state["random"])
-        self.say(f"resumed after step {latest.step}")
-        return latest.step
+
+        def put_back(state: dict[str, Any]) -> None:
+            load_trained_state(model, state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+
+        latest = checkpoint.resume(self.folder, put_back, self.say)
+        step = latest.step if latest else 0
+        self.rewind(step)
+        return step
 
     def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         state = {

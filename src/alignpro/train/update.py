@@ -34,7 +34,10 @@ class Experience:
 
 
 class Learner(Protocol):
-    """A method: what it holds beside the policy, and what it does with a step's experience."""
+    """A method: what it holds beside the policy, and what it does with a step's experience.
+
+    A checkpoint keeps its optimiser; a method that holds more says so in `state_dict` and `load_state_dict`.
+    """
 
     optimizer: torch.optim.Optimizer
 
@@ -44,11 +47,11 @@ class Learner(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of it that a checkpoint needs."""
-        ...
+        return {"optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo what happened since `state_dict`."""
-        ...
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 PieceLoss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]

@@ -31,7 +31,7 @@ class Gibbs(Arm):
 
     def prompter(self, models: Models, settings: Settings) -> Prompter:
         return GibbsPrompter(
-            models.reference,
+            models.known_reference().prompter,
             models.frozen,
             models.reward,
             candidates=self.number,

@@ -22,4 +22,4 @@ class ReferencePrompter(Arm):
     kl_against = "reference prompter"
 
     def prompter(self, models: Models, settings: Settings) -> Prompter:
-        return models.reference
+        return models.known_reference().prompter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from alignpro.evaluate import arms
 from alignpro.evaluate.models import answering_by
@@ -20,8 +19,7 @@ from alignpro.running.pieces import Pieces
 from alignpro.running.stages.judging import judge
 from alignpro.running.stages.kept_arms import KeptArms, identity
 from alignpro.running.stages.training import training_prompts
-from alignpro.runtime import files as files
-from alignpro.runtime import run_folder
+from alignpro.runtime import files, run_folder
 
 
 def evaluate(run: Run) -> Evaluation:
@@ -65,7 +63,7 @@ def evaluate(run: Run) -> Evaluation:
         advance(len(wanted), "")
     summary.settings = settings.evaluate.model_dump(mode="json")
     summary = judge(run, results, summary)
-    summary.cost.endpoints = endpoint_costs(run)
+    summary.cost.endpoints = dict(pieces.endpoints.report())
     write(folder.evaluation, summary)
     kept.done()
     return summary
@@ -75,8 +73,3 @@ def _weights(pieces: Pieces, trained: LocalPrompter | None, oracle: LocalFrozenM
     """Digests of the models that arms are put together from; of one behind URLs its name."""
     local = [one.lm for one in (*pieces.prompters, trained, oracle) if one]
     return [pieces.frozen_weights or str(pieces.settings.frozen.model), *(fingerprint(lm.model) for lm in local)]
-
-
-def endpoint_costs(run: Run) -> dict[str, dict[str, Any]]:
-    """What models behind URLs have cost in this run so far, by model; nothing where there is none."""
-    return dict(run.pieces.endpoints.report())

@@ -10,7 +10,6 @@ from alignpro.results import Cost, Headroom, write
 from alignpro.rng import derive
 from alignpro.running.load import load_other_frozen, load_trained
 from alignpro.running.opening import Run
-from alignpro.running.stages.evaluation import endpoint_costs
 
 
 def headroom(run: Run) -> Headroom:
@@ -48,11 +47,11 @@ def headroom(run: Run) -> Headroom:
         settings.evaluate.bootstrap,
         derive(seed, "bootstrap"),
     )
-    found = estimator.report(pieces.reward.name)
-    if settings.prompt_terms and found.advice:
-        found.left_out = tuple(term.called for term in settings.prompt_terms)
-        told = ", ".join(found.left_out)
-        found.advice.text += f" This is of the reward alone; the terms on the rewrite ({told}) are left out."
+    estimated = estimator.report(pieces.reward.name)
+    if settings.prompt_terms and estimated.advice:
+        estimated.left_out = tuple(term.called for term in settings.prompt_terms)
+        told = ", ".join(estimated.left_out)
+        estimated.advice.text += f" This is of the reward alone; the terms on the rewrite ({told}) are left out."
     if kinds := settings.headroom.noise:
         with run.progress.task("adding noise", len(kinds) + 1) as advance:
 
@@ -60,7 +59,7 @@ def headroom(run: Run) -> Headroom:
                 run.stop.check()
                 advance(number, name)
 
-            found.noise = tuple(
+            estimated.noise = tuple(
                 robustness(
                     estimator,
                     models,
@@ -71,8 +70,8 @@ def headroom(run: Run) -> Headroom:
                 )
             )
             advance(len(kinds) + 1, "")
-        found.frozen_calls += sum(row.frozen_calls for row in found.noise)
-    if endpoints := endpoint_costs(run):
-        found.cost = Cost(frozen_calls=found.frozen_calls, endpoints=endpoints)
-    write(folder.headroom, found)
-    return found
+        estimated.frozen_calls += sum(row.frozen_calls for row in estimated.noise)
+    if endpoints := pieces.endpoints.report():
+        estimated.cost = Cost(frozen_calls=estimated.frozen_calls, endpoints=endpoints)
+    write(folder.headroom, estimated)
+    return estimated

@@ -13,8 +13,7 @@ from alignpro.judges.win_rate import judge_arms
 from alignpro.results import Evaluation, WinRate
 from alignpro.rng import derive
 from alignpro.running.opening import Run
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 
 
 def judge(run: Run, arms: Sequence[Answered], summary: Evaluation) -> Evaluation:

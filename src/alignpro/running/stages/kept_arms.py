@@ -17,8 +17,7 @@ import numpy as np
 from alignpro import config
 from alignpro.config import Settings
 from alignpro.evaluate.sampling import ArmResult
-from alignpro.runtime import files as files
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 from alignpro.types import FloatArray, Generation
 
 BESIDE = re.compile(

@@ -12,7 +12,7 @@ from alignpro.flow.rollout import rollout
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
 from alignpro.running.opening import Run
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.types import RewardResult
 
 
@@ -36,8 +36,8 @@ def with_scales(run: Run) -> Run:
     if not isinstance(reward, CompositeReward) or not reward.unscaled:
         return run
     path = run.folder.reward_scales
-    found = files.read_json(path)
-    if found is None:
+    kept = files.read_json(path)
+    if kept is None:
         prompts = run.pieces.prompts.train[: settings.reward.normalise_prompts]
         with run.progress.task("measuring the reward's terms", 1) as advance:
             made = rollout(
@@ -51,11 +51,11 @@ def with_scales(run: Run) -> Run:
             usable = [(x, y.text) for x, y in texts if y.failure is None]
             scales = reward.measure([x for x, _ in usable], [y for _, y in usable])
             advance(1, "")
-        found = {
+        kept = {
             "prompts": len(prompts),
             "frozen_calls": made.frozen_calls,
             "terms": {name: scale.model_dump() for name, scale in scales.items()},
         }
-        files.write_json(path, found)
-    fixed = reward.scaled({name: Scale(**scale) for name, scale in found["terms"].items()})
+        files.write_json(path, kept)
+    fixed = reward.scaled({name: Scale(**scale) for name, scale in kept["terms"].items()})
     return replace(run, pieces=run.pieces.scored_by(fixed))

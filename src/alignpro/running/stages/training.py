@@ -16,8 +16,7 @@ from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.running.pieces import Pieces
 from alignpro.running.stages.saving import publish, write_model
-from alignpro.runtime import files as files
-from alignpro.runtime import processes, run_folder
+from alignpro.runtime import files, processes, run_folder
 from alignpro.train import offline
 from alignpro.train.collectors import Collect, oracle_collector, prompter_collector
 from alignpro.train.loop import Job, Monitor, prompts_of_step, train

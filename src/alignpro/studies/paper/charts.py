@@ -71,8 +71,8 @@ def missing(row: PaperCell) -> str:
 
 def figure_of(row: PaperCell, arm: str, key: str) -> Estimate:
     """A figure of an arm in a cell of paper.json; nan where there is none."""
-    found = row.arms.get(arm) if row.arms else None
-    return FIGURES[key](found) if found else UNKNOWN
+    shown = row.arms.get(arm) if row.arms else None
+    return FIGURES[key](shown) if shown else UNKNOWN
 
 
 def _panel(axes: Axes, rows: Sequence[PaperCell], key: str, name: str, axis: str, named: bool) -> None:

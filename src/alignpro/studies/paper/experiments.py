@@ -31,9 +31,9 @@ def run(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str]
     except AlignProError:
         page.write(collect(everything, out, scale), out)
         raise
-    found = collect(everything, out, scale)
-    page.write(found, out)
-    return found
+    results = collect(everything, out, scale)
+    page.write(results, out)
+    return results
 
 
 def plan(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str] = ()) -> Iterator[str]:

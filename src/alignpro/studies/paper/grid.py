@@ -67,12 +67,12 @@ def cells(scale: GridSize, pattern: str = "*", overrides: Sequence[str] = ()) ->
             f"--cells {pattern!r} fits none of the grid's cells, named like p1-f2-orca; there are"
             f" {', '.join(PROMPTERS)}, {', '.join(FROZEN)} and {', '.join(DATA)}"
         )
-    found = [Cell(*one, config.load(f"{folder}/{'-'.join(one)}", overrides)) for one in chosen]
-    for cell in found:
+    resolved = [Cell(*one, config.load(f"{folder}/{'-'.join(one)}", overrides)) for one in chosen]
+    for cell in resolved:
         arms.check(cell.settings)
         if missing := {"no_prompter", "align_pro"} - set(cell.settings.evaluate.arms):
             raise UsageError(f"evaluate.arms lacks {' and '.join(sorted(missing))}, which Table 1 compares; add them")
-    return found
+    return resolved
 
 
 def _actions(settings: TrainSettings) -> int:

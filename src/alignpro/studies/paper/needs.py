@@ -63,12 +63,12 @@ def _judgements(settings: Settings) -> int:
 
 def missing(cells: Sequence[Cell]) -> list[str]:
     """A line for every kind of thing that the cells need and that is not here, naming all of that kind."""
-    found: dict[str, dict[str, None]] = {}
+    lacking: dict[str, dict[str, None]] = {}
     for cell in cells:
         for check in (_models, _data, _judge, _device):
             for kind, name in check(cell.settings):
-                found.setdefault(kind, {}).setdefault(name)
-    return [kind.format(", ".join(names)) for kind, names in found.items()]
+                lacking.setdefault(kind, {}).setdefault(name)
+    return [kind.format(", ".join(names)) for kind, names in lacking.items()]
 
 
 def _models(settings: Settings) -> Iterator[Lack]:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper.grid import Cell
@@ -18,12 +17,12 @@ def trained(folder: Path) -> bool:
     return run_folder.holds_model(RunFolder(folder).rlhf / "model")
 
 
-def trainers(found: Iterable[Cell], everything: Iterable[Cell], out: Path) -> Mapping[str, str]:
+def trainers(cells: Iterable[Cell], everything: Iterable[Cell], out: Path) -> Mapping[str, str]:
     """Cell -> the cell whose oracle it uses, itself where it has or trains one; empty for cells without an oracle.
 
     A cell that has none takes that of any cell of the grid which has; else the first of those found trains for both.
     """
-    chosen = [cell for cell in found if cell.settings.rlhf.enabled]
+    chosen = [cell for cell in cells if cell.settings.rlhf.enabled]
     ordered = [*(cell for cell in everything if trained(out / cell.name)), *chosen]
     return {
         cell.name: cell.name

@@ -25,7 +25,7 @@ from alignpro.results import (
     read,
     read_rows,
 )
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.paper import oracle
 from alignpro.studies.paper.grid import ARMS, Cell, GridSize
@@ -55,29 +55,31 @@ def collect(cells: Sequence[Cell], out: Path, scale: GridSize) -> Paper:
 
 def _row(cell: Cell, out: Path) -> PaperCell:
     folder = RunFolder(out / cell.name)
-    found = read(Evaluation, folder.evaluation)
+    evaluation = read(Evaluation, folder.evaluation)
     won, lost = cell.published
     return PaperCell(
         cell=cell.name,
-        state="finished" if found else "under way" if folder.config.is_file() else "missing",
+        state="finished" if evaluation else "under way" if folder.config.is_file() else "missing",
         prompter=CellModel(label=cell.prompter, model=cell.settings.prompter.model),
         frozen=CellModel(label=cell.frozen, model=cell.settings.frozen.model),
         data=CellData(label=cell.data, prompts=cell.settings.data.prompts),
         paper=Published(win=won, loss=lost),
-        reward=found.reward if found else None,
-        second_reward=found.second_reward if found else None,
-        prompts=found.prompts if found else None,
-        table1=_wins(found) if found else None,
-        gains=Gains(reward=_gain(found, found.reward), second_reward=_gain(found, found.second_reward))
-        if found
+        reward=evaluation.reward if evaluation else None,
+        second_reward=evaluation.second_reward if evaluation else None,
+        prompts=evaluation.prompts if evaluation else None,
+        table1=_wins(evaluation) if evaluation else None,
+        gains=Gains(
+            reward=_gain(evaluation, evaluation.reward), second_reward=_gain(evaluation, evaluation.second_reward)
+        )
+        if evaluation
         else None,
-        arms=_arms(found) if found else None,
-        cost=_cost(folder, found) if found else None,
+        arms=_arms(evaluation) if evaluation else None,
+        cost=_cost(folder, evaluation) if evaluation else None,
     )
 
 
-def _wins(found: Evaluation) -> Wins | None:
-    rows = [row for row in found.win_rates if (row.a, row.b) == (A, B)]
+def _wins(evaluation: Evaluation) -> Wins | None:
+    rows = [row for row in evaluation.win_rates if (row.a, row.b) == (A, B)]
     if not rows:
         return None
     row = rows[-1]  # of several judges the one that judged last
@@ -92,12 +94,12 @@ def _share(share: Estimate) -> Estimate:
     return Estimate(share.value) if share.lo == share.hi else share
 
 
-def _gain(found: Evaluation, reward: str | None) -> Estimate | None:
+def _gain(evaluation: Evaluation, reward: str | None) -> Estimate | None:
     """Mean of Align-Pro less that of no prompter under a reward, paired by prompt."""
-    return next((d.mean for d in found.differences if (d.a, d.b, d.reward) == (A, B, reward)), None)
+    return next((d.mean for d in evaluation.differences if (d.a, d.b, d.reward) == (A, B, reward)), None)
 
 
-def _arms(found: Evaluation) -> dict[str, PaperArm]:
+def _arms(evaluation: Evaluation) -> dict[str, PaperArm]:
     return {
         name: PaperArm(
             reward=arm.reward,
@@ -106,15 +108,15 @@ def _arms(found: Evaluation) -> dict[str, PaperArm]:
             second_variance=arm.second_reward.variance if arm.second_reward else UNKNOWN,
         )
         for name in (*ARMS, "reference_prompter")
-        if (arm := found.arms.get(name))
+        if (arm := evaluation.arms.get(name))
     }
 
 
-def _cost(folder: RunFolder, found: Evaluation) -> CellCost:
+def _cost(folder: RunFolder, evaluation: Evaluation) -> CellCost:
     own, theirs = (read_rows(Step, path)[-1:] for path in (folder.metrics, folder.rlhf / "metrics.jsonl"))
     lent = not (folder.rlhf / "checkpoints").is_dir() and oracle.trained(folder.path)
     return CellCost(
-        frozen_calls=sum(row.frozen_calls for row in own) + found.cost.frozen_calls,
+        frozen_calls=sum(row.frozen_calls for row in own) + evaluation.cost.frozen_calls,
         oracle_calls=0 if lent else sum(row.frozen_calls for row in theirs),
         training_seconds=sum(row.seconds for row in (*own, *([] if lent else theirs))),
         oracle_taken=lent,

@@ -12,8 +12,7 @@ from typing import Any
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.evaluate import arms
-from alignpro.runtime import files as files
-from alignpro.runtime import run_folder
+from alignpro.runtime import files, run_folder
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
