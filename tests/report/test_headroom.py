@@ -18,8 +18,8 @@ from alignpro.report import write_report
 from alignpro.report.drawing import canvas, drawing
 from alignpro.report.headroom_charts import distance, drawn_frontier
 from alignpro.report.run_folder import read_run
-from alignpro.report.words import count, number, percent, spoken
 from alignpro.results import Estimate, Headroom
+from alignpro.results.words import count, number, percent, spoken
 
 
 def sections_of(page: Page) -> list[str | None]:

@@ -43,7 +43,7 @@ def test_the_places_are_quantiles_of_the_margin(run_dir: Path) -> None:
         recorded = [
             row["response"]
             for row in samples()
-            if (row["stage"], row["arm"], str(row["prompt_id"])) == ("evaluation", "align_pro", s.judged.prompt_id)
+            if (row["stage"], row["arm"], str(row["prompt_id"])) == ("evaluation", "align_pro", str(s.judged.prompt_id))
         ]
         assert s.a.response == recorded[0]
 
@@ -85,7 +85,7 @@ def test_of_several_judges_the_last_is_shown_and_margins_are_over_both_orders(ru
 )
 def test_lines_that_cannot_be_shown_are_passed_over(run_dir: Path, broken: dict[str, Any]) -> None:
     found = judged(run_dir, [line(0, 1.0), line(1, 2.0, **broken)], tail='{"a": "align_pro", "b"')
-    assert [s.judged.prompt_id for s in found.shown] == ["0"]
+    assert [s.judged.prompt_id for s in found.shown] == [0]
     assert judged(run_dir, [line(1, 2.0, **broken)]) is None
 
 

@@ -18,8 +18,8 @@ from alignpro.report.examples import BUDGET, examples
 from alignpro.report.palette import TOKENS, looks
 from alignpro.report.run_folder import read_run
 from alignpro.report.training_charts import running_mean, window_of
-from alignpro.report.words import count, number, percent, spoken
 from alignpro.results import Estimate
+from alignpro.results.words import count, number, percent, spoken
 
 
 @pytest.mark.parametrize(

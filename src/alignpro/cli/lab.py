@@ -65,9 +65,9 @@ def lab_suffixes(
 ) -> None:
     """Search every fixed suffix (all combinations of cues) on the test prompts and set the best beside align_pro."""
     from alignpro.lab.suffixes import search
+    from alignpro.results import Sample, read_rows
     from alignpro.running.load import load
     from alignpro.runtime import threads as torch_threads
-    from alignpro.runtime.files import read_jsonl
     from alignpro.runtime.run_folder import RunFolder
 
     opened = RunFolder(folder)
@@ -75,6 +75,6 @@ def lab_suffixes(
     torch_threads.use(settings.threads)
     pieces = load(settings, {"prompts", "frozen", "reward"}, typer.echo)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
-    samples = read_jsonl(opened.samples)
+    samples = read_rows(Sample, opened.samples)
     for line in search(prompts, pieces.frozen, pieces.reward, samples, responses, settings.seed):
         typer.echo(line)

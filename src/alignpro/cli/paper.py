@@ -52,7 +52,7 @@ def paper(
 
 def _show(results: Paper) -> None:
     from alignpro.cli import tables
-    from alignpro.report.words import number, percent, spoken
+    from alignpro.results.words import number, percent, spoken
     from alignpro.studies.paper.charts import architecture
 
     rows = []

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from alignpro.config.listing import told
+from alignpro.config.listing import told as setting_told
 from alignpro.evaluate.arms import NoPrompter
 from alignpro.results import (
-    UNKNOWN,
     BestOfN,
     Estimate,
     Evaluation,
@@ -24,6 +23,7 @@ from alignpro.results import (
     Reward,
     SideBySide,
 )
+from alignpro.results.words import percent, told
 
 
 def arms(summary: Evaluation) -> None:
@@ -34,9 +34,9 @@ def arms(summary: Evaluation) -> None:
     columns += [f"second reward ({second})"] if second else []
     rows = []
     for name, arm in summary.arms.items():
-        cells = [name, figure(arm.reward), two(arm.variance), two(arm.kl)]
-        cells += [figure(arm.second)] if second else []
-        cells.append(figure(wins[name].rate) if name in wins else "-")
+        cells = [name, told(arm.reward), told(arm.variance, ".2f"), told(arm.kl, ".2f")]
+        cells += [told(arm.second)] if second else []
+        cells.append(told(wins[name].rate) if name in wins else "-")
         rows.append(cells)
     title = f"{summary.prompts} test prompts, {summary.responses_per_prompt} answers each"
     table(title, [*columns, "win rate over no_prompter"], rows)
@@ -49,7 +49,7 @@ def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:
     found = {arm: terms for arm, terms in by_arm.items() if terms}
     if found:
         names = list(next(iter(found.values())))
-        table(title, ["arm", *names], [[arm, *(figure(terms[n].mean) for n in names)] for arm, terms in found.items()])
+        table(title, ["arm", *names], [[arm, *(told(terms[n].mean) for n in names)] for arm, terms in found.items()])
 
 
 def win_rates(summary: Evaluation, judge: str) -> None:
@@ -57,10 +57,10 @@ def win_rates(summary: Evaluation, judge: str) -> None:
     rows = [
         [
             f"{row.a} against {row.b}",
-            figure(row.rate),
-            row.length_controlled.withheld or figure(row.length_controlled.rate),
+            told(row.rate),
+            row.length_controlled.withheld or told(row.length_controlled.rate),
             f"{row.win} / {row.tie} / {row.loss}",
-            share(row.order_consistency),
+            percent(row.order_consistency),
             str(row.unparsed),
         ]
         for row in summary.win_rates
@@ -78,22 +78,9 @@ def agreement(found: JudgeAgreement) -> None:
         "judge with one person": found.with_one_person,
         "one person with another": found.people,
     }
-    rows = [[name, figure(row.agreement), figure(row.kappa), f"{row.compared:,}"] for name, row in measures.items()]
+    rows = [[name, told(row.agreement), told(row.kappa), f"{row.compared:,}"] for name, row in measures.items()]
     title = f"{found.judge} on {found.pairs} pairs of {found.prompts} prompts, {found.annotators} people each"
     table(title, ["", "agreement", "Cohen's kappa", "verdicts compared"], rows)
-
-
-def share(told: Estimate) -> str:
-    """A share as a percentage, with its interval where there is one; undefined is a dash."""
-    bounds = f" [{100 * told.lo:.0f}, {100 * told.hi:.0f}]" if told.bounded else ""
-    return f"{100 * told.value:.1f}%{bounds}" if told.defined else "-"
-
-
-def two(told: Estimate | None) -> str:
-    """A figure and its interval to two decimals; a dash where it has none."""
-    if told is None or not told.defined:
-        return "-"
-    return f"{told.value:.2f}" + (f" [{told.lo + 0:.2f}, {told.hi + 0:.2f}]" if told.bounded else "")
 
 
 def headroom(found: Headroom) -> None:
@@ -114,18 +101,18 @@ def headroom(found: Headroom) -> None:
     parts["gap to RLHF"] = found.gap
     if found.bounds:
         parts |= {"bound on it, (11)": found.bounds.theorem, "sharper bound, (B5)": found.bounds.sharper}
-    if told := [[name, figure(part)] for name, part in parts.items() if part]:
-        table("of the optimal prompter", ["", "reward"], told)
+    if lines := [[name, told(part)] for name, part in parts.items() if part]:
+        table("of the optimal prompter", ["", "reward"], lines)
     if found.noise:
         names = ("no_prompter", "reference_prompter", "optimum", "trained_prompter")
         shown = [place for place, reward in enumerate(found.noise[0].rewards) if reward]
-        lines = [[row.noise, *(figure(row.rewards[place] or UNKNOWN) for place in shown)] for row in found.noise]
+        lines = [[row.noise, *(told(row.rewards[place]) for place in shown)] for row in found.noise]
         table("with noise in the frozen model", ["noise", *(names[place] for place in shown)], lines)
 
 
 def _reward(part: Reward, *more: float) -> list[str]:
-    told = [f"{value:.2f}" for value in more]
-    return [figure(part.reward), *told, *["-"] * (2 - len(told))]
+    others = [f"{value:.2f}" for value in more]
+    return [told(part.reward), *others, *["-"] * (2 - len(others))]
 
 
 def methods(found: Methods) -> None:
@@ -135,7 +122,7 @@ def methods(found: Methods) -> None:
             row.method,
             f"{row.training_calls:,.0f}",
             f"{row.calls_per_prompt:g}",
-            *(figure(one.mean) for one in (row.reward, row.kl, row.objective)),
+            *(told(one.mean) for one in (row.reward, row.kl, row.objective)),
             "-" if row.seconds is None else f"{row.seconds:.0f}",
         ]
         for row in found.methods
@@ -151,9 +138,9 @@ def side_by_side(found: SideBySide) -> None:
     for arm in dict.fromkeys(arm for run in runs.values() for arm in run.arms):
         for name, run in ((name, run) for name, run in runs.items() if arm in run.arms):
             one, wins = run.arms[arm], run.wins_over(arm, "no_prompter")
-            cells = [arm, name, figure(one.reward), two(one.variance), two(one.kl)]
-            cells += [figure(one.second)] if second else []
-            rows.append([*cells, figure(wins[0].rate) if wins else "-", f"{one.frozen_calls:,}"])
+            cells = [arm, name, told(one.reward), told(one.variance, ".2f"), told(one.kl, ".2f")]
+            cells += [told(one.second)] if second else []
+            rows.append([*cells, told(wins[0].rate) if wins else "-", f"{one.frozen_calls:,}"])
     columns = ["arm", "run", "mean reward", "variance", "KL to reference", *(["second reward"] if second else [])]
     title = "; ".join(
         f"{name}: {run.reward} on {run.prompts} test prompts, {run.responses_per_prompt} answers each"
@@ -161,21 +148,17 @@ def side_by_side(found: SideBySide) -> None:
     )
     table(title, [*columns, "win rate over no_prompter", "answers"], rows)
     if found.settings:
-        lines = [[key, *(shortened(told(held[name]), 40) for name in runs)] for key, held in found.settings.items()]
+        lines = [
+            [key, *(shortened(setting_told(held[name]), 40) for name in runs)] for key, held in found.settings.items()
+        ]
         table("settings in which they differ", ["setting", *runs], lines)
     if found.differences:
         over = {True: "prompts that both have, paired", False: "prompts, none in common: not paired"}
         lines = [
-            [row.arm, f"{row.b} - {row.a}", row.reward, figure(row.mean), f"{row.prompts} {over[row.paired]}"]
+            [row.arm, f"{row.b} - {row.a}", row.reward, told(row.mean), f"{row.prompts} {over[row.paired]}"]
             for row in found.differences
         ]
         table("differences in mean reward", ["arm", "runs", "reward", "difference", "over"], lines)
-
-
-def figure(told: Estimate) -> str:
-    """`value [low, high]` to three decimals, never -0; what is undefined is nan."""
-    value, low, high = (f"{round(number, 3) + 0:.3f}" for number in (told.value, *told.ci95))
-    return f"{value} [{low}, {high}]"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -226,14 +209,7 @@ def pairs(found: BestOfN) -> None:
 
 
 def _fit(title: str, head: str, parts: Mapping[str, Estimate]) -> None:
-    table(title, ["", head], [[name, three(part)] for name, part in parts.items()])
-
-
-def three(part: Estimate) -> str:
-    """A figure and its interval to three decimals; a dash where undefined."""
-    if not part.defined:
-        return "-"
-    return f"{part.value:.3f}" + (f" [{part.lo:.3f}, {part.hi:.3f}]" if part.bounded else "")
+    table(title, ["", head], [[name, told(part)] for name, part in parts.items()])
 
 
 def shortened(text: str, length: int) -> str:

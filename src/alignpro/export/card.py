@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings
 from alignpro.models.framing import usage
-from alignpro.results import Estimate, Evaluation
+from alignpro.results import Estimate, Evaluation, words
 
 FORMS = {
     "merged": "a low-rank adapter, merged into the weights here",
@@ -122,13 +121,11 @@ def _evaluation(evaluation: Evaluation) -> str:
         "| --- | --- | --- | --- | --- |" + (" --- |" if second else ""),
     ]
     for name, arm in evaluation.arms.items():
-        row = f"| `{name}` | {n} | {_with_interval(arm.reward)} | {_known(arm.kl)} | {arm.failed} |"
-        lines.append(row + (f" {_with_interval(arm.second)} |" if second else ""))
+        row = f"| `{name}` | {n} | {_told(arm.reward)} | {_told(arm.kl)} | {arm.failed} |"
+        lines.append(row + (f" {_told(arm.second)} |" if second else ""))
     if evaluation.differences:
         lines += ["", "Paired by prompt:", "", "| difference | by | mean |", "| --- | --- | --- |"]
-        lines += [
-            f"| `{d.a}` - `{d.b}` | {shown(d.reward)} | {_with_interval(d.mean)} |" for d in evaluation.differences
-        ]
+        lines += [f"| `{d.a}` - `{d.b}` | {shown(d.reward)} | {_told(d.mean)} |" for d in evaluation.differences]
     if evaluation.win_rates:
         lines += [
             "",
@@ -138,8 +135,8 @@ def _evaluation(evaluation: Evaluation) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         lines += [
-            f"| `{w.a}` over `{w.b}` | {shown(w.judge)} | {w.judged} | {_with_interval(w.rate)}"
-            f" | {_known(w.order_consistency)} | {w.unparsed} | {_known(w.length_difference)} |"
+            f"| `{w.a}` over `{w.b}` | {shown(w.judge)} | {w.judged} | {_told(w.rate)}"
+            f" | {_told(w.order_consistency)} | {w.unparsed} | {_told(w.length_difference)} |"
             for w in evaluation.win_rates
         ]
     return "\n".join(lines)
@@ -158,16 +155,5 @@ def _limits(settings: Settings, evaluation: Evaluation | None) -> Iterable[str]:
         yield "Wins were judged by the reward that was trained on, so they say no more than the mean rewards do."
 
 
-def _with_interval(told: Estimate) -> str:
-    return f"{_number(told.value)} [{_number(told.lo)}, {_number(told.hi)}]"
-
-
-def _known(told: Estimate | None) -> str:
-    """A figure with its interval, or alone where it has none."""
-    if told is None:
-        return "-"
-    return _with_interval(told) if told.bounded else _number(told.value)
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}"
+def _told(figure: Estimate | None) -> str:
+    return words.told(figure, ".3g")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from alignpro.config import JudgeSettings
 from alignpro.judges import ties
-from alignpro.results import Sample
+from alignpro.results import Judged, Order, Sample
 from alignpro.types import Generation, Judge, Judgement, Verdict
 
 SLICE = 128
@@ -66,19 +66,20 @@ class Comparison:
         """Why there is no verdict."""
         return next((j.failure or "no verdict" for j in self.orders if j.verdict is None), None)
 
-    def row(self, a: str, b: str, judge: str) -> dict[str, Any]:
+    def row(self, a: str, b: str, judge: str) -> Judged:
         """A line for judgements.jsonl; scores are those of arm a and arm b."""
-        orders = [
-            {
-                "verdict": j.verdict,
-                "scores": [round(s, 5) for s in j.scores],
-                **({"reason": j.reason} if j.reason else {}),
-                **({"failure": j.failure} if j.failure else {}),
-            }
+        orders = tuple(
+            Order(
+                verdict=j.verdict,
+                scores=(round(j.scores[0], 5), round(j.scores[1], 5)),
+                reason=j.reason or "",
+                failure=j.failure or "",
+            )
             for j in self.orders
-        ]
-        where = {"prompt_id": self.prompt, "sample": self.sample}
-        return {"a": a, "b": b, "judge": judge, **where, "verdict": self.verdict, "orders": orders}
+        )
+        return Judged(
+            a=a, b=b, judge=judge, prompt_id=self.prompt, sample=self.sample, verdict=self.verdict, orders=orders
+        )
 
 
 def compare_arms(

@@ -13,7 +13,7 @@ from alignpro.judges import ties
 from alignpro.judges.comparisons import Answered, Comparison, compare_arms
 from alignpro.maths import stats
 from alignpro.maths.length_control import length_controlled
-from alignpro.results import Estimate, LengthControlled, WinRate
+from alignpro.results import Estimate, Judged, LengthControlled, WinRate
 from alignpro.rng import derive
 from alignpro.types import Judge, Verdict
 
@@ -73,7 +73,7 @@ def judge_arms(
     seed: int,
     advance: Callable[[int, str], None],
     check: Callable[[], None],
-) -> tuple[list[dict[str, Any]], list[WinRate]]:
+) -> tuple[list[Judged], list[WinRate]]:
     """Lines for judgements.jsonl, and `win_rates` of evaluation.json, of the pairs as given.
 
     `limits` bound prompts and samples; `advance` hears of progress; `check` is called where a stop loses nothing.

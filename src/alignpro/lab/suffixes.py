@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from alignpro.errors import UsageError
 from alignpro.flow.rollout import rollout
 from alignpro.lab import world
 from alignpro.maths import stats
+from alignpro.results import Sample
 from alignpro.rng import derive
 from alignpro.types import FloatArray, FrozenModel, Generation, Reward
 
@@ -35,7 +36,7 @@ def search(
     prompts: Sequence[str],
     frozen: FrozenModel,
     reward: Reward,
-    samples: Sequence[Mapping[str, Any]],
+    samples: Sequence[Sample],
     responses: int,
     seed: int,
 ) -> Iterator[str]:
@@ -62,11 +63,11 @@ def search(
     yield f"align_pro less the best suffix: {difference:.3f} [{low:.3f}, {high:.3f}], 95% bootstrap over prompts"
 
 
-def _align_pro(samples: Sequence[Mapping[str, Any]], prompts: int) -> FloatArray:
+def _align_pro(samples: Sequence[Sample], prompts: int) -> FloatArray:
     scores: dict[int, list[float]] = {}
     for row in samples:
-        if row["stage"] == "evaluation" and row["arm"] == "align_pro" and row["reward"] is not None:
-            scores.setdefault(row["prompt_id"], []).append(row["reward"])
+        if row.stage == "evaluation" and row.arm == "align_pro" and not math.isnan(row.reward):
+            scores.setdefault(int(row.prompt_id), []).append(row.reward)
     if not scores:
         raise UsageError("the run holds no evaluation of align_pro; give the folder of a finished lab run")
     rewards = np.full((prompts, max(map(len, scores.values()))), np.nan)

@@ -14,8 +14,8 @@ from alignpro.report.drawing import DASHES, INK, Chart, canvas, cross, dot, draw
 from alignpro.report.palette import Looks
 from alignpro.report.row_charts import Row, caption_of, intervals, rows_canvas
 from alignpro.report.verdict import BASELINE
-from alignpro.report.words import MINUS, number, percent
 from alignpro.results import Arm, Estimate, Evaluation, Sample, WinRate
+from alignpro.results.words import MINUS, number, percent
 from alignpro.types import FloatArray
 
 INTERVAL = "Whiskers are 95% intervals, by resampling prompts."

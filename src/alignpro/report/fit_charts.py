@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from alignpro.report.drawing import DASHES, INK, Chart, canvas, cross, drawing, inline
-from alignpro.report.words import count
 from alignpro.results import Epoch, Estimate, OfConfidence, OnCurve
+from alignpro.results.words import count
 
 TOKEN = "align-pro"
 SHAPE = (TOKEN, "D")

@@ -12,11 +12,11 @@ from alignpro.errors import UsageError
 from alignpro.report import fit_charts
 from alignpro.report.drawing import Chart
 from alignpro.report.making import making
-from alignpro.report.records import read_json, read_settings
+from alignpro.report.run_folder import read_tree
 from alignpro.report.templating import write_page
 from alignpro.report.verdict import KeyFigure
-from alignpro.report.words import count, number, percent, spoken
 from alignpro.results import Estimate, FittedPrompter, LearnedReward, read
+from alignpro.results.words import count, number, percent, spoken
 
 D = TypeVar("D", FittedPrompter, LearnedReward)
 
@@ -114,8 +114,8 @@ def _read(kind: type[D], folder: Path, job: str) -> D:
 def _write(
     folder: Path, job: str, title: str, figures: list[KeyFigure], lines: list[str], parts: Sequence[Part]
 ) -> Path:
-    settings = read_settings(folder / "config.yaml", [])
-    environment = read_json(folder / "environment.json", [])
+    settings = read_tree(folder / "config.yaml", [])
+    environment = read_tree(folder / "environment.json", [])
     made = making(folder.resolve().name, job, settings, environment)
     path = folder / "report.html"
     return write_page(path, "fit.html", title=title, figures=figures, lines=lines, parts=parts, making=made)

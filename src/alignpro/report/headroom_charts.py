@@ -13,8 +13,8 @@ from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompte
 from alignpro.report.drawing import DASHES, INK, canvas, cross, drawing, inline, level
 from alignpro.report.palette import Look, looks
 from alignpro.report.row_charts import Row, groups
-from alignpro.report.words import count, decimals_of, number
 from alignpro.results import UNKNOWN, Estimate, Evaluation, GibbsPoint, Headroom, Point, Trained
+from alignpro.results.words import count, decimals_of, number
 
 _ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alignpro.evaluate.arms import AlignPro
-from alignpro.report import words
-from alignpro.report.records import Record, number, records, text
-from alignpro.results import Sample
+from alignpro.results import Judged, Sample, words
 
 PLACES = {
     "Highest margin": 1.0,
@@ -21,43 +19,8 @@ PLACES = {
 """Title -> quantile of the judge's margin."""
 LONGEST = 1500
 """Characters of one text before the page cuts it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the judge said in one order of presenting: scores of arms a and b, and why."""
-
-    scores: tuple[float, float]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One comparison that has a verdict; `orders` has a presented first, then b, or one where order cannot matter."""
-
-    a: str
-    b: str
-    judge: str
-    prompt_id: str
-    sample: int
-    verdict: str
-    orders: tuple[Order, ...]
-
-    @property
-    def margin(self) -> float:
-        """Score of a less that of b, mean over the orders."""
-        return math.fsum(order.scores[0] - order.scores[1] for order in self.orders) / len(self.orders)
-
-    def scored(self, place: int) -> str:
-        """In words, what the judge gave the first (`place` 0) or the second answer; empty where a score is missing."""
-        scores = [order.scores[place] for order in self.orders]
-        if not math.isfinite(sum(scores)):
-            return ""
-        said = [words.number(score, 0 if score == round(score) else None) for score in scores]
-        if len(said) != 2:
-            return f"score {said[0]}"
-        first, second = said if place == 0 else said[::-1]
-        return f"score {first} when presented first, {second} when second"
+Answers = dict[tuple[str, str], list[Sample]]
+"""By arm and prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +32,17 @@ class Shown:
     a: Sample
     b: Sample
 
+    def scored(self, place: int) -> str:
+        """In words, what the judge gave the first (`place` 0) or the second answer; empty where a score is missing."""
+        scores = [order.scores[place] for order in self.judged.orders]
+        if not math.isfinite(sum(scores)):
+            return ""
+        said = [words.number(score, 0 if score == round(score) else None) for score in scores]
+        if len(said) != 2:
+            return f"score {said[0]}"
+        first, second = said if place == 0 else said[::-1]
+        return f"score {first} when presented first, {second} when second"
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedExamples:
@@ -79,18 +53,18 @@ class JudgedExamples:
     longest: int = LONGEST
 
 
-def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline: str) -> JudgedExamples | None:
+def judged_examples(rows: Iterable[Judged], samples: Sequence[Sample], baseline: str) -> JudgedExamples | None:
     """Comparisons of the trained prompter, or else of the first arm judged, with `baseline`; None where there are none.
 
     Ordered by margin (equal ones by prompt and sample), they are those at fixed quantiles, and the middle one of the
     ties where none of those is one.
     """
-    found = [judged for line in lines if (judged := _judged(line))]
+    found = [row for row in rows if row.verdict in ("a", "tie", "b") and row.sample >= 0 and math.isfinite(row.margin)]
     pairs = {(judged.a, judged.b) for judged in found}
     pair = next((p for p in ((AlignPro.written, baseline), *sorted(pairs)) if p in pairs and baseline in p), None)
     if pair is None:
         return None
-    answers: dict[tuple[str, str], list[Sample]] = {}
+    answers: Answers = {}
     for sample in samples:
         answers.setdefault((sample.arm, str(sample.prompt_id)), []).append(sample)
     compared = [judged for judged in found if (judged.a, judged.b) == pair]
@@ -106,7 +80,7 @@ def judged_examples(lines: Iterable[Record], samples: Sequence[Sample], baseline
     if ties and not any(i in chosen for i in ties):
         chosen[ties[len(ties) // 2]] = "A tie"
     shown = tuple(
-        Shown(place, ordered[i], *(answers[arm, ordered[i].prompt_id][ordered[i].sample] for arm in pair))
+        Shown(place, ordered[i], *(_answers(answers, ordered[i], arm)[int(ordered[i].sample)] for arm in pair))
         for i, place in chosen.items()
     )
     return JudgedExamples(_rule(judge, compared, shown), shown)
@@ -126,25 +100,9 @@ def _rule(judge: str, compared: Sequence[Judged], shown: Sequence[Shown]) -> str
     return rule
 
 
-def _has_answers(judged: Judged, answers: dict[tuple[str, str], list[Sample]]) -> bool:
-    return all(judged.sample < len(answers.get((arm, judged.prompt_id), ())) for arm in (judged.a, judged.b))
+def _has_answers(judged: Judged, answers: Answers) -> bool:
+    return all(judged.sample < len(_answers(answers, judged, arm)) for arm in (judged.a, judged.b))
 
 
-def _judged(line: Record) -> Judged | None:
-    orders = []
-    for order in records(line.get("orders")):
-        scores = order.get("scores")
-        a, b = scores if isinstance(scores, list) and len(scores) == 2 else (None, None)
-        orders.append(Order((number(a), number(b)), text(order.get("reason"))))
-    sample = number(line.get("sample"))
-    judged = Judged(
-        a=text(line.get("a")),
-        b=text(line.get("b")),
-        judge=text(line.get("judge")),
-        prompt_id=text(line.get("prompt_id")),
-        sample=-1 if math.isnan(sample) else int(sample),
-        verdict=text(line.get("verdict")),
-        orders=tuple(orders),
-    )
-    usable = orders and judged.sample >= 0 and judged.verdict in ("a", "tie", "b")
-    return judged if usable and math.isfinite(judged.margin) else None
+def _answers(answers: Answers, judged: Judged, arm: str) -> Sequence[Sample]:
+    return answers.get((arm, str(judged.prompt_id)), ())

@@ -15,8 +15,8 @@ from alignpro.report.drawing import DASHES, INK, drawing, standalone, whisker
 from alignpro.report.palette import Looks, looks
 from alignpro.report.run_folder import read_run
 from alignpro.report.verdict import BASELINE
-from alignpro.report.words import percent, spoken
 from alignpro.results import UNKNOWN, Estimate, Evaluation
+from alignpro.results.words import percent, spoken
 
 WIDTH = 760
 ROW = 34

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alignpro.report.drawing import DASHES, INK, WIDTH, drawing, inline, whisker
-from alignpro.report.words import spoken
 from alignpro.results import Estimate
+from alignpro.results.words import spoken
 
 ROW = 46
 """Height of a row whose label stands above what it labels, so that long names fit a phone."""

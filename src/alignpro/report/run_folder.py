@@ -5,17 +5,19 @@ Nothing of the run is imported or recomputed: the files are the only source.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import yaml
 
 from alignpro.errors import DamagedResult, UsageError
-from alignpro.report.records import Record, number, read_json, read_lines, read_settings
-from alignpro.results import Evaluation, Headroom, Sample, read
+from alignpro.results import Evaluation, Headroom, Judged, Sample, read
+from alignpro.results.base import number
 from alignpro.types import FloatArray
 
 _WITHOUT = {
@@ -25,6 +27,7 @@ _WITHOUT = {
     "samples.jsonl": "there are no texts and no distributions of rewards",
     "evaluation.json": "there is no comparison of arms",
 }
+Record = Mapping[str, Any]
 Curves = Mapping[str, FloatArray]
 D = TypeVar("D", Evaluation, Headroom)
 
@@ -42,7 +45,7 @@ class Run:
     headroom: Headroom | None
     samples: tuple[Sample, ...]
     monitor: tuple[Sample, ...]
-    judgements: tuple[Record, ...]
+    judgements: tuple[Judged, ...]
     notes: tuple[str, ...]
 
     @property
@@ -76,15 +79,15 @@ def read_run(run_dir: Path) -> Run:
         )
     return Run(
         name=run_dir.resolve().name,
-        settings=read_settings(run_dir / "config.yaml", notes, without["config.yaml"]),
-        environment=read_json(run_dir / "environment.json", notes, without["environment.json"]),
+        settings=read_tree(run_dir / "config.yaml", notes, without["config.yaml"]),
+        environment=read_tree(run_dir / "environment.json", notes, without["environment.json"]),
         training=training,
         oracle_training=oracle_training,
         evaluation=evaluation,
         headroom=estimated,
         samples=_samples(lines, "evaluation"),
         monitor=_samples(lines, "monitor"),
-        judgements=tuple(read_lines(run_dir / "judgements.jsonl", notes)),
+        judgements=tuple(map(Judged.model_validate, read_lines(run_dir / "judgements.jsonl", notes))),
         notes=tuple(notes),
     )
 
@@ -131,3 +134,47 @@ def _read(kind: type[D], path: Path, notes: list[str]) -> D | None:
         # The page says the same wherever its folder stands.
         notes.append(f"{error}.".replace(str(path), path.name))
         return None
+
+
+def read_tree(path: Path, notes: list[str], without: str = "") -> Record:
+    """The mapping in a JSON or YAML file; empty, with a note, where there is none that is whole.
+
+    `without` says what the report cannot show when the file is missing; empty where nobody will miss it.
+    """
+    parse, wanted = (yaml.safe_load, "valid YAML") if path.suffix == ".yaml" else (json.loads, "complete JSON")
+    content = _text(path, notes, without)
+    try:
+        tree = parse(content) if content else {}
+    except (ValueError, yaml.YAMLError):
+        notes.append(f"{path.name} is not {wanted} and was left out.")
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def read_lines(path: Path, notes: list[str], without: str = "") -> list[Record]:
+    """The objects in a file of JSON lines; torn lines are skipped and counted."""
+    # Split on \n alone: str.splitlines would also cut at U+2028, which texts contain.
+    lines = [line for line in _text(path, notes, without).split("\n") if line.strip()]
+    found: list[Record] = [record for line in lines if isinstance(record := _parsed(line), dict)]
+    if skipped := len(lines) - len(found):
+        notes.append(f"{path.name}: {skipped} torn line{'s' if skipped > 1 else ''} skipped.")
+    return found
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _text(path: Path, notes: list[str], without: str) -> str:
+    try:
+        # A run killed in mid-write may end inside a character.
+        return path.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        if without:
+            notes.append(f"{path.name} is missing: {without}.")
+    except OSError as error:
+        notes.append(f"{path.name} could not be read: {error.strerror}.")
+    return ""

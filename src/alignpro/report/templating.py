@@ -13,8 +13,8 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from alignpro.report.palette import TOKENS
-from alignpro.report.words import count, decimals_of, number, percent, spoken
 from alignpro.results import UNKNOWN, Estimate
+from alignpro.results.words import count, decimals_of, number, percent, spoken
 from alignpro.runtime.templating import environment
 
 

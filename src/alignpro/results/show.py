@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignpro.results.estimate import Estimate
+from alignpro.results.words import NOTHING, told
 from alignpro.runtime.templating import environment
 
 LABEL, SCALE, ROW = 190, 260, 24
@@ -55,7 +56,7 @@ def shown(table: Table) -> str:
     page = environment("alignpro.results").get_template("notebook.html")
     return page.render(
         table=table,
-        told=_told,
+        told=lambda one: told(one, ".3g", NOTHING),
         marks=marks,
         scale=scale,
         foot=ROW * len(found) + 14,
@@ -63,9 +64,3 @@ def shown(table: Table) -> str:
         label=LABEL,
         colour=COLOUR,
     )
-
-
-def _told(one: Estimate | None) -> str:
-    if one is None or not one.defined:
-        return "–"
-    return f"{one.value:.3g}" + (f" [{one.lo:.3g}, {one.hi:.3g}]" if one.bounded else "")

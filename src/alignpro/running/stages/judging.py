@@ -10,7 +10,7 @@ from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.comparisons import Answered, count_comparisons
 from alignpro.judges.win_rate import judge_arms
-from alignpro.results import Evaluation, WinRate
+from alignpro.results import Evaluation, Judged, WinRate, append_rows
 from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.runtime import files, processes
@@ -31,14 +31,14 @@ def judge(run: Run, arms: Sequence[Answered], summary: Evaluation) -> Evaluation
     seed, pairs = derive(settings.seed, "evaluate"), judged_pairs(arms, limits)
     with run.progress.task(f"judging by {by.name}", count_comparisons(pairs, limits)) as advance:
 
-        def judged() -> tuple[list[dict[str, Any]], list[WinRate]]:
+        def judged() -> tuple[list[Judged], list[WinRate]]:
             luck = derive(seed, "bootstrap")
             return judge_arms(pairs, by, limits, settings.evaluate.bootstrap, luck, advance, run.stop.check)
 
         rows, win_rates = processes.by_first(judged) if limits else judged()  # one file of verdicts, one asker
     if unparsed := sum(row.unparsed for row in win_rates):
-        reasons = Counter(failure for row in rows for failure in {order.get("failure") for order in row["orders"]})
-        del reasons[None]
+        reasons = Counter(failure for row in rows for failure in {order.failure for order in row.orders})
+        del reasons[""]
         why = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         run.progress.say(f"judge {by.name}: {unparsed} comparisons have no verdict and were left out: {why}")
     if isinstance(by, LlmJudge):
@@ -46,7 +46,7 @@ def judge(run: Run, arms: Sequence[Answered], summary: Evaluation) -> Evaluation
     others = [row for row in summary.win_rates if row.judge != by.name]
     kept = {row.judge for row in others}
     files.keep_rows(folder.judgements, lambda row: row["judge"] in kept)
-    files.append_jsonl(folder.judgements, rows)
+    append_rows(folder.judgements, rows)
     judged_now = summary.model_copy()
     judged_now.win_rates = (*others, *win_rates)
     judged_now.judges = {**{name: own for name, own in summary.judges.items() if name in kept}, by.name: used}

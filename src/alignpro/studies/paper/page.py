@@ -9,8 +9,8 @@ from alignpro import results
 from alignpro.report.drawing import Chart
 from alignpro.report.templating import write_page
 from alignpro.report.verdict import KeyFigure
-from alignpro.report.words import NOTHING, number
 from alignpro.results import Paper, PaperCell
+from alignpro.results.words import NOTHING, number
 from alignpro.runtime import files
 from alignpro.studies.paper.charts import LOOKS, card_figure, figure_file, figure_of
 from alignpro.studies.paper.published import DATA

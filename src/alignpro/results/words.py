@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 
-from alignpro.results import Estimate
+from alignpro.results.estimate import Estimate
 
 MINUS = "\u2212"
 NOTHING = "\u2013"
@@ -64,3 +65,11 @@ def percent(share: Estimate | None) -> str:
     decimals = 1 if points.bounded and points.hi - points.lo < 4 else 0
     bounds = f" {interval(points, decimals)}" if points.bounded else ""
     return f"{number(points.value, decimals)}%{bounds}" if share.defined else NOTHING
+
+
+def told(estimate: Estimate | None, form: str = ".3f", nothing: str = "-") -> str:
+    """`value [lo, hi]` in a fixed `form`, for terminals and Markdown; `nothing` where there is no value."""
+    if estimate is None or not estimate.defined:
+        return nothing
+    value, lo, hi = (re.sub(r"^-(?=[0.]*$)", "", f"{end:{form}}") for end in (estimate.value, *estimate.ci95))
+    return f"{value} [{lo}, {hi}]" if estimate.bounded else value
