@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from alignpro.config.listing import told
 from alignpro.evaluate.arms import NoPrompter
-from alignpro.results import UNKNOWN, Estimate, Evaluation, Headroom, JudgeAgreement, Mean, Methods, Reward, SideBySide
-
-Tree = Mapping[str, Any]
+from alignpro.results import (
+    UNKNOWN,
+    BestOfN,
+    Estimate,
+    Evaluation,
+    FittedPrompter,
+    Headroom,
+    JudgeAgreement,
+    LearnedReward,
+    Mean,
+    Methods,
+    Reward,
+    SideBySide,
+)
 
 
 def arms(summary: Evaluation) -> None:
@@ -176,53 +186,54 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     Console(width=None if sys.stdout.isatty() else 150).print(made)
 
 
-def reward(found: Tree) -> None:
+def reward(found: LearnedReward) -> None:
     """What reward.json says, and the learning curve."""
-    tree = found["calibration"]
     parts = {
-        "held-out accuracy": found["accuracy"],
-        "accuracy of \u201cthe longer wins\u201d": found["longer_wins"],
-        "  more than that": found["over_longer"],
-        "log loss, nats": found["log_loss"],
-        "calibration error": tree["error"],
-        "likeliest temperature": tree["temperature"],
-        "correlation of score and length": found["length"]["score"],
-        **{f"accuracy, margin {row['low']:g} to {row['high']:g}": row for row in found["by_strength"]},
-        **{f"accuracy after {row['pairs']:,} pairs": row for row in found["learning_curve"]},
+        "held-out accuracy": found.accuracy,
+        "accuracy of \u201cthe longer wins\u201d": found.longer_wins,
+        "  more than that": found.over_longer,
+        "log loss, nats": found.log_loss,
+        "calibration error": found.calibration.error.error,
+        "likeliest temperature": found.calibration.temperature,
+        "correlation of score and length": found.length.score,
+        **{f"accuracy, margin {row.low:g} to {row.high:g}": row.accuracy for row in found.by_strength},
+        **{f"accuracy after {row.pairs:,} pairs": row.accuracy for row in found.learning_curve},
     }
-    title = f"{found['pairs']['test']} held-out pairs of {found['prompts']['test']} prompts"
-    table(title, ["", "95% interval over prompts"], [[name, three(part)] for name, part in parts.items()])
+    _fit(f"{found.pairs.test} held-out pairs of {found.prompts.test} prompts", "95% interval over prompts", parts)
 
 
-def sft(found: Tree) -> None:
+def sft(found: FittedPrompter) -> None:
     """What sft.json says."""
     parts = {
-        "loss a token, nats": found["loss_per_token"],
-        "before": found["loss_before"],
-        "gain": found["gain"],
-        "perplexity": found["perplexity"],
+        "loss a token, nats": found.loss_per_token,
+        "before": found.loss_before,
+        "gain": found.gain,
+        "perplexity": found.perplexity,
     }
-    title = f"{found['pairs']['test']} held-out pairs; epoch {found['kept_epoch']} of {len(found['epochs'])} kept"
-    table(title, ["", "95% interval over prompts"], [[name, three(part)] for name, part in parts.items()])
+    title = f"{found.pairs.test} held-out pairs; epoch {found.kept_epoch} of {len(found.epochs)} kept"
+    _fit(title, "95% interval over prompts", parts)
 
 
-def pairs(found: Tree) -> None:
+def pairs(found: BestOfN) -> None:
     """How many pairs were kept, and what they gain."""
-    rows = [
-        [f"{found['won']} winners, by the answers that chose them", three(found["winners"]["chosen_gain"])],
-        [f"{found['won']} winners, by other answers", three(found["winners"]["gain"])],
-        [f"{found['kept']} kept, by answers that decided nothing", three(found["kept_pairs"]["gain"])],
-    ]
-    title = f"best of {found['candidates']}: {found['tried']} prompts tried, {found['kept']} pairs kept"
-    table(title, ["", "gain in reward over the prompt itself, 95% interval"], rows)
+    parts = {
+        f"{found.won} winners, by the answers that chose them": found.winners.chosen_gain,
+        f"{found.won} winners, by other answers": found.winners.gain,
+        f"{found.kept} kept, by answers that decided nothing": found.kept_pairs.gain,
+    }
+    title = f"best of {found.candidates}: {found.tried} prompts tried, {found.kept} pairs kept"
+    _fit(title, "gain in reward over the prompt itself, 95% interval", parts)
 
 
-def three(part: Tree) -> str:
+def _fit(title: str, head: str, parts: Mapping[str, Estimate]) -> None:
+    table(title, ["", head], [[name, three(part)] for name, part in parts.items()])
+
+
+def three(part: Estimate) -> str:
     """A figure and its interval to three decimals; a dash where undefined."""
-    value, (low, high) = part["value"], part["ci95"]
-    if value is None or value != value:
+    if not part.defined:
         return "-"
-    return f"{value:.3f}" + ("" if low is None or low != low else f" [{low:.3f}, {high:.3f}]")
+    return f"{part.value:.3f}" + (f" [{part.lo:.3f}, {part.hi:.3f}]" if part.bounded else "")
 
 
 def shortened(text: str, length: int) -> str:

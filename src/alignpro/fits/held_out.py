@@ -12,6 +12,8 @@ from alignpro.data.preferences import Preference
 from alignpro.data.records import normalised, with_system
 from alignpro.maths import calibration
 from alignpro.maths.calibration import Clusters
+from alignpro.maths.stats import Interval
+from alignpro.results import Calibration, CalibrationError, Estimate, LengthBias, OfConfidence, OfStrength, Scores
 from alignpro.rng import derive
 from alignpro.types import FloatArray, Reward
 
@@ -36,47 +38,52 @@ def accuracy(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: 
     """Share of pairs whose chosen answer scores higher, a tie counting half, and (1) in nats."""
     margins, cluster = values[:, 0] - values[:, 1], clusters(pairs)
     scored = np.isfinite(margins)
-    right = _told(*calibration.ratio(calibration.right(margins[scored]), cluster[scored], draws, seed))
-    loss = _told(*calibration.ratio(calibration.log_loss(margins[scored]), cluster[scored], draws, seed))
+    right = _told(calibration.ratio(calibration.right(margins[scored]), cluster[scored], draws, seed))
+    loss = _told(calibration.ratio(calibration.log_loss(margins[scored]), cluster[scored], draws, seed))
     return {"accuracy": right, "log_loss": loss, "unscored": int((~scored).sum())}
 
 
-def report(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
-    """Everything held-out, from scores [N, 2]; pairs without a score are counted and left out."""
+def figures(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
+    """Fields of LearnedReward from scores [N, 2]; pairs without a score are counted and left out."""
     margins = values[:, 0] - values[:, 1]
     kept = np.flatnonzero(np.isfinite(margins))
     scored, margins, cluster = [pairs[i] for i in kept.tolist()], margins[kept], clusters(pairs)[kept]
     lengths = np.array([[len(p.chosen.split()), len(p.rejected.split())] for p in scored], dtype=np.float64)
     lengths = lengths.reshape(-1, 2)
-    longer = calibration.right(lengths[:, 0] - lengths[:, 1])
-    right = calibration.right(margins)
+    longer_by = lengths[:, 0] - lengths[:, 1]
+    longer, right = calibration.right(longer_by), calibration.right(margins)
     error, ci95, by_chance = calibration.calibration_error(margins, cluster, draws, derive(seed, "calibration"))
+    bins = calibration.reliability(margins, cluster, draws, seed) if len(kept) else []
+
+    def share(of: FloatArray) -> Estimate:
+        return _told(calibration.ratio(of, cluster, draws, seed))
+
     return {
         **accuracy(values, pairs, draws, seed),
-        "longer_wins": _told(*calibration.ratio(longer, cluster, draws, seed)),
-        "over_longer": _told(*calibration.ratio(right - longer, cluster, draws, seed)),
+        "longer_wins": share(longer),
+        "over_longer": share(right - longer),
         "by_strength": _by_strength(right, scored, cluster, draws, seed),
-        "calibration": {
-            "bins": [asdict(b) for b in calibration.reliability(margins, cluster, draws, seed)] if len(kept) else [],
-            "error": {**_told(error, ci95), "if_calibrated": by_chance},
-            "temperature": _told(*calibration.temperature(margins, cluster, draws, derive(seed, "temperature"))),
-        },
-        "length": {
-            "score": _told(
-                *calibration.correlation(values[kept].ravel(), lengths.ravel(), np.repeat(cluster, 2), draws, seed)
+        "calibration": Calibration(
+            bins=tuple(OfConfidence.model_validate(asdict(found)) for found in bins),
+            error=CalibrationError(error=Estimate(error, *ci95), if_calibrated=by_chance),
+            temperature=_told(calibration.temperature(margins, cluster, draws, derive(seed, "temperature"))),
+        ),
+        "length": LengthBias(
+            score=_told(
+                calibration.correlation(values[kept].ravel(), lengths.ravel(), np.repeat(cluster, 2), draws, seed)
             ),
-            "difference": _told(*calibration.correlation(margins, lengths[:, 0] - lengths[:, 1], cluster, draws, seed)),
-            "longer_chosen_by_model": _told(
-                *calibration.ratio(calibration.right(margins * (lengths[:, 0] - lengths[:, 1])), cluster, draws, seed)
-            ),
-        },
-        "scores": {"mean": float(np.mean(values[kept])), "deviation": float(np.std(values[kept]))} if len(kept) else {},
+            difference=_told(calibration.correlation(margins, longer_by, cluster, draws, seed)),
+            longer_chosen_by_model=share(calibration.right(margins * longer_by)),
+        ),
+        "scores": Scores(mean=float(np.mean(values[kept])), deviation=float(np.std(values[kept])))
+        if len(kept)
+        else Scores(),
     }
 
 
 def _by_strength(
     right: FloatArray, pairs: Sequence[Preference], cluster: Clusters, draws: int, seed: int
-) -> list[dict[str, Any]]:
+) -> list[OfStrength]:
     """Accuracy by how much higher the data scores the chosen answer; empty where it gives no scores."""
     strengths = np.array([np.nan if pair.margin is None else pair.margin for pair in pairs], dtype=np.float64)
     present = np.unique(strengths[np.isfinite(strengths)])
@@ -91,10 +98,10 @@ def _by_strength(
     found = []
     for low, high in edges:
         rows = (strengths >= low) & (strengths <= high)
-        told = _told(*calibration.ratio(right[rows], cluster[rows], draws, seed))
-        found.append({"low": float(low), "high": float(high), "pairs": int(rows.sum()), **told})
+        told = _told(calibration.ratio(right[rows], cluster[rows], draws, seed))
+        found.append(OfStrength(low=float(low), high=float(high), pairs=int(rows.sum()), accuracy=told))
     return found
 
 
-def _told(value: float, ci95: tuple[float, float]) -> dict[str, Any]:
-    return {"value": value, "ci95": list(ci95)}
+def _told(found: tuple[float, Interval]) -> Estimate:
+    return Estimate(found[0], *found[1])

@@ -11,13 +11,14 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from alignpro import results
 from alignpro.config import PairsSettings, Settings
 from alignpro.data.records import normalised
 from alignpro.errors import UsageError
@@ -25,6 +26,7 @@ from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.stats import mean_over_responses
+from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
 from alignpro.rng import derive
 from alignpro.running.load import load
 from alignpro.running.pieces import Pieces
@@ -38,7 +40,7 @@ SECTIONS = ("seed", "prompter", "frozen", "reward", "data", "pairs")
 """Settings on which the rows depend."""
 
 
-def make_pairs(settings: Settings, out: str | Path) -> dict[str, Any]:
+def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
     """Write pairs to `out` (JSONL with prompt and rewrite), every prompt tried to OUT.tried.jsonl, figures to OUT.json.
 
     Goes on where `out` was begun with the same settings. Returns the figures. Raises UsageError where `out` holds
@@ -54,20 +56,21 @@ def make_pairs(settings: Settings, out: str | Path) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with StopRequest("stopping after these prompts; their pairs are kept") as stop, closing(pieces.endpoints) as urls:
         urls.keep(out.with_name(f"{out.stem}.answers"))
-        rows = {row["prompt"]: row for row in files.read_jsonl(tried)}
-        files.write_text(out, "".join(_line(row) for row in rows.values() if row["kept"]))
+        rows = {row.prompt: row for row in results.read_rows(TriedPrompt, tried)}
+        files.write_text(out, "")
+        files.append_jsonl(out, _pairs(rows.values()))
         with progress.task("sampling pairs", len(prompts)) as advance:
             _sample_all(pieces, prompts, rows, out, tried, key, stop, advance)
     found = summary([rows[prompt] for prompt in prompts], settings)
-    files.write_json(out.with_name(f"{out.stem}.json"), found)
-    progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {found['frozen_calls']:,} answers")
+    results.write(out.with_name(f"{out.stem}.json"), found)
+    progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {found.frozen_calls:,} answers")
     return found
 
 
 def _sample_all(
     pieces: Pieces,
     prompts: Sequence[str],
-    rows: dict[str, dict[str, Any]],
+    rows: dict[str, TriedPrompt],
     out: Path,
     tried: Path,
     key: str,
@@ -79,28 +82,23 @@ def _sample_all(
         chunk = prompts[start : start + own.chunk]
         if all(prompt in rows for prompt in chunk):
             continue
-        advance(start, f"{sum(row['kept'] for row in rows.values())} kept")
+        advance(start, f"{sum(row.kept for row in rows.values())} kept")
         stop.check()
         seed = derive(pieces.settings.seed, "pairs", chunk[0])
         made, why, rewards = try_prompts(chunk, pieces.pipeline(), pieces.frozen, pieces.reward, own, seed)
         failures += why
         check_failures(rewards, failures, pieces.settings.reward.max_failed, "pairs")
-        made = [row for row in made if row["prompt"] not in rows]  # of a chunk that was torn, what is missing
-        files.append_jsonl(tried, [{"key": key, **row} for row in made])
-        files.append_jsonl(out, [_pair(row) for row in made if row["kept"]])
-        rows |= {row["prompt"]: row for row in made}
-    advance(len(prompts), f"{sum(row['kept'] for row in rows.values())} kept")
+        made = [row for row in made if row.prompt not in rows]  # of a chunk that was torn, what is missing
+        results.append_rows(tried, [row.model_copy(update={"key": key}) for row in made])
+        files.append_jsonl(out, _pairs(made))
+        rows |= {row.prompt: row for row in made}
+    advance(len(prompts), f"{sum(row.kept for row in rows.values())} kept")
 
 
 def try_prompts(
     prompts: Sequence[str], reference: Prompter, frozen: FrozenModel, reward: Reward, own: PairsSettings, seed: int
-) -> tuple[list[dict[str, Any]], Counter[str], FloatArray]:
-    """A row for each prompt, the reasons of failures, and the first rewards.
-
-    A row holds the best rewrite (None where no candidate has a reward or differs from the prompt) and three gains over
-    the prompt as it is, in reward: `chosen_gain` by the answers that chose it, too good; `fresh_gain` by those that
-    decide whether it is kept; `gain` by those that decided nothing.
-    """
+) -> tuple[list[TriedPrompt], Counter[str], FloatArray]:
+    """A row for each prompt, the reasons of failures, and the first rewards."""
     drawn = reference.rewrite(prompts, own.candidates, derive(seed, "rewrite"))
     plain = [Generation(prompt, "given") for prompt in prompts]
     first = score_rewrites(
@@ -133,52 +131,49 @@ def try_prompts(
         asked[won] += again.frozen_calls
         failures = failures + again.failures
     rows = [
-        {
-            "prompt": prompt,
-            "rewrite": drawn[i][best[i]].text if np.isfinite(chosen[i]) else None,
-            "chosen_gain": float(chosen[i]),
-            "fresh_gain": float(fresh[i, 0]),
-            "gain": float(fresh[i, 1]),
-            "kept": bool(fresh[i, 0] > own.margin),
-            "frozen_calls": int(asked[i]),
-        }
+        TriedPrompt(
+            prompt=prompt,
+            rewrite=drawn[i][best[i]].text if np.isfinite(chosen[i]) else None,
+            chosen_gain=float(chosen[i]),
+            fresh_gain=float(fresh[i, 0]),
+            gain=float(fresh[i, 1]),
+            kept=bool(fresh[i, 0] > own.margin),
+            frozen_calls=int(asked[i]),
+        )
         for i, prompt in enumerate(prompts)
     ]
     return rows, failures, first.rewards
 
 
-def summary(rows: Sequence[dict[str, Any]], settings: Settings) -> dict[str, Any]:
+def summary(rows: Sequence[TriedPrompt], settings: Settings) -> BestOfN:
     """How many prompts were tried, won and kept, and the mean gains with intervals over prompts."""
     own, seed = settings.pairs, derive(settings.seed, "pairs", "bootstrap")
 
-    def told(name: str, which: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        values = np.array([np.nan if row[name] is None else row[name] for row in which], dtype=np.float64)
-        present = values[np.isfinite(values)]
-        value = float(present.mean()) if len(present) else float("nan")
-        return {"value": value, "ci95": list(stats.mean_interval(values, own.bootstrap, seed))}
+    def told(gains: list[float]) -> Estimate:
+        values = np.array(gains, dtype=np.float64)
+        return Estimate(stats.mean(values[:, None]), *stats.mean_interval(values, own.bootstrap, seed))
 
-    won = [row for row in rows if row["chosen_gain"] is not None and row["chosen_gain"] > own.margin]
-    kept = [row for row in rows if row["kept"]]
-    return {
-        "schema": 1,
-        "candidates": own.candidates,
-        "margin": own.margin,
-        "tried": len(rows),
-        "won": len(won),
-        "kept": len(kept),
-        "winners": {"chosen_gain": told("chosen_gain", won), "gain": told("gain", won)},
-        "kept_pairs": {"fresh_gain": told("fresh_gain", kept), "gain": told("gain", kept)},
-        "frozen_calls": sum(row["frozen_calls"] for row in rows),
-    }
+    won = [row for row in rows if row.chosen_gain > own.margin]
+    kept = [row for row in rows if row.kept]
+    return BestOfN(
+        candidates=own.candidates,
+        margin=own.margin,
+        tried=len(rows),
+        won=len(won),
+        kept=len(kept),
+        winners=WinnersGains(chosen_gain=told([row.chosen_gain for row in won]), gain=told([row.gain for row in won])),
+        kept_pairs=KeptGains(fresh_gain=told([row.fresh_gain for row in kept]), gain=told([row.gain for row in kept])),
+        frozen_calls=sum(row.frozen_calls for row in rows),
+    )
 
 
 def _check(out: Path, tried: Path, key: str) -> None:
     if out.is_dir():
         raise UsageError(f"--out {out}: it is a folder; give a file, e.g. {out / 'pairs.jsonl'}")
-    begun = files.read_jsonl(tried)
+    begun = results.read_rows(TriedPrompt, tried)
     if out.exists() and not begun and out.stat().st_size:
         raise UsageError(f"--out {out} is there and was not begun by `alignpro pairs`; give another file")
-    if any(row.get("key") != key for row in begun):
+    if any(row.key != key for row in begun):
         raise UsageError(f"--out {out} was begun with other settings or models; give another file, or its settings")
 
 
@@ -188,9 +183,5 @@ def _key(settings: Settings) -> str:
     return hashlib.blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _pair(row: dict[str, Any]) -> dict[str, Any]:
-    return {"prompt": row["prompt"], "rewrite": row["rewrite"], "gain": row["gain"]}
-
-
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(_pair(row), ensure_ascii=False) + "\n"
+def _pairs(rows: Iterable[TriedPrompt]) -> list[dict[str, Any]]:
+    return [{"prompt": row.prompt, "rewrite": row.rewrite, "gain": row.gain} for row in rows if row.kept]

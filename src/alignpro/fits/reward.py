@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alignpro import results
 from alignpro.config import RewardLearningSettings, RewardSettings, Settings
 from alignpro.data.preferences import Preference
 from alignpro.data.records import with_system
@@ -20,6 +21,7 @@ from alignpro.fits.classifier import Base, load_base, quiet
 from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
 from alignpro.models.loading import device_of, display_name
 from alignpro.report import write_reward_report
+from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
@@ -29,7 +31,6 @@ from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files as files
 from alignpro.runtime import run_folder
-from alignpro.runtime.run_folder import RunFolder
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
 from alignpro.types import Reward
@@ -55,7 +56,7 @@ class Work:
         return sum(len(group.pairs) for group in self.train)
 
 
-def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = False) -> LearnedReward:
     """Learn a reward in `out`: reward/ (a plain Hugging Face classifier, or a peft adapter with
     its head), report.html, reward.json, which is returned.
 
@@ -79,7 +80,7 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
         own_reward = RewardSettings(model=str(target), batch_size=settings.reward.batch_size)
         learned = load(settings.model_copy(update={"reward": own_reward}), {"reward"}).reward
         found = _summary(run, learned)
-    files.write_json(folder.path / "reward.json", found)
+    results.write(folder.path / "reward.json", found)
     write_reward_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
@@ -164,7 +165,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 model.eval()
                 values = held_out.scores(reward, work.test)
                 told = held_out.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
-                files.append_jsonl(curve_of(folder), [{"step": step, "pairs": seen[step - 1], **told}])
+                results.append_rows(curve_of(folder), [Milestone(step=step, pairs=seen[step - 1], **told)])
                 model.train()
             advance(step, f"loss {loss:.3f}")
 
@@ -198,24 +199,19 @@ def milestones(seen: Sequence[int], epochs: Sequence[int], pairs: int, curve: Se
     return shares | set(itertools.accumulate(epochs))
 
 
-def _summary(run: OpenRun[Work], learned: Reward) -> dict[str, Any]:
+def _summary(run: OpenRun[Work], learned: Reward) -> LearnedReward:
     work, settings = run.pieces, run.settings
     own: RewardLearningSettings = settings.reward_learning
     seed = derive(settings.seed, "reward learning", "bootstrap")
-    values = held_out.scores(learned, work.test)
-    return {
-        "schema": 1,
-        "base": display_name(str(own.base), "frozen"),
-        "preferences": str(settings.data.prompts),
-        "pairs": {"train": work.pairs, "test": len(work.test)},
-        "prompts": {"train": work.prompts[0], "test": work.prompts[1]},
-        "dropped": dict(work.dropped),
-        **held_out.report(values, work.test, own.bootstrap, seed),
-        "learning_curve": _curve(run.folder),
-    }
-
-
-def _curve(folder: RunFolder) -> list[dict[str, Any]]:
-    return [
-        {"pairs": row["pairs"], "step": row["step"], **row["accuracy"]} for row in files.read_jsonl(curve_of(folder))
-    ]
+    return LearnedReward(
+        base=display_name(str(own.base), "frozen"),
+        preferences=str(settings.data.prompts),
+        pairs=Sides(train=work.pairs, test=len(work.test)),
+        prompts=Sides(train=work.prompts[0], test=work.prompts[1]),
+        dropped=dict(work.dropped),
+        **held_out.figures(held_out.scores(learned, work.test), work.test, own.bootstrap, seed),
+        learning_curve=tuple(
+            OnCurve(pairs=row.pairs, step=row.step, accuracy=row.accuracy)
+            for row in results.read_rows(Milestone, curve_of(run.folder))
+        ),
+    )

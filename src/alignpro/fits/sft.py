@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from alignpro import results
 from alignpro.config import Settings
 from alignpro.data.rewrites import BetterPrompt, load_rewrites
 from alignpro.errors import DataError
@@ -23,6 +23,7 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
+from alignpro.results import Epoch, Estimate, FittedPrompter, Sides
 from alignpro.rng import derive
 from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load, load_trained
@@ -51,7 +52,7 @@ class Work:
     settings: Settings
 
 
-def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool = False) -> FittedPrompter:
     """Fit a prompter in `out`: prompter/ (a plain Hugging Face model, or a peft adapter), report.html and
     sft.json, which is returned.
 
@@ -73,7 +74,7 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
             publish(folder.prompter)
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
         found = _summary(run, before, after, seed)
-    files.write_json(folder.path / "sft.json", found)
+    results.write(folder.path / "sft.json", found)
     write_sft_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
@@ -182,28 +183,26 @@ def _mean(losses: FloatArray) -> float:
     return float(losses[:, 0].sum() / losses[:, 1].sum())
 
 
-def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: int) -> dict[str, Any]:
+def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: int) -> FittedPrompter:
     work, own = run.pieces, run.settings.sft
     rows = files.read_jsonl(curve_of(run.folder))
     place = {prompt: number for number, prompt in enumerate(dict.fromkeys(work.prompts["test"]))}
     cluster = np.array([place[prompt] for prompt in work.prompts["test"]], dtype=np.int64)
 
-    def told(losses: FloatArray) -> dict[str, Any]:
+    def told(losses: FloatArray) -> Estimate:
         value, ci95 = calibration.weighted(losses[:, 0], after[:, 1], cluster, own.bootstrap, seed)
-        return {"value": value, "ci95": list(ci95)}
+        return Estimate(value, *ci95)
 
     loss = told(after)
-    perplexity = {"value": math.exp(loss["value"]), "ci95": [math.exp(end) for end in loss["ci95"]]}
-    return {
-        "schema": 1,
-        "base": work.lm.name,
-        "pairs": {name: len(prompts) for name, prompts in work.prompts.items()},
-        "prompts": {name: len(set(prompts)) for name, prompts in work.prompts.items()},
-        "dropped": dict(work.dropped),
-        "loss_per_token": loss,
-        "perplexity": perplexity,
-        "loss_before": told(before),
-        "gain": told(np.stack([before[:, 0] - after[:, 0], after[:, 1]], 1)),
-        "epochs": [{"epoch": row["epoch"], "validation_loss": row["validation"]} for row in rows],
-        "kept_epoch": min(rows, key=lambda row: row["validation"])["epoch"] if rows else None,
-    }
+    return FittedPrompter(
+        base=work.lm.name,
+        pairs=Sides(**{name: len(prompts) for name, prompts in work.prompts.items()}),
+        prompts=Sides(**{name: len(set(prompts)) for name, prompts in work.prompts.items()}),
+        dropped=dict(work.dropped),
+        loss_per_token=loss,
+        perplexity=Estimate(math.exp(loss.value), *map(math.exp, loss.ci95)),
+        loss_before=told(before),
+        gain=told(np.stack([before[:, 0] - after[:, 0], after[:, 1]], 1)),
+        epochs=tuple(Epoch(epoch=row["epoch"], validation_loss=row["validation"]) for row in rows),
+        kept_epoch=min(rows, key=lambda row: row["validation"])["epoch"] if rows else math.nan,
+    )

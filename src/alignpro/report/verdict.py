@@ -35,11 +35,10 @@ PARTIAL = "against no prompter, by the reward that was trained on: not impartial
 
 @dataclass(frozen=True, slots=True)
 class KeyFigure:
-    """A number that stands out: what it is, its value, its interval, and how to take it."""
+    """A number that stands out: what it is, the number with its interval, and how to take it."""
 
     label: str
-    value: str
-    bounds: str
+    told: str
     note: str
 
 
@@ -79,15 +78,17 @@ def key_figures(headroom: Headroom) -> tuple[KeyFigure, ...]:
         (headroom.d1, "fine-tuning's gain", f"over no prompter, in reward{_priced('at beta', headroom.beta)}"),
         (headroom.gap, "out of the best prompter's reach", "in reward: what fine-tuning would gain beyond it"),
     ]
-    figures = [_tile(label, spoken(gain, signed=True), note) for gain, label, note in found if gain and gain.defined]
+    figures = [
+        KeyFigure(label, spoken(gain, signed=True), note) for gain, label, note in found if gain and gain.defined
+    ]
     trained = headroom.trained_prompter
     figures += _share_of_gain(headroom)
     if trained and trained.distance and trained.distance.defined:
         note = "in reward with KL paid for at its price: what training left to gain"
-        figures.append(_tile("short of the best prompter", spoken(trained.distance), note))
+        figures.append(KeyFigure("short of the best prompter", spoken(trained.distance), note))
     if trained and trained.share_at_kl and trained.share_at_kl.defined:
         note = f"that any prompter could make at the trained one's KL, {spoken(trained.kl)} nats"
-        figures.append(_tile("of the most gain", percent(trained.share_at_kl), note))
+        figures.append(KeyFigure("of the most gain", percent(trained.share_at_kl), note))
     return tuple(figures)
 
 
@@ -96,7 +97,7 @@ def _share_of_gain(headroom: Headroom) -> list[KeyFigure]:
     if share is None or not share.defined:
         return []
     note = "made by training; 100% is the best prompter's at this price of KL"
-    return [_tile("of the possible gain", percent(share), note)]
+    return [KeyFigure("of the possible gain", percent(share), note)]
 
 
 def _priced(name: str, value: float) -> str:
@@ -118,20 +119,22 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
         f" prompter, over {_scale(evaluation)}. {_gain_in_words(gain)}"
     ]
-    tiles = [_tile("reward gained", spoken(gain, signed=True), f"over no prompter, by {reward}, which was trained on")]
+    tiles = [
+        KeyFigure("reward gained", spoken(gain, signed=True), f"over no prompter, by {reward}, which was trained on")
+    ]
     witnesses = []
     other = evaluation.difference(subject.name, BASELINE, second) if second else UNKNOWN
     if second and other.defined:
         witnesses += _witness(second, other.side())
         lines.append(f"By {second}, which was not trained on, the gain is {spoken(other, True)}{_caveat(other)}")
         note = f"over no prompter, by {second}, not trained on"
-        tiles.append(_tile("second reward gained", spoken(other, signed=True), note))
+        tiles.append(KeyFigure("second reward gained", spoken(other, signed=True), note))
     for wr in evaluation.wins_over(subject.name, BASELINE):
         if wr.judge != reward:
             witnesses += _witness(wr.judge, wr.rate.side(of=0.5))
         lines.append(_wins_in_words(wr, who, reward))
         note = PARTIAL if wr.judge == reward else f"against no prompter, by {wr.judge}, not trained on"
-        tiles.append(_tile("comparisons won", percent(wr.rate), note))
+        tiles.append(KeyFigure("comparisons won", percent(wr.rate), note))
     if evaluation.prompts < FEW_PROMPTS:
         lines.append(
             f"With {count(evaluation.prompts)} prompts the intervals, which resample prompts, come out too narrow:"
@@ -184,11 +187,6 @@ def _witness(name: str, side: int | None) -> list[Witness]:
     return [] if side is None else [Witness(name, side)]
 
 
-def _tile(label: str, figure: str, note: str) -> KeyFigure:
-    value, _, bounds = figure.partition(" ")
-    return KeyFigure(label, value, bounds, note)
-
-
 def _scale(evaluation: Evaluation) -> str:
     return f"{count(evaluation.prompts)} prompts with {count(evaluation.responses_per_prompt)} answers each"
 
@@ -228,7 +226,7 @@ def _without_pair(evaluation: Evaluation, looks: Looks, arm: Arm) -> Verdict:
     title = (
         f"{label} was measured, with nothing to compare it to" if alone else "No arm without a prompter was measured"
     )
-    return Verdict(title, lines, (_tile("mean reward", spoken(arm.reward), f"{label}, by {evaluation.reward}"),))
+    return Verdict(title, lines, (KeyFigure("mean reward", spoken(arm.reward), f"{label}, by {evaluation.reward}"),))
 
 
 def _without_comparison(run: Run) -> Verdict:

@@ -81,6 +81,7 @@ Number = Annotated[float, PlainValidator(number)]
 """nan where undefined."""
 Text = Annotated[str, PlainValidator(text)]
 RewardName = Annotated[str, PlainValidator(lambda value: text(value) or "training reward")]
+Flag = Annotated[bool, PlainValidator(lambda value: value is True)]
 Interval = Annotated[tuple[float, float], PlainValidator(interval)]
 Figure = Annotated[Estimate, PlainValidator(_figure)]
 """{"value", "ci95"} in the file."""

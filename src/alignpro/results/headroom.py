@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar
 
-from pydantic import PlainValidator
-
-from alignpro.results.base import Document, Figure, Keys, Number, Result, RewardName, Rows, Text
+from alignpro.results.base import Document, Figure, Flag, Keys, Number, Result, RewardName, Rows, Text
 from alignpro.results.estimate import Estimate
 from alignpro.results.evaluation import Cost
 from alignpro.results.show import Row, Table
@@ -98,7 +96,7 @@ class Bounds(Result):
     theorem: Figure | None
     sharper: Figure | None
     span: Number
-    tv_measured: Annotated[bool, PlainValidator(lambda told: told is True)]
+    tv_measured: Flag
     terms: BoundTerms
 
 

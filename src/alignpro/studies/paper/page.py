@@ -55,18 +55,13 @@ def _key_figures(found: Paper) -> list[KeyFigure]:
     finished = sum(row.state == "finished" for row in found.cells)
     cost = found.cost
     return [
-        KeyFigure("cells finished", f"{finished} of {len(found.cells)}", "", "each an ordinary run"),
+        KeyFigure("cells finished", f"{finished} of {len(found.cells)}", "each an ordinary run"),
         *(
-            KeyFigure(
-                claim.claim.partition(" (")[0],
-                f"{claim.holds} of {claim.of}",
-                "",
-                "cells in which this holds",
-            )
+            KeyFigure(claim.claim.partition(" (")[0], f"{claim.holds} of {claim.of}", "cells in which this holds")
             for claim in found.claims
             if claim.of
         ),
-        KeyFigure("wall clock", _minutes(cost.seconds), "", f"{_minutes(cost.cpu_seconds)} of processor time"),
+        KeyFigure("wall clock", _minutes(cost.seconds), f"{_minutes(cost.cpu_seconds)} of processor time"),
     ]
 
 
