@@ -230,8 +230,8 @@ def test_a_429_lowers_the_limit_and_loses_nothing():
         rows, model = ask(server, PROMPTS[:60])
         assert all(row[0].failure is None for row in rows)
         assert model.account.report()["tiny"]["throttled"] == 4 and len(server.requests) == 64
-        host = model.hosts()[0]
-        assert host["cuts"] >= 1 and host["peak"] >= 8
+        host = model.pool.hosts[0]
+        assert host.cuts >= 1 and host.peak >= 8
 
 
 def test_faults_do_not_lower_the_limit():
@@ -240,7 +240,7 @@ def test_faults_do_not_lower_the_limit():
 
     with ScriptedServer(script) as server:
         _, model = ask(server, PROMPTS[:100])
-        assert float(model.hosts()[0]["limit"]) >= QUICK.first_concurrency
+        assert model.pool.hosts[0].limit >= QUICK.first_concurrency
 
 
 def test_prompts_that_break_the_server_end_as_failures_though_nothing_else_is_left():
@@ -351,7 +351,7 @@ def test_a_url_that_dies_and_comes_back_is_used_again():
                 model.respond(PROMPTS[:50], [1] * 50, seed)
                 if back.requests:
                     break
-            assert back.requests and model.hosts()[0]["answered"] > len(first.requests)
+            assert back.requests and model.pool.hosts[0].answered > len(first.requests)
 
 
 def test_the_endpoint_is_down_only_after_the_patience_and_says_how_to_go_on(tmp_path):
@@ -441,7 +441,7 @@ def test_the_budget_is_never_passed_and_what_it_paid_for_is_kept(tmp_path):
         with pytest.raises(BudgetSpent, match="--resume"):
             ask(server, PROMPTS, cache=tmp_path / "c", account=account)
         books = account.report()["tiny"]
-        most_of_one = prices["tiny"].of(_most())
+        most_of_one = account.cost("tiny", _most())
         assert 0.01 - most_of_one < books["money"] <= 0.01
         assert books["requests"] == len(server.requests) == sum(server.answered.values())
 

@@ -8,7 +8,6 @@ An unknown key is refused and its nearest neighbour named, so that a typing mist
 from alignpro.config.endpoints import BudgetSettings, EndpointSettings, PriceSettings
 from alignpro.config.evaluation import (
     CRITERIA,
-    CompareSettings,
     EvaluateSettings,
     HeadroomSettings,
     JudgeSettings,
@@ -28,9 +27,7 @@ from alignpro.config.training import (
     OfflineSettings,
     OnlineSettings,
     PpoSettings,
-    RlhfSettings,
     TrainSettings,
-    UpdateSettings,
 )
 from alignpro.config.weights import DeviceMap, LoraSettings
 
@@ -43,7 +40,6 @@ __all__ = [
     "OFFLINE",
     "PLAIN_META_PROMPT",
     "BudgetSettings",
-    "CompareSettings",
     "DataSettings",
     "DeviceMap",
     "EndpointSettings",
@@ -67,13 +63,11 @@ __all__ = [
     "RewardSettings",
     "RewardSpec",
     "RewardTerm",
-    "RlhfSettings",
     "Sampling",
     "Scale",
     "Settings",
     "SftSettings",
     "TrainSettings",
-    "UpdateSettings",
     "as_yaml",
     "build",
     "dump",

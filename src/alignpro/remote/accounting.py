@@ -117,7 +117,7 @@ class Account:
         Raises BudgetSpent where it does not fit with nothing under way.
         """
         with self._lock:
-            money = self._cost(model, most)
+            money = self.cost(model, most)
             tokens = self._used + self._under_way + most
             fits = self.budget.tokens is None or tokens.input + tokens.output <= self.budget.tokens
             if self.budget.money is not None:
@@ -139,7 +139,7 @@ class Account:
             self._free(model, most)
             taken = usage or most
             self._used += taken
-            self._money += self._cost(model, taken)
+            self._money += self.cost(model, taken)
             self._calls += 1
             books = self._spent[model]
             books.requests += 1
@@ -147,7 +147,7 @@ class Account:
             books.input_tokens += taken.input
             books.output_tokens += taken.output
             if books.money is not None:
-                books.money += self._cost(model, taken)
+                books.money += self.cost(model, taken)
             self._write()
 
     def release(self, model: str, most: Usage) -> None:
@@ -175,11 +175,12 @@ class Account:
     def _free(self, model: str, most: Usage) -> None:
         self._calls_under_way -= 1
         self._under_way -= most
-        self._money_under_way -= self._cost(model, most)
+        self._money_under_way -= self.cost(model, most)
         if not self._calls_under_way:
             self._money_under_way = 0.0  # no crumbs of rounding are left
 
-    def _cost(self, model: str, usage: Usage) -> float:
+    def cost(self, model: str, usage: Usage) -> float:
+        """Money for so many tokens, 0 without a price."""
         price = self.prices.get(model)
         return (price.input * usage.input + price.output * usage.output) / 1e6 if price else 0.0
 

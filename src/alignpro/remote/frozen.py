@@ -59,7 +59,7 @@ class EndpointModel:
         policy = policy or Policy()
         self.endpoint, self.sampling, self.frame, self.cache = endpoint, sampling, frame or Frame(), cache
         self.account = account or Account()
-        self._pool = Pool(endpoint.urls, policy)
+        self.pool = Pool(endpoint.urls, policy)
         self._owns_cache = False
         secret = os.environ.get(endpoint.key_variable, "").strip()
         if not secret and endpoint.key_variable == OPENAI_KEY:
@@ -73,7 +73,7 @@ class EndpointModel:
         self._requests = Requests(
             model=endpoint.model,
             sampling=sampling,
-            pool=self._pool,
+            pool=self.pool,
             policy=policy,
             account=self.account,
             client=client,
@@ -128,20 +128,6 @@ class EndpointModel:
             error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise
 
-    def hosts(self) -> list[dict[str, float | str]]:
-        """What is known of each URL: requests it may have under way, the most it had, answers, cuts, last fault."""
-        return [
-            {
-                "url": h.url,
-                "limit": h.limit,
-                "peak": h.peak,
-                "answered": h.answered,
-                "cuts": h.cuts,
-                "last_fault": h.last_fault,
-            }
-            for h in self._pool.hosts
-        ]
-
     def close(self) -> None:
         """End the connections, the thread, and the cache where `load_endpoint` made it."""
         self._end()
@@ -171,11 +157,11 @@ class EndpointModel:
             raise
 
     async def _forgive(self) -> None:
-        self._pool.forgive()
+        self.pool.forgive()
 
     async def _stop(self, call: Call, error: Exception) -> None:
         call.stop(error)
-        self._pool.wake_all()
+        self.pool.wake_all()
 
     async def _rows(
         self, prompts: Sequence[str], counts: Sequence[int], seed: int, call: Call
@@ -205,7 +191,7 @@ class EndpointModel:
             return await self._ask(messages, n, seed, call)
         except BaseException as error:
             call.stop(error)
-            self._pool.wake_all()
+            self.pool.wake_all()
             raise
 
     async def _ask(self, messages: Sequence[Message], n: int, seed: int, call: Call) -> list[Answer]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from alignpro.errors import AlignProError, UsageError
 from alignpro.results import Paper
 from alignpro.studies.paper import grid, oracle, page, running
 from alignpro.studies.paper.grid import GridSize
-from alignpro.studies.paper.needs import amount, missing
+from alignpro.studies.paper.needs import Amount, amount, missing
 from alignpro.studies.paper.results import collect
 
 
@@ -40,7 +41,7 @@ def plan(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str
     """Lines that say what the cells would take, and what of it is missing here; writes nothing."""
     everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
     uses = oracle.trainers(chosen, everything, out)
-    totals = [0, 0, 0, 0, 0]
+    amounts = [Amount(0, 0, 0, 0, 0)]
     unknown = False
     for cell in chosen:
         own = uses.get(cell.name) == cell.name and not oracle.trained(out / cell.name)
@@ -51,23 +52,18 @@ def plan(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str
             yield f"{cell.name}: finished"
             continue
         unknown |= cell.settings.evaluate.prompts is None
-        totals = [
-            total + part
-            for total, part in zip(
-                totals, (took.rewrites, took.answers, took.oracle_answers, took.judgements, took.tokens), strict=True
-            )
-        ]
+        amounts.append(took)
         oracle_told = (
             f"trains its oracle with {took.oracle_answers:,}" if own else f"takes the oracle of {uses.get(cell.name)}"
         )
         yield f"{cell.name}: {where}; {took.rewrites:,} rewrites, {took.answers:,} answers; {oracle_told}"
-    rewrites, answers, oracles, judgements, tokens = totals
-    judged = f"{judgements:,} questions to a judge" + (
+    total = Amount(*map(sum, zip(*map(astuple, amounts), strict=True)))
+    judged = f"{total.judgements:,} questions to a judge" + (
         ", besides a comparison on all held-out prompts" if unknown else ""
     )
     yield (
-        f"in all {rewrites:,} rewrites, {answers:,} answers of frozen models, {oracles:,} of oracles, {judged}; at most"
-        f" {tokens / 1e6:,.0f} million tokens sampled"
+        f"in all {total.rewrites:,} rewrites, {total.answers:,} answers of frozen models, {total.oracle_answers:,} of"
+        f" oracles, {judged}; at most {total.tokens / 1e6:,.0f} million tokens sampled"
     )
     lacking = missing(chosen)
     for line in lacking:
