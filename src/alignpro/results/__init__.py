@@ -9,10 +9,8 @@ from alignpro.results.evaluation import (
     Difference,
     Evaluation,
     JudgeCost,
-    Judged,
     LengthControlled,
     Mean,
-    Order,
     Sample,
     SecondReward,
     Spent,
@@ -53,6 +51,7 @@ from alignpro.results.headroom import (
     UnderNoise,
     Withheld,
 )
+from alignpro.results.judged import Judged, Order
 from alignpro.results.studies import (
     Agreement,
     CellCost,

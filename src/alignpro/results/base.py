@@ -80,6 +80,7 @@ def _named(value: object) -> dict[str, Any]:
 Number = Annotated[float, PlainValidator(number)]
 """nan where undefined."""
 Text = Annotated[str, PlainValidator(text)]
+PromptId = Annotated[int | str, PlainValidator(lambda told: told if isinstance(told, int) else text(told))]
 RewardName = Annotated[str, PlainValidator(lambda value: text(value) or "training reward")]
 Flag = Annotated[bool, PlainValidator(lambda value: value is True)]
 Interval = Annotated[tuple[float, float], PlainValidator(interval)]

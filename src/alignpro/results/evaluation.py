@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator, field_validator
+from pydantic import Field, field_validator
 
 from alignpro.remote import accounting
 from alignpro.results.base import (
@@ -17,17 +17,15 @@ from alignpro.results.base import (
     Number,
     Numbers,
     Plain,
+    PromptId,
     Result,
     RewardName,
     Rows,
     Text,
     number,
-    text,
 )
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.show import Table
-
-PromptId = Annotated[int | str, PlainValidator(lambda told: told if isinstance(told, int) else text(told))]
 
 
 class Mean(Result):
@@ -244,35 +242,6 @@ class Sample(Result):
     failure: Text | None
     reward_terms: Numbers = {}
     prompt_terms: Numbers = {}
-
-
-class Order(Result):
-    """What a judge said in one order of presenting: scores of `a` and `b`, and why, or why there is no verdict."""
-
-    verdict: Text | None
-    scores: Interval
-    reason: Text = ""
-    failure: Text = ""
-
-
-class Judged(Result):
-    """A row of judgements.jsonl: answers of arms `a` and `b` before `judge`.
-
-    `orders` has a presented first, then b, or one of a judge for whom the order cannot matter.
-    """
-
-    a: Text
-    b: Text
-    judge: Text
-    prompt_id: PromptId
-    sample: Number
-    verdict: Text | None
-    orders: Rows[Order]
-
-    @property
-    def margin(self) -> float:
-        """Score of `a` less that of `b`, mean over the orders."""
-        return math.fsum(order.scores[0] - order.scores[1] for order in self.orders) / (len(self.orders) or math.nan)
 
 
 class Step(Result):
