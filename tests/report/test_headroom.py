@@ -17,7 +17,7 @@ from test_report import Page, page_of
 from alignpro.report import write_report
 from alignpro.report.drawing import canvas, drawing
 from alignpro.report.headroom_charts import distance, drawn_frontier
-from alignpro.report.run_folder import read_run
+from alignpro.report.reading import read_run
 from alignpro.results import Estimate, Headroom
 from alignpro.results.words import count, number, percent, spoken
 

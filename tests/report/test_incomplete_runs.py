@@ -13,7 +13,7 @@ from test_report import page_of
 
 from alignpro.errors import UsageError
 from alignpro.report import write_readme_figure, write_report
-from alignpro.report.run_folder import read_run
+from alignpro.report.reading import read_run
 
 
 def test_run_stopped_in_training_says_so_and_shows_its_curves(run_dir: Path) -> None:

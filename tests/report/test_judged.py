@@ -11,7 +11,7 @@ from conftest import SECOND, samples, write_lines
 
 from alignpro.report import write_report
 from alignpro.report.judged_examples import judged_examples
-from alignpro.report.run_folder import read_run
+from alignpro.report.reading import read_run
 
 
 def order(verdict: str | None, a: float | None, b: float | None, reason: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from alignpro.report import write_readme_figure, write_report
 from alignpro.report.arm_charts import density
 from alignpro.report.examples import BUDGET, examples
 from alignpro.report.palette import TOKENS, looks
-from alignpro.report.run_folder import read_run
+from alignpro.report.reading import read_run
 from alignpro.report.training_charts import running_mean, window_of
 from alignpro.results import Estimate
 from alignpro.results.words import count, number, percent, spoken

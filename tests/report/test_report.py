@@ -15,7 +15,7 @@ from conftest import ARMS, REWARD, SECOND, Change, samples, write_lines, write_r
 
 from alignpro.report import write_readme_figure, write_report
 from alignpro.report.palette import looks
-from alignpro.report.run_folder import read_run
+from alignpro.report.reading import read_run
 from alignpro.report.verdict import verdict
 
 

@@ -12,7 +12,7 @@ from alignpro.errors import UsageError
 from alignpro.report import fit_charts
 from alignpro.report.drawing import Chart
 from alignpro.report.making import making
-from alignpro.report.run_folder import read_tree
+from alignpro.report.reading import read_tree
 from alignpro.report.templating import write_page
 from alignpro.report.verdict import KeyFigure
 from alignpro.results import Estimate, FittedPrompter, LearnedReward, read

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from alignpro.errors import UsageError
 from alignpro.report.drawing import DASHES, INK, drawing, standalone, whisker
 from alignpro.report.palette import Looks, looks
-from alignpro.report.run_folder import read_run
+from alignpro.report.reading import read_run
 from alignpro.report.verdict import BASELINE
 from alignpro.results import UNKNOWN, Estimate, Evaluation
 from alignpro.results.words import percent, spoken

@@ -14,7 +14,7 @@ from alignpro.report.headroom_charts import MARKS, HeadroomCharts, gibbs_look, h
 from alignpro.report.judged_examples import judged_examples
 from alignpro.report.making import making
 from alignpro.report.palette import Looks, looks
-from alignpro.report.run_folder import Run, read_run
+from alignpro.report.reading import Run, read_run
 from alignpro.report.templating import write_page
 from alignpro.report.training_charts import TrainingCharts, training_charts
 from alignpro.report.verdict import ADVISED, BASELINE, key_figures, verdict

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from alignpro.report.drawing import INK, Chart, canvas, dot, drawing, inline
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Curves
+from alignpro.report.reading import Curves
 from alignpro.results import Sample
 from alignpro.types import FloatArray
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
 from alignpro.report.palette import Looks
-from alignpro.report.run_folder import Run
+from alignpro.report.reading import Run
 from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, Headroom, WinRate
 from alignpro.results.words import count, number, percent, spoken
 from alignpro.types import FloatArray
