@@ -4,17 +4,17 @@ from functools import cache
 
 import numpy as np
 import pytest
-from enumerated import enumerate_world
-from few_words import few_words
 
 from alignpro import results
 from alignpro.config import HeadroomSettings
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.samples import Samples
+from alignpro.lab.few_words import few_words
 from alignpro.maths import discrete
 from alignpro.results import Headroom
 from alignpro.rng import derive
 from alignpro.theory import selection
+from alignpro.theory.enumerate import enumerate_world
 from alignpro.theory.estimate import MIN_ESS, gibbs_n
 
 LAM, BETA, REPEATS, PROMPTS = 0.3, 1.0, 200, 100

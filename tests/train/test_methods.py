@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from enumerated import enumerate_world, log_probabilities, sequences
-from few_words import few_words
 
 from alignpro.config import OFFLINE, KlSettings, TrainSettings
+from alignpro.lab.few_words import few_words
 from alignpro.models.local import LocalPrompter
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
+from alignpro.theory.enumerate import enumerate_world, log_probabilities, sequences
 from alignpro.train import offline
 from alignpro.train.collectors import prompter_collector
 from alignpro.train.loop import Job, train

@@ -1,6 +1,6 @@
 """Language models over a handful of words: real causal LMs whose every rewrite and response can be enumerated.
 
-Trainer, sampler and estimators meet exact truth here: `enumerated` turns one into a finite world.
+Trainer, sampler and estimators meet exact truth here: `alignpro.theory.enumerate` turns one into a finite world.
 """
 
 from __future__ import annotations
