@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alignpro.train.offline import LOSSES
+from alignpro.train.offline_losses import LOSSES
 
 LAM = 0.3
 
