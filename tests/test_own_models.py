@@ -24,7 +24,7 @@ CONTRACT = {
 
 
 def check_folder(out):
-    """The folder of design.md, and a prompter that plain transformers loads."""
+    """The folder of a finished run, and a prompter that plain transformers loads."""
     held = {p.name for p in out.iterdir()}
     assert {
         "config.yaml",

@@ -24,7 +24,7 @@ def summarise(
     seed: int,
     training_prompts: float = math.nan,
 ) -> Evaluation:
-    """The contract of design.md but for its win rates, with `differences` (paired, over prompts) and each arm's
+    """What evaluation.json holds but for its win rates, with `differences` (paired, over prompts) and each arm's
     `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
 
     Every interval is a 95% bootstrap over prompts: of percentiles for means, studentised for variances and KL, which

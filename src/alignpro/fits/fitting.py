@@ -15,7 +15,7 @@ from alignpro.models.checkpointing import checkpointable, checkpointed
 from alignpro.models.lora import adapted
 from alignpro.rng import derive
 from alignpro.running.opening import OpenRun
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.train.policy import check_trainable
 from alignpro.train.supervised import Keeper

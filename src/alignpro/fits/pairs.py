@@ -30,8 +30,7 @@ from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersG
 from alignpro.rng import derive
 from alignpro.running.load import load
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files as files
-from alignpro.runtime import threads
+from alignpro.runtime import files, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward

@@ -29,8 +29,7 @@ from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
-from alignpro.runtime import files as files
-from alignpro.runtime import run_folder
+from alignpro.runtime import files, run_folder
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
 from alignpro.types import Reward

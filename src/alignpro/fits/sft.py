@@ -29,7 +29,7 @@ from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load, load_trained
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
-from alignpro.runtime import files as files
+from alignpro.runtime import files
 from alignpro.train import sft, supervised
 from alignpro.types import FloatArray
 
