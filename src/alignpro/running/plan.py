@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from alignpro.config import DATA_SETS, OFFLINE, EndpointSettings, Settings
+from alignpro.config import OFFLINE, EndpointSettings, Settings
+from alignpro.data.origin import Origin
 from alignpro.data.prompts import Prompts
 from alignpro.errors import AlignProError
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.question import question
+from alignpro.models.framing import transcript
 from alignpro.remote.address import is_endpoint
 from alignpro.running.prompts import prompts_of
+from alignpro.types import Prompt
 
 CHARACTERS, FRAME, RUBRIC, GRADE = 4, 10, 350, 256
 """Characters a token, tokens of a chat template, tokens of the scorer's rubric, and the most that its grade takes."""
@@ -41,7 +43,7 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
     Raises AlignProError where the prompts cannot be read.
     """
     prompts = _prompts(settings)
-    size = sum(map(len, prompts.test)) / max(1, len(prompts.test)) / CHARACTERS + FRAME
+    size = _characters(prompts.test) / CHARACTERS + FRAME
     rewrite = settings.prompter.sampling.max_new_tokens + FRAME
     most = settings.frozen.sampling.max_new_tokens
     needs = []
@@ -55,10 +57,16 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
     return needs
 
 
+def _characters(prompts: Sequence[Prompt]) -> float:
+    """Of a prompt with what stands before it, on average."""
+    return sum(len(transcript(prompt)) for prompt in prompts) / max(1, len(prompts))
+
+
 def _prompts(settings: Settings) -> Prompts:
-    name = settings.data.prompts
-    if name is None or (name in DATA_SETS and not Path(name).exists()):
-        raise AlignProError(f"the prompts are not here ({name or 'none are named'}), so calls cannot be counted")
+    origins = [origin for origin in (Origin.of(settings.data), Origin.of_test(settings.data)) if origin]
+    if settings.data.prompts is None or any(origin.hub_id for origin in origins):
+        named = " and ".join(origin.name for origin in origins if origin.hub_id)
+        raise AlignProError(f"the prompts are not here ({named or 'none are named'}), so calls cannot be counted")
     return prompts_of(settings.data, settings.split_seed)
 
 
@@ -107,7 +115,7 @@ def judged(settings: Settings) -> Need:
     prompts = _prompts(settings).test[: evaluate.prompts][: judge.prompts]
     comparisons = len(prompts) * min(evaluate.responses, judge.samples or evaluate.responses)
     calls = 2 * comparisons * len(judged_pairs(arms.compared(settings), judge))
-    rubric = len(question("", "", "", judge.criteria)[0]) + sum(map(len, prompts)) / max(1, len(prompts))
+    rubric = len(question("", "", "", judge.criteria)[0]) + _characters(prompts)
     asked = rubric / CHARACTERS + FRAME + 2 * settings.frozen.sampling.max_new_tokens
     return Need("judging", calls, round(calls * asked), calls * judge.max_new_tokens)
 
