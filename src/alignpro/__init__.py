@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "Prompt",
+    "Rewrite",
     "SampledPrompter",
     "Settings",
     "TrainedPrompter",
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
     from alignpro.config import load as load_settings
     from alignpro.running.job import headroom as estimate_headroom
     from alignpro.running.job import run
-    from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
+    from alignpro.running.rewriter import Rewrite, SampledPrompter, TrainedPrompter
+    from alignpro.types import Prompt
 
 _WHERE = {
+    "Prompt": ("alignpro.types", "Prompt"),
+    "Rewrite": ("alignpro.running.rewriter", "Rewrite"),
     "SampledPrompter": ("alignpro.running.rewriter", "SampledPrompter"),
     "Settings": ("alignpro.config", "Settings"),
     "TrainedPrompter": ("alignpro.running.rewriter", "TrainedPrompter"),

@@ -7,12 +7,28 @@ a crash therefore draws exactly what it would have drawn, whatever ran before it
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import overload
+
+Seed = int | Sequence[int]
+"""That of a whole call, or of each of its prompts, which then draws what it would draw alone."""
 
 
-def derive(seed: int, *purpose: str | int) -> int:
+@overload
+def derive(seed: int, *purpose: str | int) -> int: ...
+
+
+@overload
+def derive(seed: Seed, *purpose: str | int) -> Seed: ...
+
+
+def derive(seed: Seed, *purpose: str | int) -> Seed:
     """A 63-bit seed for one purpose, e.g. `derive(seed, "rewrite", step)`.
 
-    Different purposes give unrelated seeds; equal ones the same seed on every machine and Python version.
+    Different purposes give unrelated seeds; equal ones the same seed on every machine and Python version. Of
+    several seeds one is derived from each.
     """
+    if isinstance(seed, Sequence):
+        return [derive(one, *purpose) for one in seed]
     text = "\x1f".join([str(seed), *map(str, purpose)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from alignpro.rng import Seed
+
 Finish = Literal["stop", "length", "given"]
 Verdict = Literal["a", "b", "tie"]
 FloatArray = npt.NDArray[np.float64]
@@ -158,8 +160,11 @@ class Prompter(Protocol):
         """What reports call it."""
         ...
 
-    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
-        """`n` independent rewrites for each prompt; a rewrite that cannot be used carries its `failure`."""
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
+        """`n` independent rewrites for each prompt; a rewrite that cannot be used carries its `failure`.
+
+        With a seed for each prompt its rewrites do not depend on the other prompts.
+        """
         ...
 
 
@@ -185,7 +190,7 @@ OnDrawn = Callable[[int, int, Generation], None]
 class EagerPrompter(Prompter, Protocol):
     """A prompter that tells each rewrite when it is drawn, before all are."""
 
-    def rewrite_each(self, prompts: Sequence[Prompt], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
+    def rewrite_each(self, prompts: Sequence[Prompt], n: int, seed: Seed, on_drawn: OnDrawn) -> list[list[Generation]]:
         """What `rewrite` gives; every usable rewrite may be told before, in any order, and need not be."""
         ...
 

@@ -5,18 +5,15 @@ import json
 import pytest
 
 import alignpro
-from alignpro.errors import PromptTooLong, UsageError
+from alignpro.errors import UsageError
 
 
 def test_a_trained_prompter_rewrites_and_answers(trained, workshop, monkeypatch):
     monkeypatch.chdir(workshop)
     prompter = alignpro.TrainedPrompter.load(trained)
-    rewrites = prompter.rewrite("tell me about owls", n=3, seed=5)
+    rewrites = [one.text for one in prompter.rewrite("tell me about owls", n=3, seed=5)]
     assert len(rewrites) == 3
-    assert rewrites == prompter.rewrite("tell me about owls", n=3, seed=5)
     assert isinstance(prompter.answer(rewrites[0]), str)
-    with pytest.raises(PromptTooLong, match="overflow=cut"):
-        prompter.rewrite("word " * 3000)
     with pytest.raises(UsageError, match="holds no run"):
         alignpro.TrainedPrompter.load(workshop)
 

@@ -19,7 +19,7 @@ from alignpro.cli.options import (
     recipe_of,
     say,
 )
-from alignpro.errors import UsageError
+from alignpro.errors import RunFailure, UsageError
 
 
 def rewrite(
@@ -28,7 +28,7 @@ def rewrite(
         list[str] | None,
         typer.Argument(metavar="[--SECTION.KEY=VALUE]...", help="any setting, with --method gibbs", show_default=False),
     ] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="folder of a run")] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="folder of a run, or of an exported prompter")] = None,
     method: Annotated[
         Literal["trained", "gibbs"], typer.Option(help="the run's prompter, or the closed form by sampling")
     ] = "trained",
@@ -46,6 +46,7 @@ def rewrite(
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
     """Rewrite a prompt with a trained prompter, or without training by --method gibbs."""
+    from alignpro.running.exported import is_exported
     from alignpro.running.rewriter import Rewriter, SampledPrompter, TrainedPrompter
     from alignpro.runtime.run_folder import RunFolder
 
@@ -58,20 +59,25 @@ def rewrite(
     if method == "trained":
         if run is None:
             raise UsageError("give --run with the folder of a run, or --method gibbs, which needs no training")
-        if overrides or name or best:
+        if name or best or (overrides and not is_exported(run)):
             raise UsageError(
-                f"{(overrides or [name or '--best'])[0]!r} is for --method gibbs; a run has its own settings"
+                f"{([name or '--best'] if name or best else overrides)[0]!r} is for --method gibbs; a run has its own"
+                " settings"
             )
-        ready: Rewriter = TrainedPrompter.load(run)
+        ready: Rewriter = TrainedPrompter.load(run, overrides)
         count = n or 1
     else:
         if run and name:
             raise UsageError(f"unexpected argument {name!r}; with --run the settings are those of the run")
         settings = RunFolder(run).settings(overrides) if run else config.load(recipe_of(name, overrides), overrides)
         ready, count = SampledPrompter.load(settings, n or 8, best), 1
-    for rewritten in ready.rewrite(text, n=count, seed=seed):
-        say(rewritten)
-        if answer:
+    ready.first.lm.queries([text])  # a prompt that is too long is the caller's to mend
+    rewrites = ready.rewrite(text, n=count, seed=seed)
+    if all(rewritten.failure for rewritten in rewrites):
+        raise RunFailure(f"the prompt was not rewritten: {rewrites[0].failure}")
+    for rewritten in rewrites:
+        say(rewritten.text if rewritten.failure is None else f"(none: {rewritten.failure})")
+        if answer and rewritten.failure is None:
             say(f"  answered: {ready.answer(rewritten, seed=seed)}")
     if answer:
         say(f"without the prompter: {ready.answer(text, seed=seed)}")

@@ -24,7 +24,7 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.recipes import as_yaml, build, dump, flat, laid_over, load, recipes, reread
+from alignpro.config.recipes import as_yaml, build, dump, flat, laid_over, load, recipes, reread, resolved
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.training import (
@@ -86,4 +86,5 @@ __all__ = [
     "load",
     "recipes",
     "reread",
+    "resolved",
 ]

@@ -36,10 +36,14 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Settings:
     A recipe's `extends` names one or several others, which it is laid over in their order. Raises SettingsError for an
     unknown recipe, key or value.
     """
-    return _resolved(_read_recipe(recipe), overrides, str(recipe))
+    return resolved(_read_recipe(recipe), overrides, str(recipe))
 
 
-def _resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Settings:
+def resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Settings:
+    """Settings of a tree and `a.b=value` overrides, the last winning; `source` is how errors name the tree.
+
+    Raises SettingsError for an unknown key or value.
+    """
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
@@ -53,7 +57,7 @@ def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed.
     """
-    return _resolved(laid_over({"data": {"seed": None}}, _read_recipe(path)), overrides, str(path))
+    return resolved(laid_over({"data": {"seed": None}}, _read_recipe(path)), overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:

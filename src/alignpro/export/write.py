@@ -12,12 +12,12 @@ from alignpro.export.card import card
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
 from alignpro.results import Evaluation, read
+from alignpro.running import exported
 from alignpro.running.load import load_trained
 from alignpro.runtime import files
 from alignpro.runtime.run_folder import RunFolder
 
 Form = Literal["merged", "adapter"]
-FRAME = "alignpro.json"
 
 
 def export(run: Path, out: Path, form: Form = "merged") -> None:
@@ -49,8 +49,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         else:
             shutil.copytree(folder.prompter, partial)
         _generation(lm).save_pretrained(partial)
-        told = lm.frame.described() | {"sampling": lm.sampling.model_dump(mode="json")}
-        files.write_json(partial / FRAME, told)
+        files.write_json(partial / exported.FILE, exported.described(lm, settings.prompter))
         trained = form if adapter else "full"
         files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
         partial.rename(out)

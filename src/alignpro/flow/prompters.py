@@ -10,7 +10,7 @@ import numpy as np
 from alignpro.flow.objective import objective
 from alignpro.flow.rollout import rollout
 from alignpro.maths import gibbs
-from alignpro.rng import derive
+from alignpro.rng import Seed, derive
 from alignpro.types import (
     EagerPrompter,
     FloatArray,
@@ -33,7 +33,7 @@ class IdentityPrompter:
 
     name: str = "no prompter"
 
-    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
         return [[Generation(prompt.text, "given")] * n for prompt in prompts]
 
 
@@ -50,10 +50,10 @@ class Chain:
     def name(self) -> str:
         return " then ".join(prompter.name for prompter in self.passes)
 
-    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
         return self.rewrite_each(prompts, n, seed, lambda b, g, rewrite: None)
 
-    def rewrite_each(self, prompts: Sequence[Prompt], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
+    def rewrite_each(self, prompts: Sequence[Prompt], n: int, seed: Seed, on_drawn: OnDrawn) -> list[list[Generation]]:
         """The same, those of the last pass told of as they are drawn."""
         rows = self.passes[0].rewrite(prompts, n, derive(seed, "pass", 0))
         for number, prompter in enumerate(self.passes[1:], 1):
@@ -61,6 +61,8 @@ class Chain:
             where = [i for i, g in enumerate(flat) if g.failure is None]
             usable = [prompts[i // n].asking(flat[i].text) for i in where]
             luck = derive(seed, "pass", number)
+            if isinstance(luck, Sequence):
+                luck = [derive(luck[i // n], i % n) for i in where]
             if prompter is self.passes[-1] and isinstance(prompter, EagerPrompter):
                 again = iter(prompter.rewrite_each(usable, 1, luck, _placed(where, n, on_drawn)))
             else:
@@ -100,7 +102,9 @@ class GibbsPrompter:
     def name(self) -> str:
         return f"gibbs_{self.candidates} of {self.reference.name}"
 
-    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
+        if isinstance(seed, Sequence):
+            return [self.rewrite([prompt], n, own)[0] for prompt, own in zip(prompts, seed, strict=True)]
         sampled = rollout(
             prompts,
             self.reference,

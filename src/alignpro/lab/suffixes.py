@@ -14,7 +14,7 @@ from alignpro.flow.rollout import rollout
 from alignpro.lab import world
 from alignpro.maths import stats
 from alignpro.results import Sample
-from alignpro.rng import derive
+from alignpro.rng import Seed, derive
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward
 
 
@@ -28,7 +28,7 @@ class SuffixPrompter:
     def name(self) -> str:
         return f"suffix {self.suffix!r}"
 
-    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
         return [
             [Generation(world.tidy(f"{p.text} , {self.suffix}") if self.suffix else p.text, "given")] * n
             for p in prompts

@@ -10,6 +10,7 @@ from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
 from alignpro.models.framing import Frame
 from alignpro.models.sampler import sample
+from alignpro.rng import Seed
 from alignpro.types import Generation, OnDrawn, Prompt, Turn
 
 
@@ -65,7 +66,7 @@ class LanguageModel:
         return [i for i, p in enumerate(prompts) if len(self.frame.ids(p)) > room]
 
     def generate(
-        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: int, each: OnDrawn | None = None
+        self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: Seed, each: OnDrawn | None = None
     ) -> list[list[Generation]]:
         """`counts[i]` continuations of `queries[i]`, decoded; `each` is told them as they end."""
         places = [(i, k) for i, count in enumerate(counts) for k in range(count)]
@@ -95,7 +96,7 @@ class LanguageModel:
         self,
         prompts: Sequence[str | Prompt],
         counts: Sequence[int],
-        seed: int,
+        seed: Seed,
         too_long: str,
         each: OnDrawn | None = None,
     ) -> list[list[Generation]]:
@@ -113,7 +114,8 @@ class LanguageModel:
                 continue
             kept.append(i)
         told = None if each is None else lambda i, k, generation: each(kept[i], k, generation)
-        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], seed, told), strict=True):
+        own = [seed[i] for i in kept] if isinstance(seed, Sequence) else seed
+        for i, row in zip(kept, self.generate(queries, [counts[i] for i in kept], own, told), strict=True):
             result[i] = row
         return result
 

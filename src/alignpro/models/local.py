@@ -15,7 +15,11 @@ from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
+from alignpro.rng import Seed
 from alignpro.types import Generation, OnDrawn, Prompt
+
+TOO_LONG = "prompt exceeds the prompter's context"
+"""The failure of a rewrite whose prompt leaves no room for it."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,20 @@ class LocalPrompter:
     def name(self) -> str:
         return self.lm.name
 
-    def rewrite(self, prompts: Sequence[str | Prompt], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[str | Prompt], n: int, seed: Seed) -> list[list[Generation]]:
         """`n` rewrites of each prompt; `text` is x', or the raw text with a `failure` where none can be read.
 
-        A prompt that does not fit gives rewrites with a failure; it stops nothing.
+        A prompt that does not fit gives rewrites with a failure; it stops nothing. With a seed for each prompt its
+        rewrites do not depend on the other prompts.
         """
         return self.rewrite_each(prompts, n, seed, None)
 
     def rewrite_each(
-        self, prompts: Sequence[str | Prompt], n: int, seed: int, on_drawn: OnDrawn | None
+        self, prompts: Sequence[str | Prompt], n: int, seed: Seed, on_drawn: OnDrawn | None
     ) -> list[list[Generation]]:
         """The same, each told as soon as it is drawn."""
         told = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, self._read(drawn))
-        rows = self.lm.continuations(prompts, [n] * len(prompts), seed, "prompt exceeds the prompter's context", told)
+        rows = self.lm.continuations(prompts, [n] * len(prompts), seed, TOO_LONG, told)
         return [[self._read(g) for g in row] for row in rows]
 
     def _read(self, generation: Generation) -> Generation:

@@ -21,6 +21,7 @@ from transformers import DynamicCache
 from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
 from alignpro.models.sharding import gathered
+from alignpro.rng import Seed
 from alignpro.runtime import processes
 from alignpro.types import Generation
 
@@ -36,7 +37,7 @@ def sample(
     sampling: Sampling,
     eos_ids: Collection[int],
     pad_id: int,
-    seed: int,
+    seed: Seed,
     batch_size: int = 128,
     ended: Ended | None = None,
 ) -> list[list[Generation]]:
@@ -45,11 +46,13 @@ def sample(
     `logprobs` are log-softmax(logits / temperature) over the whole vocabulary at each sampled token, the closing
     end-of-text token included; with top_p or top_k they are those before truncation. `finish` is "length" where
     `max_new_tokens` came before an end-of-text token. `ended` is called with the number of each row, counted through
-    all `counts`, as soon as it has ended; it changes no draw. Several processes share
-    the rows.
+    all `counts`, as soon as it has ended; it changes no draw. With a seed for each query its rows do not depend on the
+    other queries. Several processes share the rows.
     """
     total, steps = sum(counts), sampling.max_new_tokens
-    noise = torch.rand(total, steps, generator=torch.Generator().manual_seed(seed))
+    streams = zip(seed, counts, strict=True) if isinstance(seed, Sequence) else [(seed, total)]
+    drawn = [torch.rand(rows, steps, generator=torch.Generator().manual_seed(one)) for one, rows in streams]
+    noise = torch.cat([torch.empty(0, steps), *drawn])
     flat = np.repeat(np.arange(len(queries)), counts).tolist()
     order = sorted(range(total), key=lambda row: (len(queries[flat[row]]), flat[row], row))
 

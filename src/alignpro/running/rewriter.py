@@ -2,67 +2,186 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, overload
 
 from alignpro.config import Settings
-from alignpro.errors import RewardFailure, RunFailure
+from alignpro.data.conversations import EMPTY_PROMPT, prompt_of
+from alignpro.errors import DataError, PromptTooLong, RunFailure, SettingsError, UnusableRow, UsageError
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
-from alignpro.models.local import LocalPrompter
+from alignpro.models.local import TOO_LONG, LocalPrompter
+from alignpro.rng import Seed, derive
+from alignpro.running import exported
 from alignpro.running.load import load, prompted_by
 from alignpro.runtime.run_folder import RunFolder
-from alignpro.types import FrozenModel, Prompter, as_prompts
+from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel
+
+Messages = Sequence[Mapping[str, Any]]
+"""One conversation, in OpenAI's form (role, content) or ShareGPT's (from, value); its last turn is the user's."""
+
+Asked = str | Prompt | Messages
+"""One prompt, however it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What became of a prompt: `text` is x', or the prompt's own text where `failure` says why there is none."""
+
+    prompt: Prompt
+    text: str
+    failure: str | None = None
 
 
 @dataclass
 class Rewriter:
-    """A prompter with the settings it came with; its frozen model is loaded when first asked."""
+    """A prompter with the settings it came with; its frozen model is loaded when first asked.
+
+    It may be used from several threads, of which one at a time computes here, and inside a running event loop, which
+    waits meanwhile.
+    """
 
     settings: Settings
     prompter: Prompter
     first: LocalPrompter
     frozen: FrozenModel | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.prompter.name})"
 
-    def rewrite(self, prompt: str, n: int = 1, seed: int = 0) -> list[str]:
-        """`n` rewrites x' of one prompt. A rewrite that cannot be read is replaced by the prompt itself.
+    @overload  # a text is an iterable of texts too, and the first that fits counts
+    def rewrite(self, prompts: Asked, n: None = None, seed: int | None = None) -> Rewrite: ...  # type: ignore[overload-overlap]
 
-        Raises PromptTooLong where the prompt does not fit the prompter's context, RewardFailure where candidates were
-        to be scored and none could be.
+    @overload
+    def rewrite(self, prompts: Iterable[Asked], n: None = None, seed: int | None = None) -> list[Rewrite]: ...
+
+    @overload
+    def rewrite(self, prompts: Asked, n: int, seed: int | None = None) -> list[Rewrite]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def rewrite(self, prompts: Iterable[Asked], n: int, seed: int | None = None) -> list[list[Rewrite]]: ...
+
+    def rewrite(self, prompts: Asked | Iterable[Asked], n: int | None = None, seed: int | None = None) -> Any:
+        """The rewrite of one prompt, or a list of those of many, in their order; with `n` a list of so many for each.
+
+        A prompt is a text, a `Prompt`, or messages: a list of mappings is one conversation, any other iterable is many
+        prompts. What cannot be rewritten (an empty or too long prompt, a rewrite that cannot be read, candidates of
+        which none has a reward) is a `Rewrite` with a `failure`, and stops nothing. Without a seed every
+        call draws anew; with one a prompt gets the same rewrites whatever else is in the list, but for earlier prompts
+        that equal it. Raises DataError for what is no prompt.
         """
-        self.first.lm.queries([prompt])
-        rewrites = self.prompter.rewrite(as_prompts([prompt]), n, seed)[0]
-        if any(g.failure == NO_REWARD for g in rewrites):
-            raise RewardFailure(f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model")
-        return [prompt if g.failure else g.text for g in rewrites]
+        one = isinstance(prompts, (str, Prompt)) or _is_conversation(prompts)
+        asked: Iterable[Any] = [prompts] if one else _several(prompts)
+        xs = [_prompt(value, number) for number, value in enumerate(asked, 1)]
+        if n is not None and n < 1:
+            raise UsageError(f"n is {n}; give how many rewrites of each prompt are wanted, or leave it out for one")
+        rows = self._rewrites(xs, n or 1, secrets.randbits(62) if seed is None else seed)
+        rewrites: list[Any] = [row[0] for row in rows] if n is None else rows
+        return rewrites[0] if one else rewrites
 
-    def answer(self, prompt: str, seed: int = 0) -> str:
-        """The frozen model's answer to a prompt, rewritten or not."""
-        if self.frozen is None:
-            self.frozen = load(self.settings, {"frozen"}).frozen
-        generation = self.frozen.respond(as_prompts([prompt]), [1], seed)[0][0]
-        if generation.failure:
-            raise RunFailure(generation.failure)
-        return generation.text
+    def answer(self, prompt: Asked | Rewrite, seed: int | None = None) -> str:
+        """The frozen model's answer to a prompt, or to what became of it, x' after its system message and history.
+
+        Raises RunFailure where it gives none, SettingsError where there is no frozen model, DataError for what is no
+        prompt.
+        """
+        if isinstance(prompt, Rewrite):
+            x = prompt.prompt.asking(prompt.text)
+        else:
+            asked = _prompt(prompt, 1)
+            x = asked.asking(asked.text)
+        with self._lock:
+            if self.frozen is None:
+                self.frozen = self._load_frozen()
+        with contextlib.nullcontext() if isinstance(self.frozen, RemoteModel) else self._lock:
+            drawn = self.frozen.respond([x], [1], secrets.randbits(62) if seed is None else seed)[0][0]
+        if drawn.failure:
+            raise RunFailure(drawn.failure)
+        return drawn.text
+
+    def _load_frozen(self) -> FrozenModel:
+        if self.settings.frozen.model is None:
+            raise SettingsError(
+                "frozen.model not set: an exported prompter comes without the model it was trained for; give --frozen,"
+                " or TrainedPrompter.load(FOLDER, ['frozen.model=...'])"
+            )
+        return load(self.settings, {"frozen"}).frozen
+
+    def _rewrites(self, xs: Sequence[Prompt], n: int, seed: int) -> list[list[Rewrite]]:
+        rows = [[Rewrite(x, x.text, EMPTY_PROMPT)] * n for x in xs]
+        usable = [i for i, x in enumerate(xs) if x.text.strip()]
+        if usable:
+            asked = [xs[i] for i in usable]
+            with self._lock:
+                drawn = self.prompter.rewrite(asked, n, self._seeds(asked, seed))
+                for i, row in zip(usable, drawn, strict=True):
+                    rows[i] = [self._rewrite(xs[i], g) for g in row]
+        return rows
+
+    def _seeds(self, xs: Sequence[Prompt], seed: int) -> Seed:
+        """A seed for each prompt: what becomes of it does not depend on the others of the list, but for the earlier
+        ones that equal it."""
+        times = Counter[str]()
+        seeds = []
+        for x in xs:
+            times[x.key] += 1
+            seeds.append(derive(seed, "rewrite", x.key, times[x.key]))
+        return seeds
+
+    def _rewrite(self, x: Prompt, drawn: Generation) -> Rewrite:
+        failure = drawn.failure
+        if failure is None:
+            return Rewrite(x, drawn.text)
+        if failure == TOO_LONG:
+            try:
+                self.first.lm.queries([x])
+            except PromptTooLong as error:
+                failure = str(error)
+        if failure == NO_REWARD:
+            failure = f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model"
+        return Rewrite(x, x.text, failure)
 
 
 class TrainedPrompter(Rewriter):
-    """A run's prompter."""
+    """A prompter that was trained: a run's, or one exported from it."""
 
     @classmethod
-    def load(cls, run: str | Path) -> TrainedPrompter:
-        """From the folder of a run. Raises UsageError where it holds no trained prompter."""
-        folder = RunFolder(Path(run))
-        settings = folder.settings()
-        folder.check_trained()
-        pieces = load(prompted_by(settings, folder.prompter), {"passes", "prompter"})
+    def load(cls, folder: str | Path, overrides: Sequence[str] = ()) -> TrainedPrompter:
+        """From the folder of a run, or one that `alignpro export` wrote, which holds the last pass alone.
+
+        `overrides` change its settings: ["device=cpu"], or the frozen model, of which an exported folder knows none.
+        Raises UsageError where there is no trained prompter, and as `load_prompter`.
+        """
+        path, run = Path(folder), RunFolder(Path(folder))
+        if exported.is_exported(path):
+            settings = own = exported.settings_of(path, overrides)
+        elif run.config.is_file():
+            settings = run.settings(overrides)
+            run.check_trained()
+            own = prompted_by(settings, run.prompter)
+        else:
+            held = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) if path.is_dir() else ""
+            there = f"found {held}" if held else "it is empty" if path.is_dir() else "there is no such folder"
+            raise UsageError(
+                f"{folder} holds no run (config.yaml) and no exported prompter ({exported.FILE}); {there}; give a"
+                " folder that `alignpro run` or `alignpro export` wrote"
+            )
+        pieces = load(own, {"passes", "prompter"})
         return cls(settings, pieces.pipeline(), pieces.prompters[0])
 
 
 class SampledPrompter(Rewriter):
-    """The closed form (10) by sampling: rewrites of the reference, scored, one kept. No training, any frozen model."""
+    """The closed form (10) by sampling: rewrites of the reference, scored, one kept. No training, any frozen model.
+
+    Candidates of a whole list are answered together: with a seed the same list gets the same rewrites, a prompt in
+    another list others.
+    """
 
     @classmethod
     def load(cls, settings: Settings, candidates: int = 8, best: bool = False) -> SampledPrompter:
@@ -81,3 +200,47 @@ class SampledPrompter(Rewriter):
             prompt_terms=pieces.prompt_terms,
         )
         return cls(settings, sampled, pieces.prompters[0], pieces.frozen)
+
+    def _seeds(self, xs: Sequence[Prompt], seed: int) -> Seed:
+        """One for the whole list."""
+        return seed
+
+
+def _is_conversation(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
+
+
+def _several(value: object) -> Iterable[Any]:
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
+        return value
+    raise DataError(f"prompts: found {_found(value)}; wanted {_WANTED}, or a list of them")
+
+
+def _prompt(value: object, number: int) -> Prompt:
+    """The prompt of a text or of messages. Raises DataError; `number` counts from 1."""
+    if isinstance(value, Prompt):
+        return value
+    if isinstance(value, str) and not value.strip():
+        return Prompt(value)  # which is told where it is to be rewritten
+    try:
+        if isinstance(value, str) or _is_conversation(value):
+            return prompt_of(value)
+        reason = "it is none"
+    except UnusableRow as error:
+        reason = str(error)
+    raise DataError(f"prompt {number}: {reason}; found {_found(value)}; wanted {_WANTED}")
+
+
+_WANTED = "a text, a Prompt, or messages ({role, content}) of which the last is the user's"
+
+
+def _found(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"a mapping of {', '.join(map(str, value)) or 'nothing'}"
+    if isinstance(value, (list, tuple)) and value:
+        first = value[0]
+        roles = ", ".join(
+            str(turn.get("role") or turn.get("from") or [*turn]) for turn in value if isinstance(turn, Mapping)
+        )
+        return f"turns of {roles}" if roles else f"a list of {type(first).__name__}"
+    return repr(value)[:60] if isinstance(value, str) else type(value).__name__
