@@ -10,19 +10,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import overload
 
-Seed = int | Sequence[int]
-"""That of a whole call, or of each of its prompts, which then draws what it would draw alone."""
-
 
 @overload
 def derive(seed: int, *purpose: str | int) -> int: ...
 
 
 @overload
-def derive(seed: Seed, *purpose: str | int) -> Seed: ...
+def derive(seed: int | Sequence[int], *purpose: str | int) -> int | Sequence[int]: ...
 
 
-def derive(seed: Seed, *purpose: str | int) -> Seed:
+def derive(seed: int | Sequence[int], *purpose: str | int) -> int | Sequence[int]:
     """A 63-bit seed for one purpose, e.g. `derive(seed, "rewrite", step)`.
 
     Different purposes give unrelated seeds; equal ones the same seed on every machine and Python version. Of

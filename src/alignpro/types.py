@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from alignpro.rng import Seed
-
 Finish = Literal["stop", "length", "given"]
 Verdict = Literal["a", "b", "tie"]
 FloatArray = npt.NDArray[np.float64]
+Seed = int | Sequence[int]
+"""That of a whole call, or of each of its prompts, which then draws what it would draw alone."""
 
 
 class Turn(NamedTuple):

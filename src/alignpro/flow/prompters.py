@@ -10,7 +10,7 @@ import numpy as np
 from alignpro.flow.objective import objective
 from alignpro.flow.rollout import rollout
 from alignpro.maths import gibbs
-from alignpro.rng import Seed, derive
+from alignpro.rng import derive
 from alignpro.types import (
     EagerPrompter,
     FloatArray,
@@ -21,6 +21,7 @@ from alignpro.types import (
     Prompter,
     Reward,
     RewriteTerms,
+    Seed,
 )
 
 NO_REWARD = "no candidate has a reward"

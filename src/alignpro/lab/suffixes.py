@@ -14,8 +14,8 @@ from alignpro.flow.rollout import rollout
 from alignpro.lab import world
 from alignpro.maths import stats
 from alignpro.results import Sample
-from alignpro.rng import Seed, derive
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward
+from alignpro.rng import derive
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward, Seed
 
 
 @dataclass(frozen=True)

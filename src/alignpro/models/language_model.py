@@ -10,8 +10,7 @@ from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
 from alignpro.models.framing import Frame
 from alignpro.models.sampler import sample
-from alignpro.rng import Seed
-from alignpro.types import Generation, OnDrawn, Prompt, Turn
+from alignpro.types import Generation, OnDrawn, Prompt, Seed, Turn
 
 
 @dataclass(frozen=True)

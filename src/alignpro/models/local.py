@@ -15,8 +15,7 @@ from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
-from alignpro.rng import Seed
-from alignpro.types import Generation, OnDrawn, Prompt
+from alignpro.types import Generation, OnDrawn, Prompt, Seed
 
 TOO_LONG = "prompt exceeds the prompter's context"
 """The failure of a rewrite whose prompt leaves no room for it."""

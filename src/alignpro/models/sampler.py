@@ -21,9 +21,8 @@ from transformers import DynamicCache
 from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
 from alignpro.models.sharding import gathered
-from alignpro.rng import Seed
 from alignpro.runtime import processes
-from alignpro.types import Generation
+from alignpro.types import Generation, Seed
 
 Ended = Callable[[int, Generation], None]
 COMPACT_BELOW = 0.8

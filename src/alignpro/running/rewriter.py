@@ -16,11 +16,11 @@ from alignpro.data.conversations import EMPTY_PROMPT, prompt_of
 from alignpro.errors import DataError, PromptTooLong, RunFailure, SettingsError, UnusableRow, UsageError
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
 from alignpro.models.local import TOO_LONG, LocalPrompter
-from alignpro.rng import Seed, derive
+from alignpro.rng import derive
 from alignpro.running import exported
 from alignpro.running.load import load, prompted_by
 from alignpro.runtime.run_folder import RunFolder
-from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel
+from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel, Seed
 
 Messages = Sequence[Mapping[str, Any]]
 """One conversation, in OpenAI's form (role, content) or ShareGPT's (from, value); its last turn is the user's."""
@@ -142,9 +142,9 @@ class Rewriter:
             try:
                 self.first.lm.queries([x])
             except PromptTooLong as error:
-                failure = str(error)
+                failure = f"{TOO_LONG}: {error}"
         if failure == NO_REWARD:
-            failure = f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model"
+            failure = f"{NO_REWARD}: look at the reward and at the frozen model"
         return Rewrite(x, x.text, failure)
 
 
