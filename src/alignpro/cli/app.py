@@ -112,6 +112,8 @@ def _together(arguments: list[str]) -> Iterator[None]:
 def _resume_hint(arguments: list[str]) -> str:
     if arguments and arguments[0] in {"compare", "paper", "judge", "pairs"}:  # what they have done is kept
         return f"Go on with: {shlex.join(['alignpro', *arguments])}"
+    if _of_file(arguments):
+        return f"Go on with: {shlex.join(['alignpro', *arguments, *([] if '--resume' in arguments else ['--resume'])])}"
     if not arguments or arguments[0] not in {"run", "train", "headroom", "reward", "sft", "rlhf"}:
         return "start it again"
     out = _out(arguments)
@@ -123,14 +125,19 @@ def _resume_hint(arguments: list[str]) -> str:
     return f"Go on with: alignpro {arguments[0]} {resume}{shlex.quote(out[-1])}"
 
 
+def _of_file(arguments: list[str]) -> bool:
+    """Whether it rewrites a file of prompts."""
+    return arguments[:1] == ["rewrite"] and any(a.partition("=")[0] == "--file" for a in arguments)
+
+
 def _out(arguments: list[str]) -> list[str]:
     out = [a.partition("=")[2] for a in sys.argv if a.startswith("--out=")]
     return out + [b for a, b in itertools.pairwise(arguments) if a == "--out"]
 
 
 def _begun(arguments: list[str]) -> bool:
-    """Whether there is a run that the command began or went on with."""
-    return any((Path(a) / "config.yaml").is_file() for a in (*arguments[1:], *_out(arguments)))
+    """Whether there is a run that the command began or went on with, or a file of prompts, which --resume may begin."""
+    return _of_file(arguments) or any((Path(a) / "config.yaml").is_file() for a in (*arguments[1:], *_out(arguments)))
 
 
 def _fail(text: str, code: int, lost: bool = False) -> None:

@@ -20,13 +20,16 @@ from alignpro.errors import DataError, UnusableRow
 class Reading:
     """Records of every row that can be read, and the other columns of each; how many rows cannot, for each reason.
 
-    `notes` are lines for the user.
+    `rows` are all rows as they are, `reasons` why each cannot be read, None where it can. `notes` are lines for the
+    user.
     """
 
     records: list[Record]
     others: list[Mapping[str, Any]]
     dropped: Counter[str]
     notes: list[str]
+    rows: list[Any]
+    reasons: list[str | None]
 
 
 def read(origin: Origin, settings: DataSettings, preferences: bool = False) -> Reading:
@@ -46,7 +49,7 @@ def read(origin: Origin, settings: DataSettings, preferences: bool = False) -> R
             notes.append(
                 f"{said}: column {settings.system} is read as the system message; data.system=null keeps it as it is"
             )
-    reading = Reading([], [], Counter(), notes)
+    reading = Reading([], [], Counter(), notes, rows, [])
     for row in rows:
         try:
             if isinstance(row, UnusableRow):
@@ -57,7 +60,9 @@ def read(origin: Origin, settings: DataSettings, preferences: bool = False) -> R
             reading.records.append(schema.read(row))
         except UnusableRow as error:
             reading.dropped[str(error)] += 1
+            reading.reasons.append(str(error))
             continue
+        reading.reasons.append(None)
         kept = settings.columns if settings.columns is not None else row.keys() - schema.own
         reading.others.append({column: row[column] for column in row if column in kept})
     if not rows:

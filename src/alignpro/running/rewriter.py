@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import secrets
 import threading
 from collections import Counter
@@ -11,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-from alignpro.config import Settings
+from alignpro.config import Settings, flat
 from alignpro.data.conversations import EMPTY_PROMPT, prompt_of
 from alignpro.errors import DataError, PromptTooLong, RunFailure, SettingsError, UnusableRow, UsageError
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
+from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import TOO_LONG, LocalPrompter
 from alignpro.rng import derive
 from alignpro.running import exported
 from alignpro.running.load import load, prompted_by
-from alignpro.runtime.run_folder import RunFolder
+from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
 from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel, Seed
 
 Messages = Sequence[Mapping[str, Any]]
@@ -48,12 +51,32 @@ class Rewriter:
 
     settings: Settings
     prompter: Prompter
-    first: LocalPrompter
+    passes: tuple[LocalPrompter, ...]
     frozen: FrozenModel | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.prompter.name})"
+
+    @property
+    def first(self) -> LocalPrompter:
+        """The pass that reads prompts as they are asked."""
+        return self.passes[0]
+
+    @property
+    def batch(self) -> int:
+        """Prompts that are rewritten together."""
+        return self.first.lm.batch_size
+
+    def described(self) -> dict[str, Any]:
+        """What decides the rewrites of a prompt and a seed: digests of the weights and frames, and how is sampled."""
+        models = [one.lm for one in self.passes]
+        frames = [[lm.frame.described(), lm.cut_long_prompts] for lm in models]
+        return {
+            "weights": [fingerprint(lm.model) for lm in models],
+            "frames": hashlib.blake2b(json.dumps(frames).encode(), digest_size=16).hexdigest(),
+            "sampling": [lm.sampling.model_dump() for lm in models],
+        }
 
     @overload  # a text is an iterable of texts too, and the first that fits counts
     def rewrite(self, prompts: Asked, n: None = None, seed: int | None = None) -> Rewrite: ...  # type: ignore[overload-overlap]
@@ -173,7 +196,7 @@ class TrainedPrompter(Rewriter):
                 " folder that `alignpro run` or `alignpro export` wrote"
             )
         pieces = load(own, {"passes", "prompter"})
-        return cls(settings, pieces.pipeline(), pieces.prompters[0])
+        return cls(settings, pieces.pipeline(), pieces.prompters)
 
 
 class SampledPrompter(Rewriter):
@@ -199,7 +222,27 @@ class SampledPrompter(Rewriter):
             lam=0.0 if best else settings.train.kl.coef,
             prompt_terms=pieces.prompt_terms,
         )
-        return cls(settings, sampled, pieces.prompters[0], pieces.frozen)
+        return cls(settings, sampled, pieces.prompters, pieces.frozen)
+
+    @property
+    def batch(self) -> int:
+        """Prompts whose candidates are drawn together."""
+        return max(1, self.first.lm.batch_size // self._sampled.candidates)
+
+    def described(self) -> dict[str, Any]:
+        """The same, with the models and the price by which one candidate is kept."""
+        held = self.settings.model_dump(mode="json", include={"frozen", "reward", "prompt_terms"})
+        decide = {
+            key: value for key, value in flat(held).items() if not MAY_CHANGE.match(key) and key != "frozen.cache"
+        }
+        own = self._sampled
+        price = {"candidates": own.candidates, "answers of each": own.responses, "price": own.lam}
+        return super().described() | price | decide
+
+    @property
+    def _sampled(self) -> GibbsPrompter:
+        assert isinstance(self.prompter, GibbsPrompter)
+        return self.prompter
 
     def _seeds(self, xs: Sequence[Prompt], seed: int) -> Seed:
         """One for the whole list."""
