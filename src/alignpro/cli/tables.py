@@ -96,7 +96,8 @@ def headroom(found: Headroom) -> None:
         rows.append([f"RLHF optimum at beta {found.beta:g}", *_reward(tuned, tuned.kl.value, tuned.ess)])
     rows += [[row.figure, f"withheld: {row.why}", "-", "-"] for row in found.withheld]
     title = f"{found.prompts} prompts, {found.rewrites} rewrites each, {found.responses} responses to each"
-    table(title, ["", f"reward ({found.reward})", "KL, nats", "effective sample size"], rows)
+    name = f"{found.mean.removeprefix('mean ')} ({found.reward})"
+    table(title, ["", name, "KL, nats", "effective sample size"], rows)
     parts = {"D1, gain of fine-tuning": found.d1, "D2, less the best prompter's gain": found.d2}
     parts["gap to RLHF"] = found.gap
     if found.bounds:
