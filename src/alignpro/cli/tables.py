@@ -145,7 +145,7 @@ def side_by_side(found: SideBySide) -> None:
             if wins:
                 won = f"{told(wins[0].accuracy)} accuracy" if wins[0].accuracy else told(wins[0].rate)
             rows.append([*cells, won, f"{one.frozen_calls:,}"])
-    columns = ["arm", "run", "mean reward", "variance", "KL to reference", *(["second reward"] if second else [])]
+    columns = ["arm", "run", found.mean, "variance", "KL to reference", *(["second reward"] if second else [])]
     title = "; ".join(
         f"{name}: {run.reward} on {run.prompts} test prompts, {run.responses_per_prompt} answers each"
         for name, run in runs.items()
@@ -162,7 +162,7 @@ def side_by_side(found: SideBySide) -> None:
             [row.arm, f"{row.b} - {row.a}", row.reward, told(row.mean), f"{row.prompts} {over[row.paired]}"]
             for row in found.differences
         ]
-        table("differences in mean reward", ["arm", "runs", "reward", "difference", "over"], lines)
+        table(f"differences in {found.mean}", ["arm", "runs", "reward", "difference", "over"], lines)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
