@@ -27,7 +27,10 @@ def make_run(folder, asked, rewards, *, second=None, finished=True, kind=None):
     ]
     rows.append({"stage": "monitor", "arm": "align_pro", "prompt": "p0", "reward": 1000})
     (folder / "samples.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    arms = {arm: {"mean_reward": float(np.mean(np.concatenate([*p.values()]))), "ci95": [0, 9]} for arm, p in rewards.items()}
+    arms = {
+        arm: {"mean_reward": float(np.mean(np.concatenate([*p.values()]))), "ci95": [0, 9]}
+        for arm, p in rewards.items()
+    }
     if kind:
         arms = {arm: {"kind": kind, **figures} for arm, figures in arms.items()}
     tree = {"reward": "length", "second_reward": second, "prompts": len(rewards["align_pro"]), "arms": arms}
