@@ -66,7 +66,7 @@ def win_rates(summary: Evaluation, judge: str) -> None:
         rows.append([f"{row.a} against {row.b}", *shown, str(row.unparsed)])
     columns = ["win rate", "at equal length", "won / tied / lost", "same in both orders"]
     if judged and judged[0].accuracy:
-        columns = ["accuracy over it", "only first right / tied / only second right"]
+        columns = ["difference in accuracy", "only first right / tied / only second right"]
     table(f"judged by {judge}", ["pair", *columns, "no verdict"], rows)
 
 
