@@ -40,7 +40,7 @@ class FinishedRun:
         for row in self.samples:
             value = row.second_reward if second else row.reward
             if row.arm == arm and math.isfinite(value):
-                rewards.setdefault(row.prompt, []).append(value)
+                rewards.setdefault(row.asked.key, []).append(value)
         return rewards
 
     def reward_name(self, second: bool) -> str:

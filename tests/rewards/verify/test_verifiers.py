@@ -4,9 +4,8 @@ from hand_made import TABLES, measure
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
 from alignpro.rewards import load_reward
-from alignpro.rewards.rows import ReadsRows, check_rows
 from alignpro.rewards.verify import VERIFIERS
-from alignpro.types import Prompt, Response
+from alignpro.types import Prompt, ReadsRows, Response
 
 
 def load(name, **arguments):
@@ -72,17 +71,17 @@ def test_rows_without_a_gold_are_counted_and_quoted_before_any_work():
     reward = load("exact")
     assert isinstance(reward, ReadsRows)
     prompts = [Prompt(f"question {i}", row={"answer": "a" if i < 5 else None, "id": i}) for i in range(10)]
-    (told,) = check_rows(reward, prompts)
+    (told,) = reward.check(prompts)
     assert told.startswith("verify:exact: 5 of 10 prompts get no reward: no answer ('question 5': answer=None; ")
     assert told.count("question") == 3
-    assert check_rows(reward, prompts[:5]) == []
-    assert check_rows(reward, []) == []
+    assert reward.check(prompts[:5]) == []
+    assert reward.check([]) == []
     with pytest.raises(DataError, match="5 of 5 prompts get no reward"):
-        check_rows(reward, prompts[5:])
+        reward.check(prompts[5:])
     with pytest.raises(
         DataError, match="reads the column 'gold', and no prompt has it; the columns there are: answer, id"
     ):
-        check_rows(load("exact", column="gold"), prompts)
+        load("exact", column="gold").check(prompts)
 
 
 def test_the_terms_of_a_sum_are_asked_too():
@@ -91,8 +90,8 @@ def test_the_terms_of_a_sum_are_asked_too():
     terms = [{"model": "verify:exact"}, {"model": "verify:regex", "arguments": {"column": "form"}}]
     reward = load_reward(RewardSettings.model_validate({"terms": terms}))
     with pytest.raises(DataError, match="verify:regex reads the column 'form'"):
-        check_rows(reward, [Prompt("x", row={"answer": "a"})])
-    told = check_rows(reward, [Prompt("x", row={"answer": "a", "form": "b"}), Prompt("y", row={"answer": "a"})])
+        reward.check([Prompt("x", row={"answer": "a"})])
+    told = reward.check([Prompt("x", row={"answer": "a", "form": "b"}), Prompt("y", row={"answer": "a"})])
     assert told == ["verify:regex: 1 of 2 prompts get no reward: no form ('y': no such column)"]
 
 
