@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import answers_choice
+import answers_contains
 import answers_exact
 import answers_json_schema
+import answers_math
+import answers_number
 import answers_regex
 
 from alignpro.rewards.verify import load_verifier
@@ -22,6 +26,10 @@ def _golds(cases) -> list[Case]:
 
 TABLES = {
     "exact": (_golds(answers_exact.RIGHT), _golds(answers_exact.WRONG)),
+    "contains": (_golds(answers_contains.RIGHT), _golds(answers_contains.WRONG)),
+    "number": (_golds(answers_number.RIGHT), _golds(answers_number.WRONG)),
+    "math": (_golds(answers_math.RIGHT), _golds(answers_math.WRONG)),
+    "choice": (answers_choice.RIGHT, answers_choice.WRONG),
     "regex": (answers_regex.RIGHT, answers_regex.WRONG),
     "json_schema": tuple(
         [({}, {"schema": schema}, answer) for schema, answer in cases]
