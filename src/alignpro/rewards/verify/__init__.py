@@ -10,6 +10,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from alignpro.errors import SettingsError
 from alignpro.rewards.verify.choices import choice
+from alignpro.rewards.verify.constraints import constraints
 from alignpro.rewards.verify.maths import math
 from alignpro.rewards.verify.numbers import number
 from alignpro.rewards.verify.patterns import regex
@@ -26,6 +27,7 @@ VERIFIERS: dict[str, Callable[..., Verifier[Any]]] = {
     "choice": choice,
     "regex": regex,
     "json_schema": json_schema,
+    "constraints": constraints,
 }
 
 

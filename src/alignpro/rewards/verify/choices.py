@@ -15,12 +15,16 @@ from alignpro.rewards.verify.texts import occurrences
 from alignpro.rewards.verify.verifier import Verifier, cell
 
 _LETTER = re.compile(
-    r"(?<![0-9A-Za-z_À-ӿ'.&-])(?P<open>[(\[{'\"⟦])?\s?(?P<letter>[A-Za-z])(?P<close>\s?[)\]}'\"⟧])?(?![0-9A-Za-z_À-ӿ']|[-&]\w|\+|#|\.\w)"
+    r"(?<![0-9A-Za-z_À-ӿ'.&°-])(?<!° )(?P<open>[(\[{'\"⟦])?\s?(?P<letter>[A-Za-z])"
+    r"(?P<close>\s?[)\]}'\"⟧])?(?![0-9A-Za-z_À-ӿ']|[-&]\w|\+|#|\.\w)"
 )
 _NAMED = re.compile(
-    r"\b(?:vitamins?|plan|grade|hepatitis|type|group|points?|line|team|class|appendix|section|part|side|angle|vertex|note|model"
-    r"|influenza|big|vs|versus|variable|set|event|drug|company|mr|ms|dr|prof)\s*$|[A-Z]\.\s?$|\b(?!(?:Answer|Option|Choice|Letter"
-    r"|Is|Not|So|Thus|Hence|Therefore|Final|Pick|Choose|Select|Or|And|But|Either|Neither|Nor|Only|Yes|No|Actually|Wait|\w+ly)\b)"
+    r"\b(?:vitamins?|plan|grade|hepatitis|type|group|points?|line|team|class|appendix|section|part|side|angle"
+    r"|vertex|note|model"
+    r"|influenza|big|vs|versus|variable|set|event|drug|company|mr|ms|dr|prof)\s*$|[A-Z]\.\s?$|\b(?!(?:Answer"
+    r"|Option|Choice|Letter"
+    r"|Is|Not|So|Thus|Hence|Therefore|Final|Pick|Choose|Select|Or|And|But|Either|Neither|Nor|Only|Yes|No|Both|All"
+    r"|None|Between|Options|Choices|Actually|Wait|\w+ly)\b)"
     r"[A-Z][a-z]+ $"
 )
 _GOES_ON = re.compile(

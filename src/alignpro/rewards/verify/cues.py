@@ -20,12 +20,13 @@ def _cue(words: str, signs: str = "") -> re.Pattern[str]:
 
 _WRONG = (
     r"\b(?:wrong|incorrect|false|mistaken|mistake|error|trap|invalid|untrue|erroneous|impossible|nonsense|ruled out"
-    r"|eliminated|excluded|rejected|falsch|faux|incorrecto|falso|неверно)\b"
+    r"|eliminated|excluded|rejected|fails|falsch|faux|incorrecto|falso|неверно)\b"
     r"|ではない|ではありません|じゃない|不对|不對|错误|錯誤|是错|아니"
 )
 _NOT_RIGHT = (
     r"(?:\bnot\b|n't\b|\bcannot\b|\bnever\b)\s+(?:be\s+|been\s+|quite\s+|actually\s+|really\s+)*"
-    r"(?:the\s+|an?\s+|my\s+)?(?:\w+\s+)?(?:right|correct|answer|true|it|possible|works?|solution|result|fits?|valid"
+    r"(?:the\s+|an?\s+|my\s+)?(?:\w+\s+)?(?:right|correct|answer|true|it|possible|works?|solution|result|fits?"
+    r"|valid|satisf\w+"
     r"|option|choice|case|acceptable|so|hold)\b"
 )
 _LINK = (
@@ -37,7 +38,8 @@ DENIAL = _cue(
     r"""not(?! (?:only|just)\b)|never|nor|neither|none|nobody|no one|hardly|cannot|no es
     |without(?! (?:a |any )?doubt)|(?<!without a )(?<!without )(?<!no )doubt|doubt(?:ful|s|ed)
     |no(?= (?!doubt|it\b|it's|wait|the answer|problem|matter)\w)
-    |except|excluding|(?:anything|everything|all) (?:but|save)|rather than|instead of|other than|far from
+    |except|excluding|besides|(?:apart|aside) from|(?:anything|everything|all) (?:but|save)
+    |rather than|instead of|other than|far from
     |wrong|wrongly|incorrect|incorrectly|false|falsely|untrue|mistaken|mistakenly|mistake|misconception
     |rul(?:e|es|ed|ing) out|eliminat\w+|reject\w*|exclud\w+|refus\w+|fail\w* to|den(?:y|ies|ied)|disagree\w*
     |unlikely|avoid|nicht|kein\w*|falsch\w*|pas|faux|fausse|jamais|nunca|não|incorrecto|falso|не|нет|неверно""",
@@ -116,12 +118,16 @@ IS_THE_ANSWER = re.compile(
     r"(?:answer|result|solution|one|option|choice)\b",
     re.IGNORECASE,
 )
-OR = _cue("or|either|oder|ou|или|respectively|versus|vs", "または|或|/")
+OR = _cue("or|either|oder|ou|или|respectively|versus|vs", "または|或")
 AND = _cue(r"(?:and|und|et|y)(?! (?:so|then|therefore|thus|hence|that)\b)", "&")
-WHY = _cue("because|since|given|where|when|which|for|after|with|from|denn|weil|parce|car|porque", r",\s*as\b")
+BECAUSE = _cue("because|since|which|denn|weil|parce|car|porque")
+WHY = _cue(
+    "because|since|given|where|when|which|for|after|with|from|about|approximately|roughly|denn|weil|parce|car|porque",
+    r",\s*as\b",
+)
 EQUALS = _cue(
-    r"""is|are|equals?|gives|makes?|making|yields?|gets?|obtains?|totals?|total of|left with|leaves|becomes
-    |(?:sums?|adds?|adds? up|amounts?|comes?) to|ist|est|es|sind""",
+    r"""is|are|has|have|equals?|gives|makes?|making|yields?|gets?|obtains?|totals?|total of|left with|leaves|becomes
+    |(?:sums?|adds?|adds? up|amounts?|comes?) to|ist|est|es|sind|donne""",
     "=|→|⇒|≈|は|是|得|等于|等於",
 )
 ANOTHER = re.compile(

@@ -224,7 +224,9 @@ def _fits(
         return "".join(said.split()) == "".join(gold.latex.split())
     relation = re.search(r"[=<>]|\\(?:leq?|geq?|neq?|lt|gt|in)\b", gold.latex)
     if not relation and "," not in said and "=" in said:
-        said = said.rpartition("=")[2].strip()
+        name, _, said = said.rpartition("=")
+        if not _names(name.rpartition("=")[2]):
+            return False
     if not relation and re.search(r"\\(?:leq?|geq?|neq?|lt|gt|approx)\b|[<>]", said):
         return False
     shapes = _shape(gold.latex), _shape(said)
@@ -242,6 +244,12 @@ def _fits(
         return False
     found = read(said)
     return bool(found) and same(gold.read, found)
+
+
+def _names(left: str) -> bool:
+    """Whether what stands before "=" may be what is asked for: a name, f(2), a sum without letters; not 2x or x^2."""
+    left = re.sub(r"\\[A-Za-z]+|[A-Za-z]\w*'*\([^()]*\)|[A-Za-z]_(?:\w|\{[^{}]*\})", "", left)
+    return not (re.search(r"[A-Za-z]", left) and re.search(r"[\d^]", left))
 
 
 def _shape(latex: str) -> str | None:

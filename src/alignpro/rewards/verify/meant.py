@@ -174,15 +174,15 @@ def _pick(text: str, part: _Sentence, sums: bool = True) -> Hashable:
         if len({m.value for m in mentions}) == 1:
             return mentions[0].value
         apart = [text[a.end : b.start] for a, b in pairwise(mentions) if a.value != b.value]
-        if any(cues.OR.search(between) or cues.CONDITION.search(between) for between in apart):
+        if any(_alternative(between) for between in apart):
             return None
         outside = tuple(m for m in mentions if not _in_parentheses(text, part, m))
-        why = cues.WHY.search(text, mentions[0].end, part.end)
+        why = (cues.WHY if sums else cues.BECAUSE).search(text, mentions[0].end, part.end)
         said_first = why and cues.FILLER.fullmatch(text, part.start, mentions[0].start)
         early = tuple(m for m in mentions if why and said_first and m.start < why.start())
         if outside and len(outside) < len(mentions):
             mentions = outside
-        elif early and len(early) < len(mentions):
+        elif len({m.value for m in early}) == 1:
             mentions = early
         else:
             break
@@ -193,10 +193,16 @@ def _pick(text: str, part: _Sentence, sums: bool = True) -> Hashable:
 
 def _of_an_equation(text: str, part: _Sentence, mentions: Sequence[Mention]) -> Hashable:
     """What stands after the last "=" or "is", where only one thing is said to be something."""
-    links = list(cues.EQUALS.finditer(text, part.start, part.end))
+    links = [
+        link
+        for link in cues.EQUALS.finditer(text, part.start, part.end)
+        if not any(m.start <= link.start() < m.end for m in mentions)
+    ]
     if not links or len(set(cues.VARIABLE.findall(text[part.start : part.end]))) > 1:
         return None
-    right = {m.value for m in mentions if m.start >= links[-1].end()}
+    after = [m for m in mentions if m.start >= links[-1].end()]
+    why = cues.WHY.search(text, after[0].end, part.end) if after else None
+    right = {m.value for m in after if not why or m.start < why.start()}
     left = {m.value for m in mentions if m.end <= links[-1].start()}
     said = [next((m for m in mentions if m.start >= link.end()), None) for link in links]
     results = [m for m in said if m]
@@ -213,6 +219,11 @@ def _of_an_equation(text: str, part: _Sentence, mentions: Sequence[Mention]) -> 
     ):
         return left.pop()
     return None
+
+
+def _alternative(between: str) -> bool:
+    """Whether what stands between two values sets one beside the other, or under a condition."""
+    return between.strip() == "/" or bool(cues.OR.search(between) or cues.CONDITION.search(between))
 
 
 def _in_parentheses(text: str, part: _Sentence, mention: Mention) -> bool:

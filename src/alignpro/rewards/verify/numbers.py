@@ -47,7 +47,8 @@ _BODY = (
     r"|\d{1,3}(?:\.\d{3}){2,}(?!\d|[.,]\d)|\d+(?:\.\d+)?|\.\d+"
 )
 UNIT = (
-    r"(?:km|(?-i:m)|cm|mm|kg|g|mg|t|l|ml|s|ms|h|hr|hrs|min|mins|kb|mb|gb|tb|hz|khz|v|w|kw|kwh|kcal|ft|in"
+    r"(?:km|(?-i:m)(?!\s+(?:people|\w+s)\b)|cm|mm|kg|g|mg|t|l|ml|s|ms|h|hr|hrs|min|mins|kb|mb|gb|tb|hz|khz|v|w|kw"
+    r"|kwh|kcal|ft|in"
     r"|lb|lbs|oz|mph|px|pt|am|pm|usd|eur|gbp|c|f)(?:\^?[23])?(?:/\w+)?(?![a-z\d])"
 )
 _NUMBER = re.compile(
@@ -76,14 +77,20 @@ NEAR = 60
 """Signs before a value in which a word may say what it is."""
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
 _COMPARED = re.compile(
-    r"(?:\b(?:more|less|greater|fewer|larger|smaller|bigger|higher|lower|rather|older|younger|other)\s+than|\bat\s+(?:least|most)"
-    r"|\bover|\bunder|\babove|\bbelow|\bup\s+to|\bnearly|\balmost|\bbetween|\b(?:minimum|maximum)\s+of|[<>≤≥±]=?)\s*[$€£¥]?$"
-    r"|(?:\b(?:half|twice|double|triple|square|cube|root|opposite|inverse|reciprocal|multiples?|factors?|digits?|log|ln|sin|cos|tan"
+    r"(?:\b(?:more|less|greater|fewer|larger|smaller|bigger|higher|lower|rather|older|younger|other)\s+than"
+    r"|\bat\s+(?:least|most)"
+    r"|\bover|\bunder|\babove|\bbelow|\bup\s+to|\bnearly|\balmost|\bbetween|\b(?:minimum|maximum)\s+of"
+    r"|[<>≤≥±]=?)\s*[$€£¥]?$"
+    r"|(?:\b(?:half|twice|double|triple|square|cube|root|opposite|inverse|reciprocal|multiples?|factors?|digits?"
+    r"|log|ln|sin|cos|tan"
     r"|sqrt|near|close\s+to)|√|-\s*\()\s*(?:of\s+)?(?:the\s+)?(?:\[\d\])?[({]*\s*$",
     re.IGNORECASE,
 )
+_OF_MORE = re.compile(r"(?:\d ?[a-z]|[a-z] ?\^ ?\d+|\b[a-z] ?[-+*/] ?\d+|\d ?[-+*/] ?[a-z])\s*=\s*$", re.IGNORECASE)
+"""What is equal to a number and is no name of it: 2x, x^2, x - 5."""
 _LABEL = re.compile(
-    r"\b(?:pages?|sections?|chapter|question|problem|step|line|figure|fig\.|table|case|part|option|no\.|exercise|equation"
+    r"\b(?:pages?|sections?|chapter|question|problem|step|line|figure|fig\.|table|case|part|option|no\.|exercise"
+    r"|equation"
     r"|example|version|v)\s*$",
     re.IGNORECASE,
 )
@@ -203,6 +210,7 @@ def _numbers(text: str, percent: bool) -> Iterator[Mention]:
             value is None
             or (after and (after["opaque"] or after["glued"]))
             or _COMPARED.search(lead)
+            or _OF_MORE.search(lead)
             or (found["sign"] and "±" in found["sign"])
         ):
             yield Mention(found.start(), end, None)
