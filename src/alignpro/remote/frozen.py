@@ -27,7 +27,7 @@ from alignpro.remote.requests import Requests
 from alignpro.remote.wire import Client
 from alignpro.rng import derive
 from alignpro.runtime import processes
-from alignpro.types import Asking, Generation
+from alignpro.types import Asking, Generation, Prompt, as_prompts
 
 OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 """Sent to `openai:` endpoints, by the environment variables that hold them; no concern of another provider."""
@@ -90,7 +90,7 @@ class EndpointModel:
     def name(self) -> str:
         return self.endpoint.model
 
-    def respond(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def respond(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         """`counts[i]` responses to `prompts[i]`.
 
         Raises EndpointUnusable, EndpointDown, BudgetSpent or CacheUnusable, each after everything under way has been
@@ -98,7 +98,7 @@ class EndpointModel:
         """
         return processes.by_first(lambda: self._ask_for(prompts, counts, seed))
 
-    def _ask_for(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def _ask_for(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         self._begin(self._forgive())
         return self._run(self._rows(prompts, counts, seed, Call()))
 
@@ -164,15 +164,18 @@ class EndpointModel:
         self.pool.wake_all()
 
     async def _rows(
-        self, prompts: Sequence[str], counts: Sequence[int], seed: int, call: Call
+        self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int, call: Call
     ) -> list[list[Generation]]:
-        wanted: Counter[str] = Counter()
-        for prompt, count in zip(prompts, counts, strict=True):
+        wanted: Counter[Prompt] = Counter()
+        for prompt, count in zip(as_prompts(prompts), counts, strict=True):
             wanted[prompt] += count
         rows = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
-        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
+        return [
+            [next(rows[prompt]).generation() for _ in range(n)]
+            for prompt, n in zip(as_prompts(prompts), counts, strict=True)
+        ]
 
-    async def _respond(self, wanted: Mapping[str, int], seed: int, call: Call) -> dict[str, list[Answer]]:
+    async def _respond(self, wanted: Mapping[Prompt, int], seed: int, call: Call) -> dict[Prompt, list[Answer]]:
         rows = await asyncio.gather(
             *(self._answers(prompt, n, seed, call) for prompt, n in wanted.items()), return_exceptions=True
         )
@@ -181,10 +184,10 @@ class EndpointModel:
             raise call.error
         return {prompt: row for prompt, row in zip(wanted, rows, strict=True) if not isinstance(row, BaseException)}
 
-    async def _answers(self, prompt: str, n: int, seed: int, call: Call) -> list[Answer]:
+    async def _answers(self, prompt: Prompt, n: int, seed: int, call: Call) -> list[Answer]:
         messages = self.frame.messages(prompt)
         try:
-            messages[-1]["content"].encode()
+            "".join(turn["content"] for turn in messages).encode()
         except UnicodeEncodeError:
             return [Answer("", failure="the prompt is no valid Unicode text")] * n
         try:
@@ -225,7 +228,7 @@ class _Questions:
         self._asked: list[Future[list[list[Generation]]]] = []
         model._begin(model._forgive())
 
-    def ask(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
+    def ask(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
         """What `respond` would give, later. Raises the error that stopped an earlier question."""
         if self._call.error is not None:
             raise self._call.error

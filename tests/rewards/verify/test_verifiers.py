@@ -9,7 +9,7 @@ from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
 from alignpro.rewards import load_reward
 from alignpro.rewards.verify import VERIFIERS
-from alignpro.types import Prompt, Response
+from alignpro.types import Prompt, ReadsRows, Response
 
 
 def load(name, **arguments):
@@ -98,6 +98,17 @@ def test_rows_without_a_gold_are_counted_and_quoted_before_any_work():
         DataError, match="reads the column 'gold', and no prompt has it; the columns there are: answer, id"
     ):
         load("exact", column="gold").check(prompts)
+
+
+def test_the_terms_of_a_sum_are_asked_too():
+    from alignpro.config import RewardSettings
+
+    terms = [{"model": "verify:exact"}, {"model": "verify:regex", "arguments": {"column": "form"}}]
+    reward = load_reward(RewardSettings.model_validate({"terms": terms}))
+    with pytest.raises(DataError, match="verify:regex reads the column 'form'"):
+        reward.check([Prompt("x", row={"answer": "a"})])
+    told = reward.check([Prompt("x", row={"answer": "a", "form": "b"}), Prompt("y", row={"answer": "a"})])
+    assert told == ["verify:regex: 1 of 2 prompts get no reward: no form ('y': no such column)"]
 
 
 def test_a_pattern_that_searches_for_ever_is_stopped(monkeypatch):
