@@ -86,6 +86,7 @@ def test_a_row_without_a_gold_has_no_reward_and_a_reason(name, row, reason):
 
 def test_rows_without_a_gold_are_counted_and_quoted_before_any_work():
     reward = load("exact")
+    assert isinstance(reward, ReadsRows)
     prompts = [Prompt(f"question {i}", row={"answer": "a" if i < 5 else None, "id": i}) for i in range(10)]
     (told,) = reward.check(prompts)
     assert told.startswith("verify:exact: 5 of 10 prompts get no reward: no answer ('question 5': answer=None; ")
