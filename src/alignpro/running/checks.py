@@ -104,6 +104,8 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     if "prompts" in pieces:
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
+        for note in pieces.prompts.notes:
+            say(note)
 
 
 def tell_rows(pieces: Iterable[object], prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
