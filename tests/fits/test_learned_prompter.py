@@ -50,7 +50,8 @@ def test_pairs_are_framed_as_the_prompter_meets_them(shop, base, x):
 
 def test_the_loss_is_that_of_the_rewrite_and_its_end_alone(shop):
     lm = load_prompter(PrompterSettings(model=str(shop / "base"))).lm
-    pairs = [framed(lm, BetterPrompt(Prompt(x), rewrite)) for x, rewrite in (("owls", "tell me about owls"), ("rain in town", "rain"))]
+    texts = (("owls", "tell me about owls"), ("rain in town", "rain"))
+    pairs = [framed(lm, BetterPrompt(Prompt(x), rewrite)) for x, rewrite in texts]
     total, count = 0.0, 0
     for query, completion in pairs:  # transformers' own loss, a row at a time, everything but the completion ignored
         ids = torch.tensor([[*query, *completion]])
