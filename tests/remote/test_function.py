@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from cli import ESTIMATE, SMALL, start
@@ -365,6 +366,16 @@ def test_a_budget_is_not_passed_and_prices_are_booked_by_what_it_tells(mine):
 def test_what_cannot_be_called_is_refused_as_it_is_loaded(mine, source, arguments, said):
     with pytest.raises(SettingsError, match=said):
         mine(source, arguments=arguments)
+
+
+def test_the_example_answers_fails_and_is_cut_off(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    with load_function_model("python:own_frozen:answer", Sampling(), arguments={"most_words": 20}) as model:
+        whole, none = (row[0] for row in model.respond(["how do bicycles stay up?", "tell me"], [1, 1], 0))
+        assert whole.text.startswith("Bicycles stay up because") and whole.finish == "stop"
+        assert none.failure == "no note is about that"
+    with load_function_model("python:own_frozen:answer", Sampling()) as model:
+        assert one(model, "why do owls see in the dim?").finish == "length"
 
 
 def test_a_closed_model_says_so_and_a_thread_left_behind_keeps_nothing_open(mine):

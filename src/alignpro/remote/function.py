@@ -10,7 +10,6 @@ import inspect
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -275,8 +274,7 @@ class _Calls:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(tell, outcome)
 
-        # A thread of its own, which does not keep the process from ending.
-        threading.Thread(target=work, name=f"alignpro-{self.function.name}", daemon=True).start()
+        _thread.start_new_thread(work, ())  # a thread that does not keep the process from ending
         return ended
 
 
