@@ -205,8 +205,8 @@ class _Calls:
                 raise
 
     async def _wait_for_room(self, call: Call) -> None:
-        """Until calls past their time have ended, where too many have not: a function that one call alone may be in is
-        never called beside one. Raises EndpointDown."""
+        """Until calls past their time have ended, where too many have not; with a concurrency of 1 one is too many.
+        Raises EndpointDown."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.timeout
         call.check()
