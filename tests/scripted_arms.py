@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+from in_texts import in_texts
 
 from alignpro.evaluate.sampling import ArmResult
 from alignpro.types import Generation, Judgement
@@ -40,6 +41,7 @@ class AlwaysFirst:
     name = "always the first"
     symmetric = False
 
+    @in_texts
     def compare(self, prompts, a, b):
         return [Judgement("a")] * len(prompts)
 
@@ -48,5 +50,6 @@ class Mute:
     name = "says nothing"
     symmetric = False
 
+    @in_texts
     def compare(self, prompts, a, b):
         return [Judgement(None)] * len(prompts)

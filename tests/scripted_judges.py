@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from in_texts import in_texts
+
 from alignpro.config import CRITERIA
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.types import Generation
@@ -17,6 +19,7 @@ class Scripted:
     def __init__(self, reply):
         self.reply, self.asked = reply, []
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         self.asked += prompts
         return [[Generation(self.reply(prompt))] * count for prompt, count in zip(prompts, counts, strict=True)]

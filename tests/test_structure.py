@@ -172,6 +172,7 @@ OTHERWISE = {
     "step",
     "terms",
     "text",
+    "system",
     "tie",
     "trained_prompter",
     "verdict",
@@ -206,7 +207,7 @@ def test_prompts_are_framed_in_one_place():
     """`Frame` fills templates, fences, places the system message, breaks special tokens and reads rewrites; others ask
     it, and no other file builds a turn or applies a chat template."""
     homes = {SOURCE / "models" / "framing.py", SOURCE / "config" / "meta_prompts.py"}
-    may = {"Frame", "Message", "meta_prompt", "usage", "broken"}
+    may = {"Frame", "Message", "meta_prompt", "usage", "broken", "reader", "transcript"}
     turn = re.compile(r"apply_chat_template|[\"']role[\"']\s*:\s*[\"']|</?rewrite>|<request")
     for path in SOURCE.rglob("*.py"):
         if path in homes:

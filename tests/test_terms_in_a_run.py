@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from cli import SMALL, models, settings
+from in_texts import in_texts
 from tiny_classifiers import save_classifier
 
 from alignpro.config import build
@@ -119,12 +120,15 @@ class Flow:
 
     name = "flow"
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         return [[Generation("plain" if k % 2 else "liked") for k in range(n)] for _ in prompts]
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         return [[Generation(p)] * c for p, c in zip(prompts, counts, strict=True)]
 
+    @in_texts
     def score(self, prompts, texts):
         if set(prompts) & {"plain", "liked"}:
             raise AssertionError("x is neither")
@@ -132,6 +136,7 @@ class Flow:
 
 
 class Likes:
+    @in_texts
     def score(self, prompts, rewrites):
         liked = np.array([10.0 * (text == "liked") for text in rewrites])
         return PromptResult({"likes": liked}, liked, (None,) * len(rewrites))

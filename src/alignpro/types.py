@@ -95,6 +95,11 @@ def _no_logprobs() -> npt.NDArray[np.float32]:
     return np.zeros(0, dtype=np.float32)
 
 
+def as_responses(ys: Iterable[str | Response]) -> tuple[Response, ...]:
+    """Each text as a response that ended by itself."""
+    return tuple(map(Response.of, ys))
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One text a model produced: a rewrite x' or a response y.
@@ -128,7 +133,7 @@ class Rollout:
     weighted sum, 0 without any and nan where one failed.
     """
 
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     rewrites: tuple[tuple[Generation, ...], ...]
     responses: tuple[tuple[tuple[Generation, ...], ...], ...]
     rewards: FloatArray
@@ -153,7 +158,7 @@ class Prompter(Protocol):
         """What reports call it."""
         ...
 
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
         """`n` independent rewrites for each prompt; a rewrite that cannot be used carries its `failure`."""
         ...
 
@@ -167,7 +172,7 @@ class FrozenModel(Protocol):
         """What reports call it."""
         ...
 
-    def respond(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def respond(self, prompts: Sequence[Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         """`counts[i]` independent responses to `prompts[i]`, whose text is x' and which has no row."""
         ...
 
@@ -180,7 +185,7 @@ OnDrawn = Callable[[int, int, Generation], None]
 class EagerPrompter(Prompter, Protocol):
     """A prompter that tells each rewrite when it is drawn, before all are."""
 
-    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
+    def rewrite_each(self, prompts: Sequence[Prompt], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
         """What `rewrite` gives; every usable rewrite may be told before, in any order, and need not be."""
         ...
 
@@ -198,7 +203,7 @@ class AskingPrompter(Prompter, Protocol):
 class Asking(Protocol):
     """Questions to a remote model that are not waited for."""
 
-    def ask(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
+    def ask(self, prompts: Sequence[Prompt], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
         """What `respond` would give, later. Raises at once where an earlier question has failed."""
         ...
 
@@ -221,8 +226,20 @@ class Reward(Protocol):
         """What reports call it."""
         ...
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> RewardResult:
         """One reward for each pair (x, y)."""
+        ...
+
+
+@runtime_checkable
+class ReadsRows(Protocol):
+    """A reward, a term or a judge that reads more of a prompt than its text: its row, or what stands before it."""
+
+    def check(self, prompts: Sequence[Prompt]) -> Sequence[str]:
+        """Lines for the user on what it will lack in these prompts, before any is asked.
+
+        Raises SettingsError, DataError where it cannot work with them at all.
+        """
         ...
 
 
@@ -274,7 +291,7 @@ class Judgement:
 class RewriteTerms(Protocol):
     """Terms on the rewrite: of x and x', never of an answer."""
 
-    def score(self, prompts: Sequence[str], rewrites: Sequence[str]) -> PromptResult:
+    def score(self, prompts: Sequence[Prompt], rewrites: Sequence[str]) -> PromptResult:
         """Every term of each pair (x, x')."""
         ...
 
@@ -302,6 +319,6 @@ class Judge(Protocol):
         """Whether the order of presenting cannot matter, so that asking in one order is enough."""
         ...
 
-    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
+    def compare(self, prompts: Sequence[Prompt], a: Sequence[Response], b: Sequence[Response]) -> list[Judgement]:
         """One judgement for each triple as presented."""
         ...

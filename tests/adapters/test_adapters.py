@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from in_texts import in_texts
 from tiny import CHAT, make_tokenizer, save_model
 from tiny_classifiers import classifier_tokenizer
 from transformers import AutoTokenizer
@@ -31,12 +32,14 @@ class Echo:
     def __init__(self):
         self.asked, self.scored = [], []
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         self.asked += prompts
         return [
             [Generation(f"answer to {prompt}") for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)
         ]
 
+    @in_texts
     def score(self, prompts, responses):
         self.scored += zip(prompts, responses, strict=True)
         return RewardResult(np.array([float(len(r)) for r in responses]), (None,) * len(responses))

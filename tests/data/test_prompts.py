@@ -22,7 +22,7 @@ def test_the_three_kinds_of_file_give_the_same_prompts(tmp_path):
         "id,prompt\n" + "".join(f"{i},{q}\n" for i, q in enumerate(quoted)), encoding="utf-8"
     )
     sets = [
-        set(loaded.train) | set(loaded.test)
+        {x.text for x in (*loaded.train, *loaded.test)}
         for loaded in (load(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "csv"))
     ]
     assert sets[0] == sets[1] == sets[2] == set(prompts)
@@ -47,7 +47,7 @@ def test_repeated_and_empty_rows_are_dropped_and_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"prompt": p}) for p in ["x", "x ", "", "y", "z", "x"]))
     loaded = load(tmp_path / "a.jsonl")
     assert loaded.dropped == {"repeated": 2, "empty": 1}
-    assert set(loaded.train) | set(loaded.test) == {"x", "y", "z"}
+    assert {x.text for x in (*loaded.train, *loaded.test)} == {"x", "y", "z"}
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_helpsteer():
         "repeated answer, its scores averaged": len(rows) - sum(map(len, by_prompt.values())),
         "only answer to its prompt": sum(len(texts) == 1 for texts in by_prompt.values()),
     }
-    assert set(prompts.train) | set(prompts.test) == set(by_prompt)
+    assert {x.text for x in (*prompts.train, *prompts.test)} == set(by_prompt)
     assert prompts.dropped == {"repeated": len(rows) - len(by_prompt)}
 
 
@@ -84,4 +84,6 @@ def test_orca():
     assert {p.margin for p in everything} == {None}
     assert pairs.dropped == {}
     assert prompts.dropped == {}
-    assert {*prompts.train, *prompts.test} == {f"{system}\n\n{question}" for system, question, *_ in by_hand}
+    assert {x.text for x in (*prompts.train, *prompts.test)} == {
+        f"{system}\n\n{question}" for system, question, *_ in by_hand
+    }

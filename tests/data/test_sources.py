@@ -45,7 +45,7 @@ def test_settings_and_table_name_the_same_data_sets():
 def test_a_file_is_told_by_the_fields_of_its_rows(tmp_path):
     path = write(tmp_path / "a.jsonl", [orca(i) for i in range(20)])
     found = prompts(path)
-    assert all(text.startswith("Be brief.\n\nquestion ") for text in (*found.train, *found.test))
+    assert all(x.text.startswith("Be brief.\n\nquestion ") for x in (*found.train, *found.test))
     plain = write(tmp_path / "b.jsonl", [{"prompt": f"{i}", "chosen": "x"} for i in range(20)])
     assert len(prompts(plain).train) + len(prompts(plain).test) == 20
 
@@ -53,9 +53,9 @@ def test_a_file_is_told_by_the_fields_of_its_rows(tmp_path):
 def test_prompts_alone_can_be_taken_from_any_file(tmp_path):
     path = write(tmp_path / "a.jsonl", [uf(i) for i in range(20)])
     found = prompts(path, format="prompts")
-    assert {*found.train, *found.test} == {f"question {i}" for i in range(20)}
+    assert {x.text for x in (*found.train, *found.test)} == {f"question {i}" for i in range(20)}
     found = prompts(path, format="prompts", column="chosen")
-    assert {*found.train, *found.test} == {f"good {i}" for i in range(20)}
+    assert {x.text for x in (*found.train, *found.test)} == {f"good {i}" for i in range(20)}
     with pytest.raises(DataError, match="no preferences"):
         preferences(path, format="prompts")
 
@@ -121,7 +121,7 @@ def test_no_prompt_is_on_both_sides_and_prompts_and_preferences_are_split_alike(
     path = write(tmp_path / "a.jsonl", rows)
     asked, pairs = prompts(path), preferences(path)
     sides = {pair.prompt for pair in pairs.train}, {pair.prompt for pair in pairs.test}
-    assert (set(asked.train), set(asked.test)) == sides
+    assert tuple({x.text for x in side} for side in (asked.train, asked.test)) == sides
     assert not sides[0] & sides[1]
     assert len(pairs.train) + len(pairs.test) == 60 * 3
     assert asked.dropped == {"repeated": 120}
@@ -137,7 +137,7 @@ def test_preferences_of_ones_own_are_split_as_the_same_prompts_alone_are(tmp_pat
     (tmp_path / "a.txt").write_text("".join(f"question  {i}\n" for i in range(90)))
     alone = prompts(tmp_path / "a.txt")
     for mine, theirs in ((pairs.train, alone.train), (pairs.test, alone.test)):
-        assert {pair.prompt for pair in mine} < {normalised(text) for text in theirs}
+        assert {pair.prompt for pair in mine} < {normalised(x.text) for x in theirs}
     chats = [{k: [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[k]}]
               for k in ("chosen", "rejected")} | {"prompt": row["prompt"]} for row in rows[1:]]  # fmt: skip
     assert {p.chosen for p in preferences(write(tmp_path / "b.jsonl", chats)).train} <= {r["chosen"] for r in rows}

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from cli import settings
+from in_texts import in_texts
 
 from alignpro import config
 from alignpro.cli import tables
@@ -51,6 +52,7 @@ class Louder(Arm):
             object.__setattr__(self, "marks", marks)
             object.__setattr__(self, "frozen_calls", 0)
 
+        @in_texts
         def rewrite(self, prompts, n, seed):
             object.__setattr__(self, "frozen_calls", self.frozen_calls + n * len(prompts) * self.marks)
             return [[Generation(prompt + "!" * self.marks)] * n for prompt in prompts]

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from in_texts import in_texts
 from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 
 from alignpro.evaluate.arms.pairing import pairs
@@ -90,10 +91,12 @@ class Fixed:
     name = "fixed"
     texts = ("a", "bb", "ccc")
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         rng = np.random.default_rng(seed)
         return [[Generation(self.texts[i]) for i in rng.integers(0, 3, n)] for _ in prompts]
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         return [[Generation(p)] * c for p, c in zip(prompts, counts, strict=True)]
 

@@ -5,6 +5,7 @@ import json
 import cli
 import numpy as np
 import pytest
+from in_texts import in_texts
 from transformers import AutoModelForCausalLM
 
 from alignpro import config
@@ -12,7 +13,7 @@ from alignpro.config import PairsSettings
 from alignpro.errors import Interrupted, UsageError
 from alignpro.fits import make_pairs
 from alignpro.fits.pairs import summary, try_prompts
-from alignpro.types import Generation, RewardResult
+from alignpro.types import Generation, RewardResult, as_prompts
 
 
 class Numbered:
@@ -20,9 +21,11 @@ class Numbered:
 
     name = "numbered"
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         return [[Generation(f"{x} {i}") for i in range(n)] for x in prompts]
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         return [[Generation(x)] * count for x, count in zip(prompts, counts, strict=True)]
 
@@ -35,6 +38,7 @@ class Noisy:
     def __init__(self, better=0.0):
         self.better, self.rng = better, np.random.default_rng(0)
 
+    @in_texts
     def score(self, prompts, responses):
         good = np.array([y == f"{x} 0" for x, y in zip(prompts, responses, strict=True)])
         return RewardResult(self.better * good + self.rng.normal(size=len(good)), (None,) * len(good))
@@ -43,7 +47,7 @@ class Noisy:
 def tried(better, prompts=400, **own):
     own = PairsSettings(candidates=8, responses=2, fresh=2, **own)
     flow = Numbered()
-    rows, failures, _ = try_prompts([f"p{i}" for i in range(prompts)], flow, flow, Noisy(better), own, 0)
+    rows, failures, _ = try_prompts(as_prompts(f"p{i}" for i in range(prompts)), flow, flow, Noisy(better), own, 0)
     assert not failures
     return rows, summary(rows, config.Settings(pairs=own))
 
@@ -71,10 +75,11 @@ def test_a_rewrite_that_is_better_is_found_kept_and_its_gain_measured():
 
 def test_a_rewrite_that_is_the_prompt_wins_nothing():
     class Same(Numbered):
+        @in_texts
         def rewrite(self, prompts, n, seed):
             return [[Generation(f" {x}")] * n for x in prompts]
 
-    rows, _, _ = try_prompts(["a", "b"], Same(), Same(), Noisy(), PairsSettings(), 0)
+    rows, _, _ = try_prompts(as_prompts(["a", "b"]), Same(), Same(), Noisy(), PairsSettings(), 0)
     assert [(row["rewrite"], row["kept"]) for row in rows] == [(None, False)] * 2
 
 

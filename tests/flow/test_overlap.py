@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from in_texts import in_texts
 from scripted_server import Reply, ScriptedServer, echo
 from tiny import save_model
 
@@ -50,6 +51,7 @@ class Length:
     def __init__(self, threads=1, raises_at=0):
         self.threads, self.raises_at, self.seen = threads, raises_at, []
 
+    @in_texts
     def score(self, prompts, responses):
         self.seen.append(list(zip(prompts, responses, strict=True)))
         if len(self.seen) == self.raises_at:
@@ -126,9 +128,11 @@ def test_the_first_answers_come_while_later_rewrites_are_still_drawn():
     class Slow:
         name = "slow"
 
+        @in_texts
         def rewrite(self, prompts, n, seed):
             return self.rewrite_each(prompts, n, seed, lambda b, g, rewrite: None)
 
+        @in_texts
         def rewrite_each(self, prompts, n, seed, drawn):
             rows = [[Generation(f"{p} {g}") for g in range(n)] for p in prompts]
             for g in range(n):
@@ -150,6 +154,7 @@ def test_rewards_are_computed_while_later_answers_are_under_way():
     scored = threading.Event()
 
     class Telling(Length):
+        @in_texts
         def score(self, prompts, responses):
             scored.set()
             return super().score(prompts, responses)
@@ -182,9 +187,11 @@ def test_a_budget_that_is_spent_stops_the_drawing_and_keeps_what_was_paid(tmp_pa
     class Endless:
         name = "endless"
 
+        @in_texts
         def rewrite(self, prompts, n, seed):
             raise AssertionError
 
+        @in_texts
         def rewrite_each(self, prompts, n, seed, drawn):
             for b, p in enumerate(prompts):
                 drawn_so_far.append(p)
@@ -206,9 +213,11 @@ def test_an_error_of_the_prompter_stops_the_rest_too(tmp_path):
     class Broken:
         name = "broken"
 
+        @in_texts
         def rewrite(self, prompts, n, seed):
             raise AssertionError
 
+        @in_texts
         def rewrite_each(self, prompts, n, seed, drawn):
             drawn(0, 0, Generation(prompts[0]))
             raise ValueError("no more")

@@ -1,7 +1,9 @@
 """Several prompters in sequence, scripted."""
 
+from in_texts import in_texts
+
 from alignpro.flow.prompters import Chain, IdentityPrompter
-from alignpro.types import Generation
+from alignpro.types import Generation, as_prompts
 
 
 class Adds:
@@ -11,6 +13,7 @@ class Adds:
         self.name, self.mark, self.fail = mark, mark, fail
         self.given, self.seeds = [], []
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         self.given += prompts
         self.seeds.append(seed)
@@ -26,7 +29,7 @@ class Adds:
 def test_each_pass_rewrites_what_the_one_before_wrote_once_for_each_draw():
     first, second, third = Adds("A"), Adds("B"), Adds("C")
     chain = Chain((first, second, third))
-    rows = chain.rewrite(["x", "y"], 2, seed=0)
+    rows = chain.rewrite(as_prompts(["x", "y"]), 2, seed=0)
     assert [[g.text for g in row] for row in rows] == [["xA0B0C0", "xA1B0C0"], ["yA0B0C0", "yA1B0C0"]]
     assert first.given == ["x", "y"]
     assert second.given == ["xA0", "xA1", "yA0", "yA1"]
@@ -37,14 +40,14 @@ def test_each_pass_rewrites_what_the_one_before_wrote_once_for_each_draw():
 def test_a_pass_that_fails_stays_failed_and_costs_the_others_nothing():
     second = Adds("B", fail=("zA0",))
     chain = Chain((Adds("A", fail=("x",)), second))
-    rows = chain.rewrite(["x", "y", "z"], 1, seed=0)
+    rows = chain.rewrite(as_prompts(["x", "y", "z"]), 1, seed=0)
     assert [row[0].failure for row in rows] == ["A failed", None, "B failed"]
     assert rows[1][0].text == "yA0B0"
     assert second.given == ["yA0", "zA0"]
-    assert Chain((Adds("A", fail=("x",)), second)).rewrite(["x"], 3, seed=0)[0][2].failure == "A failed"
+    assert Chain((Adds("A", fail=("x",)), second)).rewrite(as_prompts(["x"]), 3, seed=0)[0][2].failure == "A failed"
 
 
 def test_an_identity_before_changes_nothing_but_the_draws():
-    plain = Adds("A").rewrite(["x", "y"], 1, seed=0)
-    chained = Chain((IdentityPrompter(), Adds("A"))).rewrite(["x", "y"], 1, seed=0)
+    plain = Adds("A").rewrite(as_prompts(["x", "y"]), 1, seed=0)
+    chained = Chain((IdentityPrompter(), Adds("A"))).rewrite(as_prompts(["x", "y"]), 1, seed=0)
     assert chained == plain

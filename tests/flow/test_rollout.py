@@ -1,4 +1,5 @@
 import numpy as np
+from in_texts import in_texts
 
 from alignpro.flow.objective import score_rewrites
 from alignpro.flow.prompters import IdentityPrompter
@@ -15,12 +16,14 @@ class Scripted:
         self.rewrites, self.fail, self.rewards = rewrites, fail, rewards
         self.asked, self.scored = [], []
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         return [
             [self.rewrites[i] if self.rewrites else Generation(f"{p}!{k}") for k in range(n)]
             for i, p in enumerate(prompts)
         ]
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         self.asked.append((list(prompts), list(counts)))
         return [
@@ -28,6 +31,7 @@ class Scripted:
             for p, c in zip(prompts, counts, strict=True)
         ]
 
+    @in_texts
     def score(self, prompts, responses):
         self.scored += list(zip(prompts, responses, strict=True))
         values = np.array(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from in_texts import in_texts
 
 from alignpro.config import HeadroomSettings
 from alignpro.errors import RewardFailure
@@ -9,7 +10,7 @@ from alignpro.evaluate.models import Models, Reference
 from alignpro.headroom.samples import gather
 from alignpro.rewards.functions import FunctionReward
 from alignpro.runtime.interrupt import StopRequest
-from alignpro.types import Generation
+from alignpro.types import Generation, as_prompts
 
 SETTINGS = HeadroomSettings(rewrites=6, responses=2, answers=8, chunk=2)
 BY_LENGTH = FunctionReward("length", lambda xs, ys: [len(y) for y in ys])
@@ -23,9 +24,11 @@ class Scripted:
     def __init__(self, write):
         self.write, self.answers = write, 0
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         return [[self.write(prompt, draw) for draw in range(n)] for prompt in prompts]
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         self.answers += sum(counts)
         return [[Generation(prompt)] * count for prompt, count in zip(prompts, counts, strict=True)]
@@ -34,7 +37,7 @@ class Scripted:
 def sampled(flow, prompts, path, reward=BY_LENGTH, max_failed=1.0, identity="these"):
     models = Models(Reference(flow, None), None, (), flow, None, reward, None)
     return gather(
-        prompts,
+        as_prompts(prompts),
         models,
         None,
         SETTINGS,

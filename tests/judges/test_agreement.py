@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_texts import in_texts
 
 from alignpro.data.judged_pairs import JudgedPair, load_judged_pairs
 from alignpro.errors import DataError
@@ -48,6 +49,7 @@ class Says:
     def __init__(self, verdicts):
         self.verdicts = verdicts
 
+    @in_texts
     def compare(self, prompts, a, b):
         found = []
         for one, other in zip(a, b, strict=True):

@@ -56,7 +56,7 @@ def test_the_kinds_of_lab_prompts_part_the_whole():
     everything = prompts_of(DataSettings(prompts="lab"), 0)
     parts = {kind: prompts_of(DataSettings(prompts=f"lab:{kind}"), 0) for kind in ("fact", "howto", "advice")}
     for side in ("train", "test"):
-        texts = [text for part in parts.values() for text in getattr(part, side)]
-        assert sorted(texts) == sorted(getattr(everything, side))
+        texts = [x.text for part in parts.values() for x in getattr(part, side)]
+        assert sorted(texts) == sorted(x.text for x in getattr(everything, side))
     for kind, part in parts.items():
-        assert {world.read(text).subject.kind for text in part.test} == {kind}
+        assert {world.read(x.text).subject.kind for x in part.test} == {kind}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from in_texts import in_texts
 from scripted_arms import AlwaysFirst, Mute, arm, random_arm
 
 from alignpro.config import JudgeSettings
@@ -25,6 +26,7 @@ class Noisy:
     def __init__(self):
         self.seen = []
 
+    @in_texts
     def compare(self, prompts, a, b):
         self.seen += zip(prompts, a, b, strict=True)
         found = []
@@ -116,6 +118,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 
 def test_a_judge_that_breaks_stops_the_comparison():
     class Broken(Noisy):
+        @in_texts
         def compare(self, prompts, a, b):
             raise ConnectionError("gone")
 
@@ -130,6 +133,7 @@ def test_the_judge_sees_the_prompt_as_the_user_wrote_it_and_no_rewrite():
         def __init__(self):
             self.asked = []
 
+        @in_texts
         def respond(self, prompts, counts, seed):
             self.asked += prompts
             return [[Generation("no idea")] for _ in prompts]

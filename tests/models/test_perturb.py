@@ -1,5 +1,6 @@
 import pytest
 import torch
+from in_texts import in_texts
 from tiny import save_model
 
 from alignpro.config import FrozenSettings, Sampling
@@ -17,6 +18,7 @@ class Echo:
 
     name = "echo"
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         return [[Generation(prompt)] * count for prompt, count in zip(prompts, counts, strict=True)]
 

@@ -20,7 +20,7 @@ from alignpro.remote.cache import AnswerCache
 from alignpro.remote.function import load_function_model
 from alignpro.runtime.files import read_json, read_jsonl
 from alignpro.runtime.functions import source_digest
-from alignpro.types import RemoteModel
+from alignpro.types import Prompt, RemoteModel, Turn
 
 ECHO = """
 def answer(messages, seed):
@@ -76,6 +76,22 @@ def placed(conversation, /, *, top_k):
     styled = mine(source, arguments={"style": "grand"})
     assert json.loads(one(styled).text)[-1] == "grand"
     assert one(mine(source, "placed", Sampling(top_k=3), frame=frame)).text == "2 3"
+
+
+def test_it_gets_what_stands_before_x_and_never_the_row(mine):
+    model = mine(
+        "import json\ndef answer(messages):\n    return json.dumps(messages)", frame=Frame("Q: {prompt}", "Be brief.")
+    )
+    turns = (Turn("user", "I have 7 apples."), Turn("assistant", "Fine."))
+    x = Prompt("And 5 more?", "You add.", turns, {"answer": "12"}).asking("What is 7 plus 5?")
+    own, none = (json.loads(row[0].text) for row in model.respond([x, Prompt(x.text)], [1, 1], 0))
+    assert own == [
+        {"role": "system", "content": "You add."},
+        {"role": "user", "content": "I have 7 apples."},
+        {"role": "assistant", "content": "Fine."},
+        {"role": "user", "content": "Q: What is 7 plus 5?"},
+    ]
+    assert none == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q: What is 7 plus 5?"}]
 
 
 def test_samples_have_seeds_of_their_own_and_the_order_of_ending_decides_nothing(mine):

@@ -12,7 +12,8 @@ from alignpro.errors import DataError, SettingsError
 from alignpro.judges.by_pairwise_model import PairwiseJudge
 from alignpro.rewards import load_reward
 from alignpro.rewards.composite import CompositeReward, Term
-from alignpro.rewards.pairwise import NOTHING_TO_COMPARE, check_comparisons, load_pairwise
+from alignpro.rewards.pairwise import NOTHING_TO_COMPARE, load_pairwise
+from alignpro.types import as_prompts
 
 TEMPLATE = "<|user|>{prompt}<|assistant|>{first}<|end|>{second}"
 XS = ["owls", "rain", "owls", "a town"]
@@ -84,10 +85,10 @@ def test_against_fixed_answers_it_is_one_and_a_preference_for_a_place_cancels(tm
     assert np.isnan(result.values[3])
     assert reward.score(["rain"], ["three"]).values[0] == pytest.approx(0, abs=1e-6)  # against itself
     assert np.isnan(reward.score(["owls"], ["a " * 400]).values[0])
-    check_comparisons(reward, ["owls", "rain"])
+    assert reward.check(as_prompts(["owls", "rain"])) == []
     both = CompositeReward((Term("against", reward, 1.0, None, None),))
     with pytest.raises(DataError, match="for 2 prompts, the first being 'a town'"):
-        check_comparisons(both, [*XS, "snow"])
+        both.check(as_prompts([*XS, "snow"]))
 
 
 def test_it_stands_in_settings_as_yaml_does(tmp_path):

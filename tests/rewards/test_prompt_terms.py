@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from in_texts import in_texts
 from tiny import save_model
 
 from alignpro.config import FrozenSettings, PromptTerm
@@ -8,7 +9,7 @@ from alignpro.flow.objective import objective, score_rewrites
 from alignpro.flow.rollout import rollout
 from alignpro.models.local import load_language_model
 from alignpro.rewards.prompt_terms import PromptTerms, excess, kept, load_prompt_terms
-from alignpro.types import Generation, RewardResult
+from alignpro.types import Generation, Prompt, RewardResult
 
 
 class Flow:
@@ -19,16 +20,20 @@ class Flow:
     def __init__(self):
         self.scored, self.measured = [], []
 
+    @in_texts
     def rewrite(self, prompts, n, seed):
         return [[Generation(f"{p} rewritten{k}") for k in range(n)] for p in prompts]
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         return [[Generation(f"answer{k} to <{p}>") for k in range(c)] for p, c in zip(prompts, counts, strict=True)]
 
+    @in_texts
     def score(self, prompts, responses):
         self.scored += zip(prompts, responses, strict=True)
         return RewardResult(np.array([float(len(x)) for x in prompts]), (None,) * len(prompts))
 
+    @in_texts
     def measure(self, prompts, rewrites):
         self.measured += zip(prompts, rewrites, strict=True)
         bad = ["b" in x and "1" in text for x, text in zip(prompts, rewrites, strict=True)]
@@ -58,7 +63,7 @@ def test_terms_see_the_prompt_and_the_rewrite_and_the_reward_sees_the_prompt_and
 
 
 def value(measure, x, rewrite):
-    return measure([x], [rewrite])[0].item()
+    return measure([Prompt(x)], [rewrite])[0].item()
 
 
 @pytest.mark.parametrize(

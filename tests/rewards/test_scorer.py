@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from in_texts import in_texts
 
 from alignpro.rewards.scorer import GREEDY, UNREAD, ModelScorer, framed, grade
 from alignpro.types import Generation
@@ -19,6 +20,7 @@ class Grader:
     def __init__(self, write):
         self.write, self.asked = write, []
 
+    @in_texts
     def respond(self, prompts, counts, seed):
         self.asked += prompts
         return [[self.write(p)] * c for p, c in zip(prompts, counts, strict=True)]

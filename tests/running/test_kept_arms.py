@@ -12,7 +12,7 @@ from alignpro.evaluate.sampling import ArmResult
 from alignpro.running import job
 from alignpro.running.stages.evaluation import sample_rows
 from alignpro.running.stages.kept_arms import KeptArms, identity
-from alignpro.types import Generation
+from alignpro.types import Generation, as_prompts
 
 SHORT = ("reward.model=python:rewards:spy", "train.steps=1", "evaluate.every=0")
 FILES = ("evaluation.json", "samples.jsonl", "judgements.jsonl")
@@ -74,7 +74,16 @@ def test_what_is_kept_is_exact_and_known_by_settings_prompts_and_weights(worksho
         (Generation("\u00e9"), Generation("x", "given")),
     )
     arm = ArmResult(
-        "gibbs_2", ("p", "q"), texts, texts, rewards, None, rewards * 7, 9, Counter({"refused": 1}), {"length": rewards}
+        "gibbs_2",
+        as_prompts(("p", "q")),
+        texts,
+        texts,
+        rewards,
+        None,
+        rewards * 7,
+        9,
+        Counter({"refused": 1}),
+        {"length": rewards},
     )
     asked = settings(workshop)
     kept = KeptArms(tmp_path / "arms", identity(asked, arm.prompts, ["w"]))
@@ -94,7 +103,7 @@ def test_what_is_kept_is_exact_and_known_by_settings_prompts_and_weights(worksho
     others = [
         identity(settings(workshop, "evaluate.responses=3"), arm.prompts, ["w"]),
         identity(settings(workshop, "frozen.sampling.max_new_tokens=9"), arm.prompts, ["w"]),
-        identity(asked, ("p", "r"), ["w"]),
+        identity(asked, as_prompts(("p", "r")), ["w"]),
         identity(asked, arm.prompts, ["v"]),
     ]
     assert len({kept.identity, *others}) == 5

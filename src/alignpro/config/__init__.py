@@ -15,7 +15,15 @@ from alignpro.config.evaluation import (
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.listing import keys
 from alignpro.config.meta_prompts import META_PROMPT, META_PROMPTS, PLAIN_META_PROMPT
-from alignpro.config.pieces import DATA_SETS, LAB_PROMPTS, DataSettings, FrozenSettings, PrompterSettings, Sampling
+from alignpro.config.pieces import (
+    DATA_SETS,
+    LAB_PROMPTS,
+    DataSettings,
+    Example,
+    FrozenSettings,
+    PrompterSettings,
+    Sampling,
+)
 from alignpro.config.recipes import as_yaml, build, dump, flat, laid_over, load, recipes, reread
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
@@ -44,6 +52,7 @@ __all__ = [
     "DeviceMap",
     "EndpointSettings",
     "EvaluateSettings",
+    "Example",
     "FitSettings",
     "FrozenSettings",
     "GroupSettings",

@@ -37,6 +37,13 @@ class Sampling(Section):
     )
 
 
+class Example(Section):
+    """A prompt and a rewrite of it that the prompter is shown as turns before its own."""
+
+    prompt: Text = Field(description="a user's prompt")
+    rewrite: Text = Field(description="the rewrite that is wanted of it")
+
+
 class PrompterSettings(Section):
     """The small model that rewrites; it is the one that is trained."""
 
@@ -44,7 +51,11 @@ class PrompterSettings(Section):
     template: Text | None = Field(
         None,
         description="meta-prompt, with the user's prompt at {prompt}, or between marks that it cannot close at"
-        " {fenced}; null takes the package's own",
+        " {fenced}, and what was said before it, quoted, at {context} or else before the prompt; null takes the"
+        " package's own",
+    )
+    examples: list[Example] = Field(
+        [], description="rewritten prompts shown before the user's: prompt, rewrite of each"
     )
     system: Text | None = Field(None, description="fixed system message; null: none but the chat template's own")
     lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
@@ -52,7 +63,10 @@ class PrompterSettings(Section):
         None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
     )
     sampling: Sampling = Sampling()
-    overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
+    overflow: Overflow = Field(
+        "refuse",
+        description="a prompt longer than the context: refuse, or cut: its oldest turns first, then its own end",
+    )
     batch_size: Positive = Field(128, description="texts sampled or scored at a time; lower it where memory runs out")
     before: list[str] = Field(
         [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
@@ -75,12 +89,18 @@ class FrozenSettings(Section):
     template: Text | None = Field(
         None, description="what is said to it, with the prompt at {prompt} or {fenced}; null: the prompt as it is"
     )
-    system: Text | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    system: Text | None = Field(
+        None,
+        description="system message of prompts that have none of their own; null: none but the chat template's own",
+    )
     device_map: DeviceMap = Field(
         None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
     )
     sampling: Sampling = Sampling(max_new_tokens=256)
-    overflow: Overflow = Field("refuse", description="a prompt longer than the context: refuse, or cut its end")
+    overflow: Overflow = Field(
+        "refuse",
+        description="a prompt longer than the context: refuse, or cut: its oldest turns first, then its own end",
+    )
     batch_size: Positive = Field(
         128, description="answers sampled at a time by a model that runs here; lower it where memory runs out"
     )

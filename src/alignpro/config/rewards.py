@@ -22,9 +22,11 @@ class RewardSpec(Section):
 
     model: str | None = Field(
         None,
-        description="folder or hub id of a sequence classifier, python:module:name, lab, or an endpoint",
+        description="folder or hub id of a sequence classifier, verify:NAME, python:module:name, lab, or an endpoint",
     )
-    arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")
+    arguments: dict[str, Any] = Field(
+        {}, description="keyword arguments of a verifier, or of a python: function or class"
+    )
     kind: Literal["score", "pairwise"] = Field(
         "score", description="score: a classifier of (x, y); pairwise: one of (x, y1, y2)"
     )
@@ -55,12 +57,12 @@ class RewardSpec(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> RewardSpec:
-        if (self.model or "").startswith("python:"):
+        if (self.model or "").startswith(("python:", "verify:")):
             default = type(self).model_fields
             if wrong := [n for n in (*_OF_A_MODEL, "kind") if getattr(self, n) != default[n].default]:
-                raise ValueError(f"{', '.join(wrong)}: of a model, but {self.model} is a function; leave it out")
+                raise ValueError(f"{', '.join(wrong)}: of a model, and {self.model} is none; leave it out")
         elif self.arguments:
-            raise ValueError("arguments are those of a python:module:name; a model takes none")
+            raise ValueError("arguments are those of a verify:NAME or a python:module:name; a model takes none")
         wanted = ("prompt", "first", "second") if self.kind == "pairwise" else ("prompt", "response")
         if self.kind == "pairwise" and self.model and not self.template:
             raise ValueError(
@@ -106,7 +108,7 @@ class RewardTerm(RewardSpec):
     @model_validator(mode="after")
     def _usable(self) -> RewardTerm:
         if not self.model:
-            raise ValueError("a term needs model: a folder, a hub id, python:module:name, or lab")
+            raise ValueError("a term needs model: a folder, a hub id, verify:NAME, python:module:name, or lab")
         if self.clip and not self.clip[0] < self.clip[1]:
             raise ValueError(f"clip {list(self.clip)}: its first bound must lie below its second")
         return self

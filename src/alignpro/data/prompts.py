@@ -13,14 +13,15 @@ from alignpro.data.files import json_lines, read_text
 from alignpro.data.records import normalised
 from alignpro.data.split import split
 from alignpro.errors import DataError
+from alignpro.types import Prompt, as_prompts
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
     """Prompts for training and, apart from them, for testing; `dropped` counts unusable rows by reason."""
 
-    train: tuple[str, ...]
-    test: tuple[str, ...]
+    train: tuple[Prompt, ...]
+    test: tuple[Prompt, ...]
     dropped: dict[str, int]
 
 
@@ -46,7 +47,7 @@ def load_prompts(settings: DataSettings, seed: int) -> Prompts:
             f"data.prompts {path}: the file holds no prompts; one a line is wanted, or a {settings.column!r} field"
         )
     train, test = split(seen, settings, seed)
-    return Prompts(tuple(seen[key] for key in train), tuple(seen[key] for key in test), dropped)
+    return Prompts(as_prompts(seen[key] for key in train), as_prompts(seen[key] for key in test), dropped)
 
 
 def read_file(path: Path, column: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from alignpro.data.prompts import Prompts
 from alignpro.data.records import WRONG_KIND, Record, Schema, normalised, with_system
 from alignpro.data.split import split
 from alignpro.errors import DataError, HubUnreachable, UnusableRow
+from alignpro.types import as_prompts
 
 OTHER_SYSTEM = "repeated under another system message"
 
@@ -68,7 +69,7 @@ def load_prompts(settings: DataSettings, seed: int) -> Prompts:
         first.setdefault(key, record)
     texts = {key: with_system(record.prompt, record.system) for key, record in first.items()}
     train, test = split(texts, settings, seed)
-    return Prompts(tuple(texts[key] for key in train), tuple(texts[key] for key in test), dict(dropped))
+    return Prompts(as_prompts(texts[key] for key in train), as_prompts(texts[key] for key in test), dict(dropped))
 
 
 def load_preferences(settings: DataSettings, seed: int, keep_not_higher: bool = False) -> Preferences:

@@ -14,8 +14,9 @@ from alignpro.evaluate.arms import Arm
 from alignpro.evaluate.models import Models
 from alignpro.flow.rollout import rollout
 from alignpro.results import Sample
+from alignpro.results.asked import told
 from alignpro.rng import derive
-from alignpro.types import AskingPrompter, FloatArray, Generation, Reward
+from alignpro.types import AskingPrompter, FloatArray, Generation, Prompt, Reward
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ArmResult:
     """
 
     name: str
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     rewrites: tuple[tuple[Generation, ...], ...]
     responses: tuple[tuple[Generation, ...], ...]
     rewards: FloatArray
@@ -41,7 +42,9 @@ class ArmResult:
     bonus: FloatArray | None = None
 
 
-def run_arm(arm: Arm, models: Models, prompts: Sequence[str], settings: Settings, seed: int, samples: int) -> ArmResult:
+def run_arm(
+    arm: Arm, models: Models, prompts: Sequence[Prompt], settings: Settings, seed: int, samples: int
+) -> ArmResult:
     """Sample one arm: `samples` (K) independent passes x -> x' -> y for every prompt.
 
     Arms draw from streams of their own, so leaving one out changes no other.
@@ -76,10 +79,10 @@ def run_arm(arm: Arm, models: Models, prompts: Sequence[str], settings: Settings
     )
 
 
-def second_rewards(reward: Reward, prompts: Sequence[str], responses: Sequence[Sequence[Generation]]) -> FloatArray:
+def second_rewards(reward: Reward, prompts: Sequence[Prompt], responses: Sequence[Sequence[Generation]]) -> FloatArray:
     """Scores [B, K] by a reward that training did not see; nan where the response failed."""
     flat = [(x, y) for x, row in zip(prompts, responses, strict=True) for y in row]
-    scores = reward.score([x for x, _ in flat], [y.text for _, y in flat]).values
+    scores = reward.score([x for x, _ in flat], [y.response for _, y in flat]).values
     failed = np.array([y.failure is not None for _, y in flat])
     return np.where(failed, np.nan, scores).reshape(len(prompts), -1)
 
@@ -95,7 +98,6 @@ def sample_rows(arm: ArmResult, stage: str, step: int) -> list[Sample]:
                     step=step,
                     arm=arm.name,
                     prompt_id=b,
-                    prompt=prompt,
                     rewrite=rewrite.text,
                     response=response.text,
                     reward=_rounded(arm.rewards[b, k]),
@@ -104,6 +106,7 @@ def sample_rows(arm: ArmResult, stage: str, step: int) -> list[Sample]:
                     failure=response.failure,
                     reward_terms={name: _rounded(values[b, k]) for name, values in arm.parts.items()},
                     prompt_terms={name: _rounded(values[b, k]) for name, values in arm.prompt_terms.items()},
+                    **told(prompt),
                 )
             )
     return rows

@@ -15,7 +15,7 @@ from alignpro.maths.calibration import Clusters
 from alignpro.maths.stats import Interval
 from alignpro.results import Calibration, CalibrationError, Estimate, LengthBias, OfConfidence, OfStrength, Scores
 from alignpro.rng import derive
-from alignpro.types import FloatArray, Reward
+from alignpro.types import FloatArray, Response, Reward, as_prompts
 
 STRENGTHS = 5
 """Most different strengths that are groups of their own; more are cut into thirds."""
@@ -23,9 +23,9 @@ STRENGTHS = 5
 
 def scores(reward: Reward, pairs: Sequence[Preference]) -> FloatArray:
     """Scores [N, 2] of the chosen and of the rejected answers to x, the system message before the user's text."""
-    asked = [with_system(pair.prompt, pair.system) for pair in pairs]
+    asked = as_prompts(with_system(pair.prompt, pair.system) for pair in pairs)
     answers = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    return np.asarray(reward.score(asked * 2, answers).values.reshape(2, -1).T)
+    return np.asarray(reward.score(asked * 2, [Response(text) for text in answers]).values.reshape(2, -1).T)
 
 
 def clusters(pairs: Sequence[Preference]) -> Clusters:

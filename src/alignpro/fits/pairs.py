@@ -26,14 +26,16 @@ from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.stats import mean_over_responses
+from alignpro.models.framing import Frame, Message
 from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
+from alignpro.results.asked import told
 from alignpro.rng import derive
 from alignpro.running.load import load
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Prompter, Reward
 
 SECTIONS = ("seed", "prompter", "frozen", "reward", "data", "pairs")
 """Settings on which the rows depend."""
@@ -55,7 +57,7 @@ def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
     out.parent.mkdir(parents=True, exist_ok=True)
     with StopRequest("stopping after these prompts; their pairs are kept") as stop, closing(pieces.endpoints) as urls:
         urls.keep(out.with_name(f"{out.stem}.answers"))
-        rows = {row.prompt: row for row in results.read_rows(TriedPrompt, tried)}
+        rows = {row.asked: row for row in results.read_rows(TriedPrompt, tried)}
         files.write_text(out, "")
         files.append_jsonl(out, _pairs(rows.values()))
         with progress.task("sampling pairs", len(prompts)) as advance:
@@ -68,8 +70,8 @@ def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
 
 def _sample_all(
     pieces: Pieces,
-    prompts: Sequence[str],
-    rows: dict[str, TriedPrompt],
+    prompts: Sequence[Prompt],
+    rows: dict[Prompt, TriedPrompt],
     out: Path,
     tried: Path,
     key: str,
@@ -83,23 +85,23 @@ def _sample_all(
             continue
         advance(start, f"{sum(row.kept for row in rows.values())} kept")
         stop.check()
-        seed = derive(pieces.settings.seed, "pairs", chunk[0])
+        seed = derive(pieces.settings.seed, "pairs", chunk[0].key)
         made, why, rewards = try_prompts(chunk, pieces.pipeline(), pieces.frozen, pieces.reward, own, seed)
         failures += why
         check_failures(rewards, failures, pieces.settings.reward.max_failed, "pairs")
-        made = [row for row in made if row.prompt not in rows]  # of a chunk that was torn, what is missing
+        made = [row for row in made if row.asked not in rows]  # of a chunk that was torn, what is missing
         results.append_rows(tried, [row.model_copy(update={"key": key}) for row in made])
         files.append_jsonl(out, _pairs(made))
-        rows |= {row.prompt: row for row in made}
+        rows |= {row.asked: row for row in made}
     advance(len(prompts), f"{sum(row.kept for row in rows.values())} kept")
 
 
 def try_prompts(
-    prompts: Sequence[str], reference: Prompter, frozen: FrozenModel, reward: Reward, own: PairsSettings, seed: int
+    prompts: Sequence[Prompt], reference: Prompter, frozen: FrozenModel, reward: Reward, own: PairsSettings, seed: int
 ) -> tuple[list[TriedPrompt], Counter[str], FloatArray]:
     """A row for each prompt, the reasons of failures, and the first rewards."""
     drawn = reference.rewrite(prompts, own.candidates, derive(seed, "rewrite"))
-    plain = [Generation(prompt, "given") for prompt in prompts]
+    plain = [Generation(prompt.text, "given") for prompt in prompts]
     first = score_rewrites(
         prompts,
         [[raw, *row] for raw, row in zip(plain, drawn, strict=True)],
@@ -110,7 +112,7 @@ def try_prompts(
     )
     means = mean_over_responses(first.rewards)
     gains = means[:, 1:] - means[:, :1]
-    same = [[normalised(g.text) == normalised(x) for g in row] for x, row in zip(prompts, drawn, strict=True)]
+    same = [[normalised(g.text) == normalised(x.text) for g in row] for x, row in zip(prompts, drawn, strict=True)]
     gains[np.array(same)] = np.nan
     best = np.where(np.isnan(gains), -np.inf, gains).argmax(1)
     chosen = gains[np.arange(len(prompts)), best]
@@ -131,7 +133,7 @@ def try_prompts(
         failures = failures + again.failures
     rows = [
         TriedPrompt(
-            prompt=prompt,
+            **told(prompt),
             rewrite=drawn[i][best[i]].text if np.isfinite(chosen[i]) else None,
             chosen_gain=float(chosen[i]),
             fresh_gain=float(fresh[i, 0]),
@@ -183,4 +185,9 @@ def _key(settings: Settings) -> str:
 
 
 def _pairs(rows: Iterable[TriedPrompt]) -> list[dict[str, Any]]:
-    return [{"prompt": row.prompt, "rewrite": row.rewrite, "gain": row.gain} for row in rows if row.kept]
+    return [{"prompt": _written(row.asked), "rewrite": row.rewrite, "gain": row.gain} for row in rows if row.kept]
+
+
+def _written(prompt: Prompt) -> str | list[Message]:
+    """A prompt as files of prompts hold it: a text, or a list of turns where something stands before it."""
+    return prompt.text if prompt.alone else Frame().messages(prompt)

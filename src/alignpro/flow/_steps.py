@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignpro.types import FloatArray, Generation, Reward, RewriteTerms, Rollout
+from alignpro.types import FloatArray, Generation, Prompt, Reward, RewriteTerms, Rollout
 
 Answers = Sequence[tuple[tuple[Generation, ...], ...]]
 """[B][G][K]."""
@@ -23,40 +23,45 @@ class Scored:
     failures: Counter[str]
 
 
-def needed_answers(rewrites: Sequence[Sequence[Generation]], responses: int) -> Counter[str]:
-    """How many responses each different rewrite needs."""
-    needed: Counter[str] = Counter()
-    for row in rewrites:
+def needed_answers(
+    prompts: Sequence[Prompt], rewrites: Sequence[Sequence[Generation]], responses: int
+) -> Counter[Prompt]:
+    """How many responses each different rewrite needs, where what stands before it is the same."""
+    needed: Counter[Prompt] = Counter()
+    for prompt, row in zip(prompts, rewrites, strict=True):
         for rewrite in row:
             if rewrite.failure is None:
-                needed[rewrite.text] += responses
+                needed[prompt.asking(rewrite.text)] += responses
     return needed
 
 
 def deal(
+    prompts: Sequence[Prompt],
     rewrites: Sequence[Sequence[Generation]],
-    needed: Counter[str],
+    needed: Counter[Prompt],
     pools: Sequence[Sequence[Generation]],
     responses: int,
 ) -> tuple[tuple[tuple[Generation, ...], ...], ...]:
-    """Responses of each rewrite [B][G][K]: its own from the pool of its text; its failure where it has one.
+    """Responses of each rewrite [B][G][K]: its own from the pool of what was asked; its failure where it has one.
 
-    `pools` are responses to the texts of `needed`, in its order.
+    `pools` are responses to what `needed` holds, in its order.
     """
-    left = {text: iter(row) for text, row in zip(needed, pools, strict=True)}
+    left = {asked: iter(row) for asked, row in zip(needed, pools, strict=True)}
     return tuple(
         tuple(
             tuple(
-                next(left[rewrite.text]) if rewrite.failure is None else Generation("", failure=rewrite.failure)
+                next(left[prompt.asking(rewrite.text)])
+                if rewrite.failure is None
+                else Generation("", failure=rewrite.failure)
                 for _ in range(responses)
             )
             for rewrite in row
         )
-        for row in rewrites
+        for prompt, row in zip(prompts, rewrites, strict=True)
     )
 
 
-def score_answers(prompts: Sequence[str], answers: Answers, reward: Reward) -> Scored:
+def score_answers(prompts: Sequence[Prompt], answers: Answers, reward: Reward) -> Scored:
     """Rewards and a composite reward's parts, nan where anything failed, and the reasons."""
     width = len(answers[0]) if answers else 0
     rewards = np.full((len(prompts), width, len(answers[0][0]) if width else 0), np.nan)
@@ -70,7 +75,7 @@ def score_answers(prompts: Sequence[str], answers: Answers, reward: Reward) -> S
         else:
             failures[failure] += 1
     if where:
-        scored = reward.score([prompts[b] for b, _, _ in where], [answers[b][g][k].text for b, g, k in where])
+        scored = reward.score([prompts[b] for b, _, _ in where], [answers[b][g][k].response for b, g, k in where])
         for index, value, reason in zip(where, scored.values, scored.reasons, strict=True):
             rewards[index] = value
             if reason is not None:
@@ -94,7 +99,7 @@ def joined(scores: Sequence[Scored], shape: tuple[int, ...]) -> Scored:
 
 
 def assembled(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     rewrites: Sequence[Sequence[Generation]],
     answers: Answers,
     scored: Scored,
@@ -120,7 +125,7 @@ def assembled(
 
 
 def _rewrite_terms(
-    prompts: Sequence[str], rewrites: Sequence[Sequence[Generation]], terms: RewriteTerms | None
+    prompts: Sequence[Prompt], rewrites: Sequence[Sequence[Generation]], terms: RewriteTerms | None
 ) -> tuple[dict[str, FloatArray], FloatArray | float, dict[tuple[int, int], str]]:
     """Terms on every rewrite that did not fail [B, G] by name, their weighted sum, and where and why one is missing."""
     if terms is None:

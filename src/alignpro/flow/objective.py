@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from alignpro.flow.rollout import answer
 from alignpro.maths.stats import mean_over_responses
-from alignpro.types import FloatArray, FrozenModel, Generation, Reward, RewriteTerms, Rollout
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward, RewriteTerms, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def objective(sampled: Rollout | RewriteScores) -> FloatArray:
 
 
 def score_rewrites(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     rewrites: Sequence[Sequence[Generation]],
     frozen: FrozenModel,
     reward: Reward,

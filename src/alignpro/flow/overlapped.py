@@ -8,14 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from alignpro.flow._steps import Scored, assembled, deal, joined, needed_answers, score_answers
 from alignpro.rng import derive
-from alignpro.types import Generation, OnDrawn, RemoteModel, Reward, RewriteTerms, Rollout, ThreadedReward
+from alignpro.types import Generation, OnDrawn, Prompt, RemoteModel, Reward, RewriteTerms, Rollout, ThreadedReward
 
 SCORED_TOGETHER = 64
 """Answers of a remote model that are scored in one call, while others are under way."""
 
 
 def overlapped(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     rewrite: Callable[[OnDrawn], Sequence[Sequence[Generation]]],
     width: int,
     frozen: RemoteModel,
@@ -30,7 +30,7 @@ def overlapped(
     prompt's answers have a seed of their own, and the same prompts are always scored together, so the result does not
     depend on what came first. An error anywhere stops the rest.
     """
-    asked: dict[int, tuple[Counter[str], Future[list[list[Generation]]]]] = {}
+    asked: dict[int, tuple[Counter[Prompt], Future[list[list[Generation]]]]] = {}
     early: list[dict[int, Generation]] = [{} for _ in prompts]
     chunk = max(1, SCORED_TOGETHER // max(1, width * responses))
     threads = reward.threads if isinstance(reward, ThreadedReward) else 1
@@ -38,7 +38,7 @@ def overlapped(
         try:
 
             def ask(b: int, row: Sequence[Generation]) -> None:
-                needed = needed_answers([row], responses)
+                needed = needed_answers(prompts[b : b + 1], [row], responses)
                 asked[b] = needed, asking.ask(list(needed), list(needed.values()), derive(seed, "respond", b))
 
             def on_drawn(b: int, g: int, drawn: Generation) -> None:
@@ -55,7 +55,7 @@ def overlapped(
             for start in range(0, len(prompts), chunk):
                 for b in range(start, min(start + chunk, len(prompts))):
                     needed, pools = asked[b]
-                    answers += deal([rewrites[b]], needed, pools.result(), responses)
+                    answers += deal(prompts[b : b + 1], [rewrites[b]], needed, pools.result(), responses)
                 part = prompts[start : start + chunk], answers[start : start + chunk], reward
                 if threads > 1:
                     scores.append(scorers.submit(score_answers, *part))

@@ -11,7 +11,17 @@ from alignpro.flow.objective import objective
 from alignpro.flow.rollout import rollout
 from alignpro.maths import gibbs
 from alignpro.rng import derive
-from alignpro.types import EagerPrompter, FloatArray, FrozenModel, Generation, OnDrawn, Prompter, Reward, RewriteTerms
+from alignpro.types import (
+    EagerPrompter,
+    FloatArray,
+    FrozenModel,
+    Generation,
+    OnDrawn,
+    Prompt,
+    Prompter,
+    Reward,
+    RewriteTerms,
+)
 
 NO_REWARD = "no candidate has a reward"
 """The failure of a rewrite that sampling could not choose."""
@@ -23,8 +33,8 @@ class IdentityPrompter:
 
     name: str = "no prompter"
 
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
-        return [[Generation(prompt, "given")] * n for prompt in prompts]
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
+        return [[Generation(prompt.text, "given")] * n for prompt in prompts]
 
 
 @dataclass(frozen=True)
@@ -40,16 +50,17 @@ class Chain:
     def name(self) -> str:
         return " then ".join(prompter.name for prompter in self.passes)
 
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
         return self.rewrite_each(prompts, n, seed, lambda b, g, rewrite: None)
 
-    def rewrite_each(self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
+    def rewrite_each(self, prompts: Sequence[Prompt], n: int, seed: int, on_drawn: OnDrawn) -> list[list[Generation]]:
         """The same, those of the last pass told of as they are drawn."""
         rows = self.passes[0].rewrite(prompts, n, derive(seed, "pass", 0))
         for number, prompter in enumerate(self.passes[1:], 1):
             flat = [g for row in rows for g in row]
             where = [i for i, g in enumerate(flat) if g.failure is None]
-            usable, luck = [flat[i].text for i in where], derive(seed, "pass", number)
+            usable = [prompts[i // n].asking(flat[i].text) for i in where]
+            luck = derive(seed, "pass", number)
             if prompter is self.passes[-1] and isinstance(prompter, EagerPrompter):
                 again = iter(prompter.rewrite_each(usable, 1, luck, _placed(where, n, on_drawn)))
             else:
@@ -89,7 +100,7 @@ class GibbsPrompter:
     def name(self) -> str:
         return f"gibbs_{self.candidates} of {self.reference.name}"
 
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
         sampled = rollout(
             prompts,
             self.reference,

@@ -13,16 +13,18 @@ from alignpro.types import (
     FrozenModel,
     Generation,
     OnDrawn,
+    Prompt,
     Prompter,
     RemoteModel,
     Reward,
     RewriteTerms,
     Rollout,
+    as_prompts,
 )
 
 
 def rollout(
-    prompts: Sequence[str],
+    prompts: Sequence[str | Prompt],
     prompter: Prompter,
     frozen: FrozenModel,
     reward: Reward,
@@ -34,12 +36,14 @@ def rollout(
 ) -> Rollout:
     """Sample G rewrites of each of B prompts and K responses to each, and score every response against its x.
 
-    Equal rewrites are sent to the frozen model once with the number of responses they need together; each still gets
-    its own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are
+    A text is a prompt of one text. The frozen model is asked x' after the system message and the turns of x. Equal
+    rewrites after the same are sent to it once with the number of responses they need together; each still gets its
+    own, independent ones. A rewrite that failed is not sent. Samples that failed anywhere have reward nan and are
     counted by reason; nothing is ever scored 0 for failing. `prompt_terms` see x and x' and stand beside the reward,
     which sees x and y. A remote model is asked while rewrites are still drawn; of
     several processes the first asks it, when all have drawn theirs.
     """
+    prompts = as_prompts(prompts)
     rewrite_seed = derive(seed, "rewrite")
     if isinstance(frozen, RemoteModel) and processes.count() == 1:
 
@@ -54,7 +58,7 @@ def rollout(
 
 
 def answer(
-    prompts: Sequence[str],
+    prompts: Sequence[str | Prompt],
     rewrites: Sequence[Sequence[Generation]],
     frozen: FrozenModel,
     reward: Reward,
@@ -64,13 +68,14 @@ def answer(
     prompt_terms: RewriteTerms | None = None,
 ) -> Rollout:
     """The second half of `rollout`, from rewrites already drawn; every prompt has the same number of them."""
+    prompts = as_prompts(prompts)
     if isinstance(frozen, RemoteModel):
         remote, width = frozen, len(rewrites[0]) if rewrites else 0
         return processes.by_first(
             lambda: overlapped(prompts, lambda on_drawn: rewrites, width, remote, reward, responses, seed, prompt_terms)
         )
-    needed = needed_answers(rewrites, responses)
+    needed = needed_answers(prompts, rewrites, responses)
     pools = frozen.respond(list(needed), list(needed.values()), derive(seed, "respond"))
-    answers = deal(rewrites, needed, pools, responses)
+    answers = deal(prompts, rewrites, needed, pools, responses)
     scored = score_answers(prompts, answers, reward)
     return assembled(prompts, rewrites, answers, scored, needed.total(), prompt_terms)

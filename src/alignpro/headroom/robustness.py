@@ -73,14 +73,14 @@ def _prompters(estimator: Estimator, count: int, seed: int) -> dict[str, list[li
     rng = np.random.default_rng(derive(seed, "resample"))
     trained = samples.from_reference < samples.rewards.shape[1]
     return {
-        "no_prompter": [[prompt] * count for prompt in samples.prompts],
+        "no_prompter": [[prompt.text] * count for prompt in samples.prompts],
         "reference_prompter": _first(samples, slice(None, samples.from_reference), count),
         "optimum": None
         if best.why_withheld
         else [
             [row[i] for i in rng.choice(len(row), count, p=weights / weights.sum())]
             if weights.sum() > 0  # nan where no rewrite of the prompt has a reward
-            else [prompt] * count
+            else [prompt.text] * count
             for prompt, row, weights in zip(samples.prompts, samples.texts, best.weights, strict=True)
         ],
         "trained_prompter": _first(samples, slice(samples.from_reference, None), count) if trained else None,
@@ -92,6 +92,6 @@ def _first(samples: Samples, own: slice, count: int) -> list[list[str]]:
     usable = np.isfinite(samples.rewards).sum(-1) > 0
     rows = []
     for prompt, texts, fine in zip(samples.prompts, samples.texts, usable, strict=True):
-        kept = [text for text, ok in zip(texts[own], fine[own].tolist(), strict=True) if ok] or [prompt]
+        kept = [text for text, ok in zip(texts[own], fine[own].tolist(), strict=True) if ok] or [prompt.text]
         rows.append([kept[i % len(kept)] for i in range(count)])
     return rows

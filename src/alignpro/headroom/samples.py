@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from alignpro.rng import derive
 from alignpro.runtime import files
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
-from alignpro.types import FloatArray, Generation
+from alignpro.types import FloatArray, Generation, Prompt
 
 TV_REWRITES, TV_RESPONSES = 8, 8
 """Rewrites and answers of a prompt between which the frozen model's likelihoods are compared."""
@@ -46,7 +46,7 @@ class Samples:
     model tells no likelihoods.
     """
 
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     from_reference: int
     texts: tuple[tuple[str, ...], ...]
     rewards: FloatArray
@@ -65,7 +65,7 @@ class Samples:
 
 
 def gather(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     models: Models,
     trained_lm: LanguageModel | None,
     settings: HeadroomSettings,
@@ -85,23 +85,25 @@ def gather(
         json.dumps([identity, seed, settings.rewrites, settings.responses, settings.answers]).encode(), digest_size=8
     ).hexdigest()
     files.keep_rows(path, lambda row: row.get("key") == key)
-    rows = {row["prompt"]: row for row in files.read_jsonl(path)}
-    left = [prompt for prompt in prompts if prompt not in rows]
+    rows = {row["prompt"]: row for row in files.read_jsonl(path)}  # by Prompt.key
+    left = [prompt for prompt in prompts if prompt.key not in rows]
     failures: Counter[str] = Counter()
 
-    def table(which: Iterable[str]) -> Samples:
-        return _table([rows[prompt] for prompt in which], settings, trained_lm is not None)
+    def table(which: Sequence[Prompt]) -> Samples:
+        return _table(which, [rows[prompt.key] for prompt in which], settings, trained_lm is not None)
 
     for start in range(0, len(left), settings.chunk):
         done = len(prompts) - len(left) + start
         advance(done, f"{sum(row['frozen_calls'] for row in rows.values()):,} answers asked")
         stop.check()
         chunk = left[start : start + settings.chunk]
-        sampled, why = _sample(chunk, models, trained_lm, settings, derive(seed, chunk[0]))
+        sampled, why = _sample(chunk, models, trained_lm, settings, derive(seed, chunk[0].key))
         made = [{"key": key, **row} for row in sampled]
         failures += why
         rows |= {row["prompt"]: row for row in made}
-        so_far = table(rows)  # all of it, since the last few prompts alone say little about the reward
+        so_far = table(
+            [prompt for prompt in prompts if prompt.key in rows]
+        )  # all of it, since the last few prompts alone say little about the reward
         check_failures(so_far.rewards, failures, max_failed, "headroom, rewrites")
         check_failures(so_far.raw, failures, max_failed, "headroom, plain answers")
         files.append_jsonl(path, made)  # after the check: rows that failed are sampled again once the reward is mended
@@ -110,7 +112,7 @@ def gather(
 
 
 def _sample(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     models: Models,
     trained_lm: LanguageModel | None,
     settings: HeadroomSettings,
@@ -143,7 +145,7 @@ def _sample(
         first = {g.text: i for i, g in sorted(enumerate(rewrites[b]), key=lambda drawn: drawn[1].failure is None)}
         rows.append(
             {
-                "prompt": prompt,
+                "prompt": prompt.key,
                 "texts": texts,
                 "which": [texts.index(g.text) for g in rewrites[b]],
                 "rewards": [_listed(made.rewards[b, first[text]]) for text in texts],
@@ -158,7 +160,7 @@ def _sample(
 
 
 def _distances(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     rewrites: Sequence[Sequence[Generation]],
     answers: Sequence[Sequence[Generation]],
     models: Models,
@@ -170,18 +172,19 @@ def _distances(
     for prompt, row, given in zip(prompts, rewrites, answers, strict=True):
         texts = [g.text for g in row if g.failure is None][:TV_REWRITES]
         ys = [y for y in given if y.failure is None][:TV_RESPONSES]
-        wanted = [prompt, *dict.fromkeys(texts)]
-        scored = models.frozen.logprobs([text for text in wanted for _ in ys], ys * len(wanted)).reshape(
-            len(wanted), -1
-        )
+        wanted = list(dict.fromkeys([prompt.text, *texts]))
+        asked = [prompt.asking(text) for text in wanted for _ in ys]
+        scored = models.frozen.logprobs(asked, ys * len(wanted)).reshape(len(wanted), -1)
         by_text = dict(zip(wanted, scored, strict=True))
         with np.errstate(over="ignore"):
-            lost = [np.maximum(0, -np.expm1(by_text[text] - by_text[prompt])) for text in texts]
+            lost = [np.maximum(0, -np.expm1(by_text[text] - by_text[prompt.text])) for text in texts]
         distances.append(float(np.nanmean(lost)) if lost and ys else np.nan)
     return np.array(distances)
 
 
-def _table(rows: Sequence[dict[str, Any]], settings: HeadroomSettings, trained: bool) -> Samples:
+def _table(
+    prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]], settings: HeadroomSettings, trained: bool
+) -> Samples:
     def numbers(values: Any) -> FloatArray:
         return np.array(values, dtype=np.float64)  # None becomes nan
 
@@ -189,7 +192,7 @@ def _table(rows: Sequence[dict[str, Any]], settings: HeadroomSettings, trained: 
         np.where(np.array(row["failed"])[:, None], np.nan, numbers(row["rewards"])[row["which"]]) for row in rows
     ]
     return Samples(
-        prompts=tuple(row["prompt"] for row in rows),
+        prompts=tuple(prompts),
         from_reference=settings.rewrites - (settings.rewrites // 2 if trained else 0),
         texts=tuple(tuple(row["texts"][i] for i in row["which"]) for row in rows),
         rewards=np.array(rewards),

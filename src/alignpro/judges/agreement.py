@@ -14,7 +14,7 @@ from alignpro.maths import agreement as rater
 from alignpro.maths import stats
 from alignpro.results import Agreement, Estimate, JudgeAgreement
 from alignpro.rng import derive
-from alignpro.types import Judge, Verdict
+from alignpro.types import Judge, Response, Verdict, as_prompts
 
 Pair = tuple[Verdict, Verdict]
 
@@ -24,7 +24,9 @@ def judge_all(judge: Judge, pairs: Sequence[JudgedPair], advance: Callable[[int,
     comparisons: list[Comparison] = []
     for start in range(0, len(pairs), SLICE):
         part = pairs[start : start + SLICE]
-        orders = judge_both_orders(judge, [p.prompt for p in part], [p.a for p in part], [p.b for p in part])
+        orders = judge_both_orders(
+            judge, as_prompts(p.prompt for p in part), [Response(p.a) for p in part], [Response(p.b) for p in part]
+        )
         comparisons += [
             Comparison(start + i, 0, p.a, p.b, o) for i, (p, o) in enumerate(zip(part, orders, strict=True))
         ]

@@ -13,7 +13,7 @@ from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.frozen import EndpointModel
 from alignpro.results import JudgeCost
-from alignpro.types import FrozenModel, Generation, Judgement
+from alignpro.types import FrozenModel, Generation, Judgement, Prompt, Response, as_prompts, as_responses
 
 TOO_LONG = ("prompt exceeds the frozen model's context", "question exceeds the judge's context")
 """What a frozen model says of a prompt that does not fit, and what that is here."""
@@ -23,7 +23,8 @@ SEED = 0
 
 @dataclass(frozen=True)
 class LlmJudge:
-    """Asks a model which of two responses is better, blind: it sees the original prompt and two answers, A and B.
+    """Asks a model which of two responses is better, blind: it sees the original prompt, what stands before it, and
+    two answers, A and B.
 
     The higher score wins, within `tie_margin` points it is a tie. Equal answers tie without being asked about. A reply
     without a readable verdict, or no reply, is no verdict and says why. `identity` tells weights apart in `kept`;
@@ -53,9 +54,12 @@ class LlmJudge:
         answers = len(self.kept) if self.kept else 0
         return JudgeCost(answers=answers, input_tokens=usage.input, output_tokens=usage.output)
 
-    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
+    def compare(
+        self, prompts: Sequence[str | Prompt], a: Sequence[str | Response], b: Sequence[str | Response]
+    ) -> list[Judgement]:
         """One judgement for each (prompt, a, b), asked in this order of presenting. Raises as `FrozenModel.respond`."""
-        triples = list(zip(prompts, a, b, strict=True))
+        asked_of = zip(as_prompts(prompts), as_responses(a), as_responses(b), strict=True)
+        triples = [(x.asking(x.text), ya.text, yb.text) for x, ya, yb in asked_of]
         asked = {triple: question(*triple, self.criteria, self.special) for triple in triples if triple[1] != triple[2]}
         texts = [text for text, _ in asked.values()]
         replies = dict(zip(asked, self._replies(texts), strict=True))
@@ -75,13 +79,13 @@ class LlmJudge:
 
     def _replies(self, texts: Sequence[str]) -> list[Generation]:
         if self.kept is None or isinstance(self.model, EndpointModel):  # an endpoint keeps each reply as it comes
-            return [row[0] for row in self.model.respond(texts, [1] * len(texts), SEED)]
+            return [row[0] for row in self.model.respond(as_prompts(texts), [1] * len(texts), SEED)]
         keys = [key(self.identity, self.name, {"text": text}, 0) for text in texts]
         answers = self.kept.get(keys)
         left = [i for i, k in enumerate(keys) if k not in answers]
         for start in range(0, len(left), self.batch_size):
             batch = left[start : start + self.batch_size]
-            rows = self.model.respond([texts[i] for i in batch], [1] * len(batch), SEED)
+            rows = self.model.respond(as_prompts(texts[i] for i in batch), [1] * len(batch), SEED)
             new = {keys[i]: _answer(row[0]) for i, row in zip(batch, rows, strict=True)}
             self.kept.put({k: answer for k, answer in new.items() if answer.failure is None})
             answers |= new

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignpro.judges import ties
-from alignpro.types import Judgement, Reward
+from alignpro.types import Judgement, Prompt, ReadsRows, Response, Reward, as_prompts, as_responses
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,16 @@ class RewardJudge:
     def name(self) -> str:
         return self.reward.name
 
-    def compare(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[Judgement]:
+    def check(self, prompts: Sequence[Prompt]) -> Sequence[str]:
+        """What the reward will lack in the prompts. Raises as it does."""
+        return self.reward.check(prompts) if isinstance(self.reward, ReadsRows) else ()
+
+    def compare(
+        self, prompts: Sequence[str | Prompt], a: Sequence[str | Response], b: Sequence[str | Response]
+    ) -> list[Judgement]:
         """One judgement for each (prompt, a, b); its scores are the rewards."""
-        rewards_a, rewards_b = self.reward.score(prompts, a), self.reward.score(prompts, b)
+        xs = as_prompts(prompts)
+        rewards_a, rewards_b = (self.reward.score(xs, as_responses(ys)) for ys in (a, b))
         scores = zip(rewards_a.values.tolist(), rewards_b.values.tolist(), strict=True)
         reasons = (of_a or of_b for of_a, of_b in zip(rewards_a.reasons, rewards_b.reasons, strict=True))
         return [ties.by_scores(pair, self.tie_margin, failure=why) for pair, why in zip(scores, reasons, strict=True)]

@@ -9,7 +9,7 @@ from typing import Protocol
 from alignpro.config import JudgeSettings
 from alignpro.judges import ties
 from alignpro.results import Judged, Order, Sample
-from alignpro.types import Generation, Judge, Judgement, Verdict
+from alignpro.types import Generation, Judge, Judgement, Prompt, Response, Verdict
 
 SLICE = 128
 """Comparisons between two moments at which a run can stop."""
@@ -21,7 +21,7 @@ class Answered(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def prompts(self) -> tuple[str, ...]: ...
+    def prompts(self) -> tuple[Prompt, ...]: ...
     @property
     def responses(self) -> tuple[tuple[Generation, ...], ...]: ...
 
@@ -31,7 +31,7 @@ class Answers:
     """Answers of one arm, without the rest of it."""
 
     name: str
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     responses: tuple[tuple[Generation, ...], ...]
 
 
@@ -95,11 +95,14 @@ def compare_arms(
         judgements = judge_both_orders(
             judge, [a.prompts[row] for row, *_ in part], [r[2] for r in part], [r[3] for r in part]
         )
-        yield [Comparison(*row, orders) for row, orders in zip(part, judgements, strict=True)]
+        yield [
+            Comparison(row, k, ya.text, yb.text, orders)
+            for (row, k, ya, yb), orders in zip(part, judgements, strict=True)
+        ]
 
 
 def judge_both_orders(
-    judge: Judge, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]
+    judge: Judge, prompts: Sequence[Prompt], a: Sequence[Response], b: Sequence[Response]
 ) -> list[tuple[Judgement, ...]]:
     """Judgements of (a, b), for each triple one for each order of presenting, or one in all."""
     if judge.symmetric:
@@ -117,23 +120,23 @@ def count_comparisons(pairs: Sequence[tuple[Answered, Answered]], limits: JudgeS
 
 def read_answers(rows: Sequence[Sample]) -> list[Answers]:
     """The arms of the last evaluation, from lines of samples.jsonl."""
-    arms: dict[str, dict[int | str, tuple[str, list[Generation]]]] = {}
+    arms: dict[str, dict[int | str, tuple[Prompt, list[Generation]]]] = {}
     for row in rows:
         if row.stage == "evaluation":
-            _, answers = arms.setdefault(row.arm, {}).setdefault(row.prompt_id, (row.prompt, []))
-            answers.append(Generation(row.response, failure=row.failure))
+            _, answers = arms.setdefault(row.arm, {}).setdefault(row.prompt_id, (row.asked, []))
+            answers.append(
+                Generation(row.response, "length" if row.finish == "length" else "stop", failure=row.failure)
+            )
     return [
-        Answers(
-            name, tuple(text for text, _ in prompts.values()), tuple(tuple(answers) for _, answers in prompts.values())
-        )
+        Answers(name, tuple(x for x, _ in prompts.values()), tuple(tuple(answers) for _, answers in prompts.values()))
         for name, prompts in arms.items()
     ]
 
 
-def _rows(a: Answered, b: Answered, limits: JudgeSettings | None) -> list[tuple[int, int, str, str]]:
+def _rows(a: Answered, b: Answered, limits: JudgeSettings | None) -> list[tuple[int, int, Response, Response]]:
     prompts, samples = (limits.prompts, limits.samples) if limits else (None, None)
     return [
-        (row, k, ya.text, yb.text)
+        (row, k, ya.response, yb.response)
         for row in range(len(a.prompts))[:prompts]
         for k, (ya, yb) in enumerate(zip(a.responses[row][:samples], b.responses[row][:samples], strict=True))
         if ya.failure is None and yb.failure is None

@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 
 from alignpro.config import CRITERIA
-from alignpro.models.framing import broken
+from alignpro.models.framing import broken, transcript
+from alignpro.types import Prompt
 
 QUESTION = """\
 Two answers to one request are to be compared. Judge how well each serves the person who wrote the request.
@@ -46,13 +47,20 @@ _CHAT_MARKS = re.compile(
 ScorePair = tuple[float, float]
 
 
-def question(prompt: str, a: str, b: str, criteria: Sequence[str], special: Sequence[str] = ()) -> tuple[str, str]:
+def question(
+    prompt: str | Prompt, a: str, b: str, criteria: Sequence[str], special: Sequence[str] = ()
+) -> tuple[str, str]:
     """The question to a judge, and the mark that its verdict will bear.
 
-    `special` are further strings that the judge's tokenizer takes for marks of its own.
+    `special` are further strings that the judge's tokenizer takes for marks of its own. What stands before the prompt,
+    its system message and earlier turns, stands in a frame of its own before the request's.
     """
-    mark = mark_of(prompt, a, b)
-    named = (("REQUEST", prompt), ("ANSWER A", a), ("ANSWER B", b))
+    x = Prompt.of(prompt)
+    before = transcript(x, without_text=True)
+    mark = mark_of(*([before] if before else []), x.text, a, b)
+    named = [("REQUEST", x.text), ("ANSWER A", a), ("ANSWER B", b)]
+    if before:
+        named.insert(0, ("CONVERSATION BEFORE THE REQUEST", before))
     frames = [f"BEGIN {name} {mark}\n{quoted(text, special)}\nEND {name} {mark}" for name, text in named]
     weighed = [f"- {name}: {CRITERIA[name]}?" if name in CRITERIA else f"- {name}" for name in criteria]
     return QUESTION.format(mark=mark, frames="\n\n".join(frames), criteria="\n".join(weighed)), mark

@@ -35,6 +35,7 @@ from alignpro.models.local import LocalFrozenModel
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
 from alignpro.train import bradley_terry, sft
+from alignpro.types import Response, as_prompts
 
 PAD, END, USER, ASSISTANT, UNKNOWN = "<pad>", "<end>", "<user>", "<assistant>", "<unk>"
 CHAT = (
@@ -134,7 +135,7 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
     asked = [rng.choice(prompts) for _ in range(recipe.preference_prompts)]
     say(f"reward: {ANSWERS * len(asked)} answers of the frozen model")
     requests = [_asked_for(rng, p) for p in asked for _ in range(ANSWERS)]
-    given = frozen.respond(requests, [1] * len(requests), derive(recipe.seed, "answers"))
+    given = frozen.respond(as_prompts(requests), [1] * len(requests), derive(recipe.seed, "answers"))
     texts = [p.text for p in asked for _ in range(ANSWERS)]
     answers = [row[0].text for row in given]
     utilities = np.array(gold.gold_utility(texts, answers), dtype=np.float64)
@@ -170,7 +171,7 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
     pairs = sum(len(group.pairs) for group in test)
     say(f"reward: held-out accuracy {accuracy:.3f} on {pairs} pairs; the gold utility itself {best_possible:.3f}")
     reward = RewardModel("lab reward", model, tokenizer, 256)
-    scale = float(np.std(reward.score(texts[:2000], answers[:2000]).values))
+    scale = float(np.std(reward.score(as_prompts(texts[:2000]), [Response(y) for y in answers[:2000]]).values))
     with torch.no_grad():
         model.score.weight /= scale  # rewards of the frozen model's answers have deviation 1
     return reward, accuracy, best_possible

@@ -15,7 +15,7 @@ from alignpro.lab import world
 from alignpro.maths import stats
 from alignpro.results import Sample
 from alignpro.rng import derive
-from alignpro.types import FloatArray, FrozenModel, Generation, Reward
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class SuffixPrompter:
     def name(self) -> str:
         return f"suffix {self.suffix!r}"
 
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
-        return [[Generation(world.tidy(f"{p} , {self.suffix}") if self.suffix else p, "given")] * n for p in prompts]
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[list[Generation]]:
+        return [
+            [Generation(world.tidy(f"{p.text} , {self.suffix}") if self.suffix else p.text, "given")] * n
+            for p in prompts
+        ]
 
 
 def search(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     frozen: FrozenModel,
     reward: Reward,
     samples: Sequence[Sample],

@@ -10,7 +10,7 @@ from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
 from alignpro.models.framing import Frame
 from alignpro.models.sampler import sample
-from alignpro.types import Generation, OnDrawn
+from alignpro.types import Generation, OnDrawn, Prompt, Turn
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class LanguageModel:
         listed = ids if isinstance(ids, list) else [ids]
         return sorted({int(i) for i in (*listed, self.tokenizer.eos_token_id) if i is not None})
 
-    def queries(self, prompts: Sequence[str]) -> list[list[int]]:
+    def queries(self, prompts: Sequence[str | Prompt]) -> list[list[int]]:
         """Framed token ids of each prompt; one that leaves no room for an answer is cut or refused, as settings say.
 
-        Raises PromptTooLong, naming the prompt and by how much it is too long.
+        Raises PromptTooLong, naming the prompt and by how much it is too long, and as `Frame.ids`.
         """
         room = self.context - self.sampling.max_new_tokens
-        return [self._framed(prompt, room) for prompt in prompts]
+        return [self._framed(Prompt.of(prompt), room) for prompt in prompts]
 
-    def too_long(self, prompts: Sequence[str]) -> list[int]:
+    def too_long(self, prompts: Sequence[str | Prompt]) -> list[int]:
         """Indices of prompts that do not fit."""
         room = self.context - self.sampling.max_new_tokens
         return [i for i, p in enumerate(prompts) if len(self.frame.ids(p)) > room]
@@ -92,7 +92,12 @@ class LanguageModel:
         ]
 
     def continuations(
-        self, prompts: Sequence[str], counts: Sequence[int], seed: int, too_long: str, each: OnDrawn | None = None
+        self,
+        prompts: Sequence[str | Prompt],
+        counts: Sequence[int],
+        seed: int,
+        too_long: str,
+        each: OnDrawn | None = None,
     ) -> list[list[Generation]]:
         """`counts[i]` continuations of the framed `prompts[i]`; one that does not fit gives the failure `too_long`.
 
@@ -115,24 +120,33 @@ class LanguageModel:
     def _decode(self, generation: Generation) -> str:
         return str(self.tokenizer.decode(generation.tokens.tolist(), skip_special_tokens=True)).strip()
 
-    def _framed(self, prompt: str, room: int) -> list[int]:
+    def _framed(self, prompt: Prompt, room: int) -> list[int]:
         ids = self.frame.ids(prompt)
         if len(ids) <= room:
             return ids
         over = len(ids) - room
         if not self.cut_long_prompts:
+            told = "its oldest turns, then its end," if prompt.history else "its end"
             raise PromptTooLong(
-                f"prompt {prompt[:40]!r}... takes {len(ids)} tokens in {self.name}'s frame and leaves no room for"
+                f"prompt {prompt.text[:40]!r}... takes {len(ids)} tokens in {self.name}'s frame and leaves no room for"
                 f" {self.sampling.max_new_tokens} new ones in a context of {self.context}; shorten it by {over} tokens,"
-                " lower sampling.max_new_tokens, or set overflow=cut to have its end cut off"
+                f" lower sampling.max_new_tokens, or set overflow=cut to have {told} cut off"
             )
-        tokens = self.frame.tokens(prompt)
+        while len(ids) > room and prompt.history:
+            prompt = replace(prompt, history=_later(prompt.history))
+            ids = self.frame.ids(prompt)
+        tokens = self.frame.tokens(prompt.text)
         while len(ids) > room and tokens:
             tokens = tokens[: max(0, len(tokens) - max(1, len(ids) - room))]
-            ids = self.frame.ids(self.tokenizer.decode(tokens))
+            ids = self.frame.ids(replace(prompt, text=self.tokenizer.decode(tokens)))
         if len(ids) > room:
             raise PromptTooLong(
                 f"the frame of {self.name} alone takes {len(ids)} tokens and leaves no room for"
                 f" {self.sampling.max_new_tokens} new ones in a context of {self.context}; use a shorter template"
             )
         return ids
+
+
+def _later(history: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """What remains without its oldest turns, up to the next one of the user."""
+    return next((history[i:] for i in range(1, len(history)) if history[i].role == "user"), ())

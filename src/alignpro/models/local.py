@@ -15,7 +15,7 @@ from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
-from alignpro.types import Generation, OnDrawn
+from alignpro.types import Generation, OnDrawn, Prompt
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LocalPrompter:
     def name(self) -> str:
         return self.lm.name
 
-    def rewrite(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Generation]]:
+    def rewrite(self, prompts: Sequence[str | Prompt], n: int, seed: int) -> list[list[Generation]]:
         """`n` rewrites of each prompt; `text` is x', or the raw text with a `failure` where none can be read.
 
         A prompt that does not fit gives rewrites with a failure; it stops nothing.
@@ -36,7 +36,7 @@ class LocalPrompter:
         return self.rewrite_each(prompts, n, seed, None)
 
     def rewrite_each(
-        self, prompts: Sequence[str], n: int, seed: int, on_drawn: OnDrawn | None
+        self, prompts: Sequence[str | Prompt], n: int, seed: int, on_drawn: OnDrawn | None
     ) -> list[list[Generation]]:
         """The same, each told as soon as it is drawn."""
         told = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, self._read(drawn))
@@ -60,7 +60,7 @@ class LocalFrozenModel:
     def name(self) -> str:
         return self.lm.name
 
-    def respond(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def respond(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         """`counts[i]` responses to `prompts[i]`.
 
         A prompt that does not fit gives responses with a failure; it stops nothing.
@@ -72,7 +72,7 @@ class LocalFrozenModel:
         """Whether it samples from less than its whole distribution, whose likelihoods are not those of `logprobs`."""
         return self.lm.sampling.top_p < 1 or self.lm.sampling.top_k > 0
 
-    def logprobs(self, prompts: Sequence[str], responses: Sequence[Generation]) -> npt.NDArray[np.float64]:
+    def logprobs(self, prompts: Sequence[str | Prompt], responses: Sequence[Generation]) -> npt.NDArray[np.float64]:
         """log p(response | prompt) [N] in nats, summed over the response's tokens; nan where the prompt is too long."""
         long = set(self.lm.too_long(prompts))
         rows = [i for i in range(len(prompts)) if i not in long]
@@ -154,4 +154,6 @@ def load_frame(role: Literal["prompter", "frozen"], settings: PrompterSettings |
     template = settings.template
     if template is None:
         template = meta_prompt(tokenizer) if role == "prompter" else "{prompt}"
-    return Frame.of(template, settings.system, role).read_by(tokenizer, role)
+    quotes = isinstance(settings, PrompterSettings)
+    examples = settings.examples if isinstance(settings, PrompterSettings) else ()
+    return Frame.of(template, settings.system, role, quotes, examples).read_by(tokenizer, role)

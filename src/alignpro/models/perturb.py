@@ -22,7 +22,7 @@ from alignpro.errors import SettingsError
 from alignpro.models.loading import resolve
 from alignpro.models.local import LocalFrozenModel
 from alignpro.rng import derive
-from alignpro.types import FrozenModel, Generation
+from alignpro.types import FrozenModel, Generation, Prompt, as_prompts
 
 LADDER = ("temperature=1.5", "drop=0.1", "swap=0.1", "weights=0.05")
 """What `--noise` tries."""
@@ -42,17 +42,19 @@ class NoisyInput:
     def name(self) -> str:
         return f"{self.inner.name} with {self.kind}={self.odds:g}"
 
-    def respond(self, prompts: Sequence[str], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def respond(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         """`counts[i]` responses, each to a damaged copy of `prompts[i]` of its own."""
         rng = np.random.default_rng(derive(seed, "damage"))
         damaged = [
-            self._damage(prompt, rng) for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)
+            prompt.asking(self._damage(prompt.text, rng))
+            for prompt, count in zip(as_prompts(prompts), counts, strict=True)
+            for _ in range(count)
         ]
         flat = iter(self.inner.respond(damaged, [1] * len(damaged), seed))
         return [[next(flat)[0] for _ in range(count)] for count in counts]
 
-    def _damage(self, prompt: str, rng: np.random.Generator) -> str:
-        pieces = re.findall(r"\S+|\s+", prompt)
+    def _damage(self, text: str, rng: np.random.Generator) -> str:
+        pieces = re.findall(r"\S+|\s+", text)
         words = [i for i, piece in enumerate(pieces) if not piece.isspace()]
         if self.kind == "drop":
             gone = {i for i in words if rng.random() < self.odds}

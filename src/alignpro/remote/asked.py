@@ -21,7 +21,7 @@ from alignpro.remote.pool import Call
 from alignpro.remote.requests import Save
 from alignpro.rng import derive
 from alignpro.runtime import processes
-from alignpro.types import Asking, Generation, Prompt
+from alignpro.types import Asking, Generation, Prompt, as_prompts
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="AskedModel")
@@ -77,7 +77,7 @@ class AskedModel:
         self._thread.start()
         self._end = weakref.finalize(self, _shut, self._loop, self._thread, source)
 
-    def respond(self, prompts: Sequence[Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def respond(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         """`counts[i]` responses to `prompts[i]`.
 
         Raises EndpointUnusable, EndpointDown, BudgetSpent or CacheUnusable, each after everything under way has been
@@ -85,7 +85,7 @@ class AskedModel:
         """
         return processes.by_first(lambda: self._ask_for(prompts, counts, seed))
 
-    def _ask_for(self, prompts: Sequence[Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
+    def _ask_for(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> list[list[Generation]]:
         self._begin(self._forgive())
         return self._run(self._rows(prompts, counts, seed, Call()))
 
@@ -137,13 +137,13 @@ class AskedModel:
         self._source.wake()
 
     async def _rows(
-        self, prompts: Sequence[Prompt], counts: Sequence[int], seed: int, call: Call
+        self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int, call: Call
     ) -> list[list[Generation]]:
-        wanted: Counter[Prompt] = Counter()
-        for prompt, count in zip(prompts, counts, strict=True):
+        asked, wanted = as_prompts(prompts), Counter[Prompt]()
+        for prompt, count in zip(asked, counts, strict=True):
             wanted[prompt] += count
         rows = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
-        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(prompts, counts, strict=True)]
+        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(asked, counts, strict=True)]
 
     async def _respond(self, wanted: Mapping[Prompt, int], seed: int, call: Call) -> dict[Prompt, list[Answer]]:
         rows = await asyncio.gather(
@@ -198,7 +198,7 @@ class _Questions:
         self._asked: list[Future[list[list[Generation]]]] = []
         model._begin(model._forgive())
 
-    def ask(self, prompts: Sequence[Prompt], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
+    def ask(self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int) -> Future[list[list[Generation]]]:
         """What `respond` would give, later. Raises the error that stopped an earlier question."""
         if self._call.error is not None:
             raise self._call.error

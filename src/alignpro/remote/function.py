@@ -328,7 +328,7 @@ def _answer(value: Any) -> tuple[Answer, Usage | None]:
     usage = _usage(fields.get("usage"))
     failure = _reason(str(error)) if error else None if text.strip() else EMPTY
     whole = text.encode("utf-8", "replace").decode()  # lone surrogates could be stored nowhere
-    return Answer(whole, finish, failure, usage or Usage()), usage
+    return Answer(whole, "length" if finish == "length" else "stop", failure, usage or Usage()), usage
 
 
 def _usage(told: Any) -> Usage | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from alignpro.remote import accounting
+from alignpro.results.asked import Asked
 from alignpro.results.base import (
     Document,
     Interval,
@@ -226,14 +227,14 @@ class Evaluation(Document):
         return {name: float(value) for name, value in numbers.items() if math.isfinite(number(value))}
 
 
-class Sample(Result):
-    """A row of samples.jsonl: x, x', y and its rewards at a stage (evaluation, or monitor in training)."""
+class Sample(Asked):
+    """A row of samples.jsonl: x, x', y and its rewards at a stage (evaluation, or monitor in training); where x has
+    them, its system message, earlier turns and the other columns of its row."""
 
     stage: Text
     step: Number
     arm: Text
     prompt_id: PromptId
-    prompt: Text
     rewrite: Text
     response: Text
     reward: Number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from alignpro.results.asked import Asked
 from alignpro.results.base import Document, Figure, Flag, Keys, Number, Numbers, Result, Rows, Text
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.show import Table
@@ -139,7 +140,7 @@ class FittedPrompter(Document):
         return Table(f"{self.pairs.test} held-out pairs", ["", "loss a token, nats"], rows)
 
 
-class TriedPrompt(Result):
+class TriedPrompt(Asked):
     """A row of OUT.tried.jsonl: the best of N rewrites, None where none has a reward or differs from the prompt.
 
     Three gains over the prompt as it is, in reward: `chosen_gain` by the answers that chose it, too good; `fresh_gain`
@@ -147,7 +148,6 @@ class TriedPrompt(Result):
     """
 
     key: Text = ""
-    prompt: Text
     rewrite: Text | None
     chosen_gain: Number
     fresh_gain: Number

@@ -8,6 +8,7 @@ from alignpro.remote.opened import Endpoints
 from alignpro.rewards.composite import CompositeReward, Term, scale_of
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.scorer import GREEDY, ModelScorer
+from alignpro.rewards.verify import PREFIX, load_verifier
 from alignpro.types import Reward
 
 
@@ -18,8 +19,8 @@ def load_reward(
     setting: str = "reward",
     endpoints: Endpoints | None = None,
 ) -> Reward:
-    """The reward named in the settings: a Python function, a model behind URLs that scores, a sequence classifier, or a
-    sum of terms.
+    """The reward named in the settings: a verifier, a Python function, a model behind URLs that scores, a sequence
+    classifier, or a sum of terms.
 
     `setting` is what error messages call it; `endpoints` share one account and budget. Raises SettingsError,
     ModelNotUsable, HubUnreachable, DataError, and as `Endpoints.load`.
@@ -29,6 +30,8 @@ def load_reward(
     name = str(settings.model)
     if is_endpoint(name):
         return ModelScorer((endpoints or Endpoints()).load(name, GREEDY, settings.endpoint))
+    if name.startswith(PREFIX):
+        return load_verifier(name, f"{setting}.model", settings.arguments)
     if name.startswith("python:"):
         return load_function(name, f"{setting}.model", settings.arguments)
     if settings.kind == "pairwise":

@@ -9,7 +9,7 @@ import numpy as np
 
 from alignpro.config import RewardSettings, RewardTerm, Scale
 from alignpro.errors import RewardFailure, SettingsError
-from alignpro.types import FloatArray, Reward, RewardResult
+from alignpro.types import FloatArray, Prompt, ReadsRows, Response, Reward, RewardResult, as_prompts, as_responses
 
 _UNSCALED = (
     "reward.terms: {} is normalised by the reference's answers, whose statistics a run measures and keeps in its"
@@ -55,7 +55,7 @@ class CompositeReward:
         """Terms whose statistics are still to be taken."""
         return tuple(term.name for term in self.terms if term.scale is None)
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+    def score(self, prompts: Sequence[str | Prompt], responses: Sequence[str | Response]) -> RewardResult:
         """One reward a pair; `parts` has every term's raw scores. Raises SettingsError where a scale is missing."""
         if self.unscaled:
             raise SettingsError(_UNSCALED.format(", ".join(self.unscaled)))
@@ -63,10 +63,16 @@ class CompositeReward:
         total = sum((term.worth(parts[term.name]) for term in self.terms), np.zeros(len(prompts)))
         return RewardResult(np.asarray(total), reasons, parts)
 
+    def check(self, prompts: Sequence[Prompt]) -> list[str]:
+        """What its terms will lack in the prompts. Raises as they do."""
+        readers = (term.reward for term in self.terms if isinstance(term.reward, ReadsRows))
+        return list(dict.fromkeys(line for reader in readers for line in reader.check(prompts)))
+
     def parts(
-        self, prompts: Sequence[str], responses: Sequence[str]
+        self, prompts: Sequence[str | Prompt], responses: Sequence[str | Response]
     ) -> tuple[dict[str, FloatArray], tuple[str | None, ...]]:
         """Raw scores [N] by term, and why a pair lacks one."""
+        prompts, responses = as_prompts(prompts), as_responses(responses)
         parts: dict[str, FloatArray] = {}
         reasons: list[str | None] = [None] * len(prompts)
         for term in self.terms:
@@ -81,7 +87,7 @@ class CompositeReward:
         """With these statistics for the terms that lack theirs."""
         return CompositeReward(tuple(replace(t, scale=scales[t.name]) if t.scale is None else t for t in self.terms))
 
-    def measure(self, prompts: Sequence[str], responses: Sequence[str]) -> dict[str, Scale]:
+    def measure(self, prompts: Sequence[str | Prompt], responses: Sequence[str | Response]) -> dict[str, Scale]:
         """Mean and deviation over these pairs of each term that lacks its scale.
 
         Raises RewardFailure where a term scored fewer than two of them, or all alike.

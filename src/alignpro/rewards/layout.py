@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignpro.errors import ModelNotUsable
-from alignpro.models.framing import Frame
+from alignpro.models.framing import Frame, reader, transcript
+from alignpro.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +25,25 @@ class Row:
         return len(self.ids)
 
 
-def conversation(tokenizer: Any, prompt: str, response: str) -> list[int]:
+def conversation(tokenizer: Any, prompt: str | Prompt, response: str) -> list[int]:
     """Ids of x and y as the reward model reads them, without a template of the settings."""
     return pair(tokenizer, prompt, response).ids
 
 
-def pair(tokenizer: Any, prompt: str, response: str, template: str | None = None) -> Row:
+def pair(tokenizer: Any, prompt: str | Prompt, response: str, template: str | None = None) -> Row:
     """x and y as one input.
 
-    By `template` where there is one; else as a user's and an assistant's turn of the chat template, which ends as it
-    ends; else as two texts, the way encoders are trained. A beginning-of-text token stands at the start alone.
+    By `template` where there is one; else as turns of the chat template, the user's last and the assistant's at the
+    end, which ends as it ends; else as two texts, the way encoders are trained, as which a conversation is one text
+    with a name before each turn. A beginning-of-text token stands at the start alone.
     """
+    x = Prompt.of(prompt)
     if template is not None:
-        return filled(tokenizer, template, prompt=prompt, response=response)
-    frame = Frame(tokenizer=tokenizer)
+        return filled(tokenizer, template, prompt=transcript(x), response=response)
+    frame = reader(tokenizer)
     if frame.has_chat_template:
-        return Row(_one_start(tokenizer, frame.conversation(prompt, response)))
-    made = tokenizer(frame.as_text(prompt), frame.as_text(response), return_special_tokens_mask=True)
+        return Row(_one_start(tokenizer, frame.conversation(x, response)))
+    made = tokenizer(frame.as_text(transcript(x)), frame.as_text(response), return_special_tokens_mask=True)
     added = made["special_tokens_mask"]
     start = tokenizer.bos_token_id
     if start is None or start in (tokenizer.eos_token_id, tokenizer.sep_token_id):
@@ -67,6 +70,16 @@ def fitted(row: Callable[[str], Row], text: str, tokenizer: Any, limit: int) -> 
         tokens = tokens[: max(0, len(tokens) - max(1, len(made) - limit))]
         made = row(tokenizer.decode(tokens))
     return made if tokens and len(made) <= limit else None
+
+
+def told_as_text(name: str, prompts: Sequence[Prompt]) -> list[str]:
+    """What to say of a model that reads conversations among the prompts as one text."""
+    count = sum(not prompt.alone for prompt in prompts)
+    if not count:
+        return []
+    return [
+        f"{name} has no turns for what stands before {count} prompts, and reads each as one text, System: ... User: ..."
+    ]
 
 
 def check_chat_template(tokenizer: Any, name: str) -> None:

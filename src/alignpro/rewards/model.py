@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from alignpro.config import RewardSpec
+from alignpro.models.framing import Frame
 from alignpro.models.loading import display_name
 from alignpro.rewards.classifier import BATCH, labels_of, load_classifier, scored, token_limit
 from alignpro.rewards.heads import Head, head_of, only
-from alignpro.rewards.layout import Row, check_chat_template, conversation, fitted, pair
-from alignpro.types import RewardResult
+from alignpro.rewards.layout import Row, check_chat_template, conversation, fitted, pair, told_as_text
+from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses
 
 __all__ = ["RewardModel", "conversation", "load_reward_model"]
 
@@ -28,15 +29,22 @@ class RewardModel:
     template: str | None = None
     overflow: Literal["mask", "cut"] = "mask"
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+    def score(self, prompts: Sequence[str | Prompt], responses: Sequence[str | Response]) -> RewardResult:
         """One score a pair. Equal pairs are scored once; a pair that does not fit is masked, or cut as settings say."""
-        index: dict[tuple[str, str], int] = {}
-        where = [index.setdefault(both, len(index)) for both in zip(prompts, responses, strict=True)]
+        index: dict[tuple[Prompt, str], int] = {}
+        pairs = zip(as_prompts(prompts), as_responses(responses), strict=True)
+        where = [index.setdefault((x.asking(x.text), y.text), len(index)) for x, y in pairs]
         rows = [self._row(x, y) for x, y in index]
         values, reasons = scored(self.model, rows, self.head, self.batch_size)
         return RewardResult(values[where], tuple(reasons[i] for i in where))
 
-    def _row(self, prompt: str, response: str) -> Row | None:
+    def check(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Whether conversations lose their turns before it."""
+        if self.template is None and Frame(tokenizer=self.tokenizer).has_chat_template:
+            return []
+        return told_as_text(self.name, prompts)
+
+    def _row(self, prompt: Prompt, response: str) -> Row | None:
         limit = token_limit(self.model)
         row = pair(self.tokenizer, prompt, response, self.template)
         if len(row) <= limit:

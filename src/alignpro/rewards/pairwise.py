@@ -3,7 +3,7 @@ judges/by_pairwise_model.py; a reward only against fixed answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
+from alignpro.models.framing import transcript
 from alignpro.models.loading import display_name
 from alignpro.rewards.classifier import BATCH, labels_of, load_classifier, scored, token_limit
-from alignpro.rewards.composite import CompositeReward
 from alignpro.rewards.heads import Head, head_of, only
-from alignpro.rewards.layout import filled
+from alignpro.rewards.layout import filled, told_as_text
 from alignpro.runtime.files import read_jsonl
-from alignpro.types import Reward, RewardResult
+from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses
 
 NOTHING_TO_COMPARE = "no comparison answer for this prompt"
 
@@ -34,10 +34,11 @@ class PairwiseModel:
     head: Head = only
     batch_size: int = BATCH
 
-    def log_odds(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> RewardResult:
+    def log_odds(self, prompts: Sequence[str | Prompt], first: Sequence[str], second: Sequence[str]) -> RewardResult:
         """log p(first is better) - log p(second is) [N], as presented; equal triples are scored once."""
         index: dict[tuple[str, str, str], int] = {}
-        where = [index.setdefault(triple, len(index)) for triple in zip(prompts, first, second, strict=True)]
+        triples = zip(map(transcript, as_prompts(prompts)), first, second, strict=True)
+        where = [index.setdefault(triple, len(index)) for triple in triples]
         rows = [filled(self.tokenizer, self.template, prompt=x, first=a, second=b) for x, a, b in index]
         limit = token_limit(self.model)
         fitting = [row if len(row) <= limit else None for row in rows]
@@ -60,15 +61,25 @@ class PairwiseReward:
     def name(self) -> str:
         return self.model.name
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+    def check(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Whether conversations lose their turns. Raises DataError where there is nothing to compare answers with."""
+        if lacking := [x.text for x in prompts if x.text not in self.against]:
+            raise DataError(
+                f"reward.against: {self.name} has no answers to compare with for {len(lacking)} prompts, the first"
+                f" being {lacking[0][:60]!r}; add rows of these prompts, or leave the prompts out"
+            )
+        return told_as_text(self.name, prompts)
+
+    def score(self, prompts: Sequence[str | Prompt], responses: Sequence[str | Response]) -> RewardResult:
         """One reward a pair."""
-        pairs = list(zip(prompts, responses, strict=True))
-        owners = [i for i, x in enumerate(prompts) for _ in self.against.get(x, ())]
-        cs = [c for x in prompts for c in self.against.get(x, ())]
-        xs, ys = [pairs[i][0] for i in owners], [pairs[i][1] for i in owners]
+        prompts = as_prompts(prompts)
+        pairs = list(zip(prompts, as_responses(responses), strict=True))
+        owners = [i for i, x in enumerate(prompts) for _ in self.against.get(x.text, ())]
+        cs = [c for x in prompts for c in self.against.get(x.text, ())]
+        xs, ys = [pairs[i][0] for i in owners], [pairs[i][1].text for i in owners]
         forward, backward = self.model.log_odds(xs, ys, cs), self.model.log_odds(xs, cs, ys)
         total, count = np.zeros(len(prompts)), np.zeros(len(prompts))
-        reasons: list[str | None] = [None if self.against.get(x) else NOTHING_TO_COMPARE for x in prompts]
+        reasons: list[str | None] = [None if self.against.get(x.text) else NOTHING_TO_COMPARE for x in prompts]
         for i, one, other, why, also in zip(
             owners, forward.values, backward.values, forward.reasons, backward.reasons, strict=True
         ):
@@ -102,18 +113,6 @@ def load_pairwise_reward(
         )
     against = comparison_answers(Path(spec.against), f"{setting}.against")
     return PairwiseReward(load_pairwise(spec, device, dtype, setting), against)
-
-
-def check_comparisons(reward: Reward, prompts: Iterable[str]) -> None:
-    """Raise DataError where a pairwise reward, or one in a sum, has nothing to compare a prompt's answers with."""
-    if isinstance(reward, CompositeReward):
-        for term in reward.terms:
-            check_comparisons(term.reward, prompts)
-    if isinstance(reward, PairwiseReward) and (lacking := [x for x in prompts if x not in reward.against]):
-        raise DataError(
-            f"reward.against: {reward.name} has no answers to compare with for {len(lacking)} prompts, the first being"
-            f" {lacking[0][:60]!r}; add rows of these prompts, or leave the prompts out"
-        )
 
 
 def comparison_answers(path: Path, setting: str) -> dict[str, tuple[str, ...]]:

@@ -12,10 +12,10 @@ from alignpro.config import PromptTerm
 from alignpro.errors import SettingsError
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
-from alignpro.rewards.functions import load_function
-from alignpro.types import FloatArray, PromptResult
+from alignpro.rewards.functions import FunctionReward, load_function
+from alignpro.types import FloatArray, Prompt, PromptResult, Response, as_prompts
 
-Measure = Callable[[Sequence[str], Sequence[str]], tuple[FloatArray, tuple[str | None, ...]]]
+Measure = Callable[[Sequence[Prompt], Sequence[str]], tuple[FloatArray, tuple[str | None, ...]]]
 """(prompts, rewrites) -> values [N], nan where there is none, and why."""
 
 PATTERNS = {
@@ -35,10 +35,14 @@ class PromptTerms:
     weights: tuple[float, ...]
     measures: tuple[Measure, ...]
 
-    def score(self, prompts: Sequence[str], rewrites: Sequence[str]) -> PromptResult:
+    def check(self, prompts: Sequence[Prompt]) -> list[str]:
+        """What terms of the user's own will lack in the prompts. Raises SettingsError where that is all."""
+        return [line for measure in self.measures if isinstance(measure, _Own) for line in measure.check(prompts)]
+
+    def score(self, prompts: Sequence[str | Prompt], rewrites: Sequence[str]) -> PromptResult:
         """Each term's values and the weighted sum [N]; equal pairs are measured once."""
-        index: dict[tuple[str, str], int] = {}
-        where = [index.setdefault(both, len(index)) for both in zip(prompts, rewrites, strict=True)]
+        index: dict[tuple[Prompt, str], int] = {}
+        where = [index.setdefault(both, len(index)) for both in zip(as_prompts(prompts), rewrites, strict=True)]
         xs, texts = [x for x, _ in index], [text for _, text in index]
         parts: dict[str, FloatArray] = {}
         total = np.zeros(len(index))
@@ -51,6 +55,20 @@ class PromptTerms:
                 if reason is not None and reasons[i] is None:
                     reasons[i] = f"prompt term {name}: {reason.removeprefix('reward ')}"
         return PromptResult(parts, total[where], tuple(reasons[i] for i in where))
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A term by a function of the user's, of (prompts, rewrites) and the columns that it names."""
+
+    function: FunctionReward
+
+    def __call__(self, prompts: Sequence[Prompt], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
+        scored = self.function.score(prompts, [Response(text) for text in rewrites])
+        return scored.values, scored.reasons
+
+    def check(self, prompts: Sequence[Prompt]) -> list[str]:
+        return self.function.check(prompts)
 
 
 def reads_reference(spec: PromptTerm) -> bool:
@@ -80,7 +98,7 @@ def kept(kinds: Sequence[str]) -> Measure:
     A number must stand there as a number, so that 12 is not kept by 120; case does not matter.
     """
     return lambda prompts, rewrites: _certain(
-        [_kept(x, text, kinds) for x, text in zip(prompts, rewrites, strict=True)]
+        [_kept(x.text, text, kinds) for x, text in zip(prompts, rewrites, strict=True)]
     )
 
 
@@ -100,7 +118,7 @@ def fluency(lm: LanguageModel) -> Measure:
     """Mean log-probability a token of x' under the reference prompter's model, in nats, with nothing before it but a
     beginning (or, without one, an end) of text."""
 
-    def measure(prompts: Sequence[str], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
+    def measure(prompts: Sequence[Prompt], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
         start = lm.tokenizer.bos_token_id
         start = start if start is not None else next(iter(lm.eos_ids), lm.pad_id)
         texts = list(dict.fromkeys(rewrites))
@@ -126,13 +144,7 @@ def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) ->
         return excess(lambda text: len(text.split()), spec.limit)
     if spec.term == "kept":
         return kept(spec.keep)
-    function = load_function(spec.term, setting, spec.arguments)
-
-    def measure(prompts: Sequence[str], rewrites: Sequence[str]) -> tuple[FloatArray, tuple[str | None, ...]]:
-        scored = function.score(prompts, rewrites)
-        return scored.values, scored.reasons
-
-    return measure
+    return _Own(load_function(spec.term, setting, spec.arguments))
 
 
 def _certain(values: Sequence[float]) -> tuple[FloatArray, tuple[str | None, ...]]:

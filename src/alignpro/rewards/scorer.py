@@ -13,8 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.config import Sampling
+from alignpro.models.framing import transcript
 from alignpro.rng import derive
-from alignpro.types import FrozenModel, Generation, RemoteModel, RewardResult
+from alignpro.types import (
+    FrozenModel,
+    Generation,
+    Prompt,
+    RemoteModel,
+    Response,
+    RewardResult,
+    as_prompts,
+    as_responses,
+)
 
 GREEDY = Sampling(max_new_tokens=256).model_copy(update={"temperature": 0.0})
 """How a scorer writes: its likeliest words, so that the same pair has the same score."""
@@ -83,11 +93,11 @@ class ModelScorer:
         """Calls of `score` that may be under way together: a model that others compute is kept busy."""
         return 8 if isinstance(self.model, RemoteModel) else 1
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+    def score(self, prompts: Sequence[str | Prompt], responses: Sequence[str | Response]) -> RewardResult:
         """One grade a pair."""
-        pairs = list(zip(prompts, responses, strict=True))
-        asked = {pair: framed(*pair) for pair in dict.fromkeys(pairs)}
-        rows = self.model.respond([text for text, _ in asked.values()], [1] * len(asked), SEED)
+        pairs = list(zip(as_prompts(prompts), as_responses(responses), strict=True))
+        asked = {(x, y): framed(transcript(x), y.text) for x, y in dict.fromkeys(pairs)}
+        rows = self.model.respond(as_prompts(text for text, _ in asked.values()), [1] * len(asked), SEED)
         graded = {pair: _read(row[0], verdict) for (pair, (_, verdict)), row in zip(asked.items(), rows, strict=True)}
         return RewardResult(
             np.array([graded[pair][0] for pair in pairs], dtype=np.float64), tuple(graded[pair][1] for pair in pairs)

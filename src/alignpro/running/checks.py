@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from alignpro.config import LoraSettings, Settings
+from alignpro.data.prompts import Prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate import arms
 from alignpro.models.framing import Frame
@@ -22,7 +23,7 @@ from alignpro.running.pieces import PieceName, Pieces
 from alignpro.runtime import files
 from alignpro.runtime.trackers import check as check_trackers
 from alignpro.train.policy import check_trainable
-from alignpro.types import FrozenModel, Prompter, Reward
+from alignpro.types import FrozenModel, Prompt, Prompter, ReadsRows, Reward
 
 OPTIONS: dict[PieceName, tuple[str, str]] = {
     "prompter": ("prompter.model", "--prompter"),
@@ -101,12 +102,23 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
             check_lengths(pieces.prompters[0].lm, everyone, "prompter", say)
         if "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
             check_lengths(pieces.frozen.lm, everyone, "frozen", say)  # what does not fit an endpoint is a failed sample
+        own = sum(prompt.system is not None for prompt in everyone)
+        if own and pieces.settings.frozen.system is not None:
+            say(f"{own} of {len(everyone)} prompts have a system message of their own, which stands for frozen.system")
     tell_plain_turns(
         {name: piece for name, piece in pieces.loaded.items() if name in ("prompter", "frozen", "reward")}, say
     )
     if "prompts" in pieces:
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
+
+
+def tell_rows(pieces: Iterable[object], prompts: Prompts, say: Callable[[str], None]) -> None:
+    """Say what rewards, terms and judges lack in the rows. Raises SettingsError, DataError where it is too much."""
+    everyone = (*prompts.train, *prompts.test)
+    readers = [piece for piece in pieces if isinstance(piece, ReadsRows)]
+    for line in dict.fromkeys(line for reader in readers for line in reader.check(everyone)):
+        say(line)
 
 
 def tell_changed_source(pieces: Pieces, kept: Path, say: Callable[[str], None]) -> None:
@@ -136,15 +148,15 @@ def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: 
             )
 
 
-def check_lengths(lm: LanguageModel, prompts: tuple[str, ...], section: str, say: Callable[[str], None]) -> None:
+def check_lengths(lm: LanguageModel, prompts: tuple[Prompt, ...], section: str, say: Callable[[str], None]) -> None:
     """Say how many prompts are cut. Raises PromptTooLong where `section`.overflow does not let them be."""
     long = lm.too_long(prompts)
     if not long:
         return
     if lm.cut_long_prompts:
         say(
-            f"{len(long)} of {len(prompts)} prompts exceed the context of {lm.name}; their ends are cut, as"
-            f" {section}.overflow says"
+            f"{len(long)} of {len(prompts)} prompts exceed the context of {lm.name}; their oldest turns, then their"
+            f" ends, are cut, as {section}.overflow says"
         )
         return
     try:

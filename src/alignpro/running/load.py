@@ -23,7 +23,6 @@ from alignpro.models.local import (
 from alignpro.remote.address import is_elsewhere, is_function
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
-from alignpro.rewards.pairwise import check_comparisons
 from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
 from alignpro.running import checks
 from alignpro.running.pieces import PieceName, Pieces
@@ -31,11 +30,13 @@ from alignpro.running.prompts import prompts_of
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.types import FrozenModel
 
+Say = Callable[[str], None]
+
 
 def load(
     settings: Settings,
     needs: Collection[PieceName],
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
     *,
     kept: Path | None = None,
     for_run: bool = False,
@@ -55,7 +56,7 @@ def load(
     checks.check(settings, wanted, for_run)
     endpoints = Endpoints(settings.budget, settings.frozen.cache)
     try:
-        loaded = _load(settings, wanted, endpoints, kept, for_run)
+        loaded = _load(settings, wanted, endpoints, kept, for_run, say)
         if "prompter" in loaded:
             settings = with_meta_prompt(settings, loaded["prompter"].lm)
         pieces = Pieces(settings, endpoints, loaded)
@@ -71,7 +72,7 @@ def load(
 
 
 def _load(
-    settings: Settings, wanted: set[PieceName], endpoints: Endpoints, kept: Path | None, for_run: bool
+    settings: Settings, wanted: set[PieceName], endpoints: Endpoints, kept: Path | None, for_run: bool, say: Say
 ) -> dict[PieceName, Any]:
     device, loaded = device_of(settings.device), dict[PieceName, Any]()
     if "prompts" in wanted:
@@ -80,14 +81,14 @@ def _load(
         loaded["frozen"] = _frozen(settings, device, endpoints)
     if "reward" in wanted:
         loaded["reward"] = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
-    if {"prompts", "reward"} <= wanted:
-        check_comparisons(loaded["reward"], (*loaded["prompts"].train, *loaded["prompts"].test))
     if "second_reward" in wanted:
         loaded["second_reward"] = load_second_reward(settings, loaded["reward"], device, endpoints)
     if "judge" in wanted:
         loaded["judge"] = load_judge(
             settings, device, endpoints, reward=loaded.get("reward"), second=loaded.get("second_reward")
         )
+    if "prompts" in wanted:
+        checks.tell_rows((loaded.get(name) for name in ("reward", "second_reward", "judge")), loaded["prompts"], say)
     if kept is not None:
         endpoints.keep(kept)
     if for_run:  # its folder will keep the answers, and is not touched yet
@@ -103,6 +104,8 @@ def _load(
     if "prompt_terms" in wanted:
         reference = loaded["prompter"].lm if "prompter" in wanted else None
         loaded["prompt_terms"] = load_prompt_terms(settings.prompt_terms, reference)
+        if "prompts" in wanted:
+            checks.tell_rows([loaded["prompt_terms"]], loaded["prompts"], say)
     return loaded
 
 

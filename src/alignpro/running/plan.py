@@ -16,8 +16,10 @@ from alignpro.errors import AlignProError
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.question import question
+from alignpro.models.framing import transcript
 from alignpro.remote.address import is_elsewhere, is_endpoint
 from alignpro.running.prompts import prompts_of
+from alignpro.types import Prompt
 
 CHARACTERS, FRAME, RUBRIC, GRADE = 4, 10, 350, 256
 """Characters a token, tokens of a chat template, tokens of the scorer's rubric, and the most that its grade takes."""
@@ -41,7 +43,7 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
     Raises AlignProError where the prompts cannot be read.
     """
     prompts = _prompts(settings)
-    size = sum(map(len, prompts.test)) / max(1, len(prompts.test)) / CHARACTERS + FRAME
+    size = _characters(prompts.test) / CHARACTERS + FRAME
     rewrite = settings.prompter.sampling.max_new_tokens + FRAME
     most = settings.frozen.sampling.max_new_tokens
     needs = []
@@ -53,6 +55,11 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
         if calls := plain + rewritten:
             needs.append(Need(stage, calls, round(plain * size + rewritten * rewrite), calls * most))
     return needs
+
+
+def _characters(prompts: Sequence[Prompt]) -> float:
+    """Of a prompt with what stands before it, on average."""
+    return sum(len(transcript(prompt)) for prompt in prompts) / max(1, len(prompts))
 
 
 def _prompts(settings: Settings) -> Prompts:
@@ -107,7 +114,7 @@ def judged(settings: Settings) -> Need:
     prompts = _prompts(settings).test[: evaluate.prompts][: judge.prompts]
     comparisons = len(prompts) * min(evaluate.responses, judge.samples or evaluate.responses)
     calls = 2 * comparisons * len(judged_pairs(arms.compared(settings), judge))
-    rubric = len(question("", "", "", judge.criteria)[0]) + sum(map(len, prompts)) / max(1, len(prompts))
+    rubric = len(question("", "", "", judge.criteria)[0]) + _characters(prompts)
     asked = rubric / CHARACTERS + FRAME + 2 * settings.frozen.sampling.max_new_tokens
     return Need("judging", calls, round(calls * asked), calls * judge.max_new_tokens)
 

@@ -6,6 +6,7 @@ from alignpro.config import LAB_PROMPTS, DataSettings
 from alignpro.data.prompts import Prompts
 from alignpro.data.sources import load_prompts
 from alignpro.rng import derive
+from alignpro.types import as_prompts
 
 
 def prompts_of(settings: DataSettings, seed: int) -> Prompts:
@@ -26,4 +27,4 @@ def prompts_of(settings: DataSettings, seed: int) -> Prompts:
         )  # any first n are a fair n
         for which in ("train", "test")
     )
-    return Prompts(tuple(train[: settings.limit]), tuple(test), {})
+    return Prompts(as_prompts(train[: settings.limit]), as_prompts(test), {})

@@ -11,7 +11,7 @@ from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
 from alignpro.models.local import LocalPrompter
 from alignpro.running.load import load, prompted_by
 from alignpro.runtime.run_folder import RunFolder
-from alignpro.types import FrozenModel, Prompter
+from alignpro.types import FrozenModel, Prompter, as_prompts
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Rewriter:
         to be scored and none could be.
         """
         self.first.lm.queries([prompt])
-        rewrites = self.prompter.rewrite([prompt], n, seed)[0]
+        rewrites = self.prompter.rewrite(as_prompts([prompt]), n, seed)[0]
         if any(g.failure == NO_REWARD for g in rewrites):
             raise RewardFailure(f"{NO_REWARD}, so that none can be chosen; look at the reward and at the frozen model")
         return [prompt if g.failure else g.text for g in rewrites]
@@ -42,7 +42,7 @@ class Rewriter:
         """The frozen model's answer to a prompt, rewritten or not."""
         if self.frozen is None:
             self.frozen = load(self.settings, {"frozen"}).frozen
-        generation = self.frozen.respond([prompt], [1], seed)[0][0]
+        generation = self.frozen.respond(as_prompts([prompt]), [1], seed)[0][0]
         if generation.failure:
             raise RunFailure(generation.failure)
         return generation.text

@@ -77,9 +77,10 @@ def _files(module_name: str) -> dict[str, bytes]:
         if name in found or (installed and name.split(".")[0] != parts[0]):
             continue
         stem = root.joinpath(*name.split("."))
-        if path := next((p for p in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if p.is_file()), None):
-            found[name] = path.read_bytes()
-            left += _imported(name, path)
+        for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+            if path.is_file():
+                found[name] = path.read_bytes()
+                left += _imported(name, path)
     return found
 
 

@@ -38,7 +38,7 @@ class FinishedRun:
         for row in self.samples:
             value = row.second_reward if second else row.reward
             if row.arm == arm and math.isfinite(value):
-                rewards.setdefault(row.prompt, []).append(value)
+                rewards.setdefault(row.asked.key, []).append(value)
         return {prompt: fmean(values) for prompt, values in rewards.items()}
 
 

@@ -13,7 +13,7 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.logprobs import score
 from alignpro.theory.tabular import World
-from alignpro.types import FloatArray, Reward
+from alignpro.types import FloatArray, Response, Reward, as_prompts
 
 LIMIT = 100_000
 """Texts a model may give before it counts as too large to enumerate."""
@@ -55,7 +55,7 @@ def enumerate_world(
         )
     responses = _texts(frozen.lm, answers)
     pairs = [(x, y) for x in prompts for y in responses]
-    scored = reward.score([x for x, _ in pairs], [y for _, y in pairs])
+    scored = reward.score(as_prompts(x for x, _ in pairs), [Response(y) for _, y in pairs])
     if np.isnan(scored.values).any():
         reasons = sorted({reason for reason in scored.reasons if reason})
         raise UsageError(f"reward {reward.name} failed on an enumerated response: {reasons[0]}")

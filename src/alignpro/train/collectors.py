@@ -14,7 +14,7 @@ from alignpro.flow.prompters import IdentityPrompter
 from alignpro.flow.rollout import rollout
 from alignpro.maths import stats
 from alignpro.models.local import LocalFrozenModel
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompter, Reward, RewriteTerms
+from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Prompter, Reward, RewriteTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Collected:
         return np.asarray(self.rewards + self.bonus)
 
 
-Collect = Callable[[Sequence[str], int], Collected]
+Collect = Callable[[Sequence[Prompt], int], Collected]
 """(prompts, seed) -> Collected; samples the policy as it stands."""
 
 
@@ -60,7 +60,7 @@ def prompter_collector(
     B prompts, G rewrites each, K responses each; a rewrite's reward is R(x, x'), the mean over its responses.
     """
 
-    def collect(prompts: Sequence[str], seed: int) -> Collected:
+    def collect(prompts: Sequence[Prompt], seed: int) -> Collected:
         sampled = rollout(
             prompts,
             prompter,
@@ -91,7 +91,7 @@ def oracle_collector(policy: LocalFrozenModel, reward: Reward, settings: TrainSe
     """
     count = settings.rewrites * settings.responses
 
-    def collect(prompts: Sequence[str], seed: int) -> Collected:
+    def collect(prompts: Sequence[Prompt], seed: int) -> Collected:
         sampled = rollout(prompts, IdentityPrompter(), policy, reward, responses=count, seed=seed)
         return Collected(
             actions=[response for row in sampled.responses for response in row[0]],

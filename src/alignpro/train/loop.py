@@ -30,6 +30,7 @@ from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.update import Experience, Learner
+from alignpro.types import Prompt
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def train(
     reference: LanguageModel,
     learner: Learner,
     collect: Collect,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     settings: TrainSettings,
     job: Job,
     *,
@@ -176,9 +177,9 @@ class Average:
                 weight.copy_(self.weights[name])
 
 
-def prompts_of_step(prompts: Sequence[str], step: int, per_step: int, seed: int) -> list[str]:
+def prompts_of_step(prompts: Sequence[Prompt], step: int, per_step: int, seed: int) -> list[Prompt]:
     """The prompts of a step (from 1): slices of one shuffled pass over the data after another."""
-    chosen: list[str] = []
+    chosen: list[Prompt] = []
     for position in range((step - 1) * per_step, step * per_step):
         epoch, index = divmod(position, len(prompts))
         if not chosen or index == 0:

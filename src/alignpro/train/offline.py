@@ -26,7 +26,7 @@ from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.offline_losses import Loss
 from alignpro.train.update import Experience, Learner, adam, step
-from alignpro.types import FrozenModel, Generation, Prompter, Reward, RewriteTerms
+from alignpro.types import FrozenModel, Generation, Prompt, Prompter, Reward, RewriteTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Gathered:
 
 
 def gather(
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     reference: Prompter,
     frozen: FrozenModel,
     reward: Reward,
@@ -53,21 +53,21 @@ def gather(
     stop: StopRequest,
     advance: Advance,
     prompt_terms: RewriteTerms | None = None,
-) -> dict[str, Gathered]:
+) -> dict[Prompt, Gathered]:
     """Sample G rewrites of every prompt, and K responses to each different one, a step's worth of prompts at a time.
 
     Each prompt's row is written to `path` as it comes, and those found there are not paid for again. Raises
     RewardFailure, Interrupted.
     """
-    gathered = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}
-    left = [prompt for prompt in dict.fromkeys(prompts) if prompt not in gathered]
+    gathered = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}  # by Prompt.key
+    left = [prompt for prompt in dict.fromkeys(prompts) if prompt.key not in gathered]
     total = len(gathered) + len(left)
     failures: Counter[str] = Counter()
     for start in range(0, len(left), settings.prompts_per_step):
         advance(total - len(left) + start, f"{calls(gathered):,} answers asked")
         stop.check()
         chunk = left[start : start + settings.prompts_per_step]
-        drawn = derive(seed, "gather", chunk[0])
+        drawn = derive(seed, "gather", chunk[0].key)
         rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
         scores = score_rewrites(
             chunk, rewrites, frozen, reward, responses=settings.responses, seed=drawn, prompt_terms=prompt_terms
@@ -77,23 +77,23 @@ def gather(
         for prompt, row, mine, asked in zip(
             chunk, rewrites, values.tolist(), scores.frozen_calls.tolist(), strict=True
         ):
-            gathered[prompt] = _merged(row, mine, asked)
+            gathered[prompt.key] = _merged(row, mine, asked)
         so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in gathered.values()])
         check_failures(so_far, failures, max_failed, "sampling the reference")
-        files.append_jsonl(path, [_to_row(prompt, gathered[prompt]) for prompt in chunk])
+        files.append_jsonl(path, [_to_row(prompt.key, gathered[prompt.key]) for prompt in chunk])
     advance(total, "")
-    return {prompt: gathered[prompt] for prompt in prompts}
+    return {prompt: gathered[prompt.key] for prompt in prompts}
 
 
-def calls(gathered: Mapping[str, Gathered]) -> int:
+def calls(gathered: Mapping[Any, Gathered]) -> int:
     """Answers of the frozen model that the sampling took."""
     return sum(row.frozen_calls for row in gathered.values())
 
 
-def replay(gathered: dict[str, Gathered]) -> Collect:
+def replay(gathered: Mapping[Prompt, Gathered]) -> Collect:
     """The stored rollouts of a step's prompts, in place of new ones."""
 
-    def collect(prompts: Sequence[str], seed: int) -> Collected:
+    def collect(prompts: Sequence[Prompt], seed: int) -> Collected:
         rows = [gathered[prompt] for prompt in prompts]
         return Collected(
             actions=[rewrite for row in rows for rewrite in row.rewrites],
@@ -168,9 +168,9 @@ def _merged(rewrites: Sequence[Generation], rewards: Sequence[float], frozen_cal
     )
 
 
-def _to_row(prompt: str, gathered: Gathered) -> dict[str, Any]:
+def _to_row(key: str, gathered: Gathered) -> dict[str, Any]:
     return {
-        "prompt": prompt,
+        "prompt": key,
         "counts": list(gathered.counts),
         "rewards": list(gathered.rewards),
         "frozen_calls": gathered.frozen_calls,

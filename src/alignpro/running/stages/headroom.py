@@ -18,7 +18,7 @@ def headroom(run: Run) -> Headroom:
     trained = load_trained(settings, folder.prompter) if folder.trained else None
     models = pieces.models(trained, None)
     prompts = pieces.prompts.test
-    chosen = sorted(range(len(prompts)), key=lambda i: derive(settings.seed, "headroom", prompts[i]))
+    chosen = sorted(range(len(prompts)), key=lambda i: derive(settings.seed, "headroom", prompts[i].key))
     prompts = tuple(prompts[i] for i in sorted(chosen[: settings.headroom.prompts]))
     seed = derive(settings.seed, "headroom")
     identity = [

@@ -18,7 +18,7 @@ from alignpro import config
 from alignpro.config import Settings
 from alignpro.evaluate.sampling import ArmResult
 from alignpro.runtime import files, processes
-from alignpro.types import FloatArray, Generation
+from alignpro.types import FloatArray, Generation, Prompt
 
 BESIDE = re.compile(
     r"(budget|headroom|compare|judge|reward_learning|sft|pairs|frozen\.endpoint|frozen\.concurrency|frozen\.timeout|reward\.endpoint)(\.|$)|track"
@@ -29,10 +29,10 @@ DONE = "done"
 """The file that says that the comparison of these arms was written."""
 
 
-def identity(settings: Settings, prompts: Sequence[str], weights: Sequence[str]) -> str:
+def identity(settings: Settings, prompts: Sequence[Prompt], weights: Sequence[str]) -> str:
     """A digest of what an arm's figures follow from: settings, held-out prompts, weights (or names) of the models."""
     told = {key: v for key, v in config.flat(settings.model_dump(mode="json")).items() if not BESIDE.match(key)}
-    whole = json.dumps([told, list(prompts), list(weights)], sort_keys=True, default=str)
+    whole = json.dumps([told, [prompt.key for prompt in prompts], list(weights)], sort_keys=True, default=str)
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -43,7 +43,7 @@ class KeptArms:
     path: Path
     identity: str
 
-    def get(self, name: str, prompts: Sequence[str]) -> ArmResult | None:
+    def get(self, name: str, prompts: Sequence[Prompt]) -> ArmResult | None:
         """The arm, or None where it is not there, or not the one that would be sampled now."""
         tree = processes.by_first(lambda: files.read_json(self.path / f"{name}.json"))
         if tree is None or tree.get("identity") != self.identity:
@@ -84,7 +84,7 @@ def _tree(arm: ArmResult) -> dict[str, Any]:
     }
 
 
-def _arm(name: str, prompts: Sequence[str], tree: Mapping[str, Any]) -> ArmResult:
+def _arm(name: str, prompts: Sequence[Prompt], tree: Mapping[str, Any]) -> ArmResult:
     rewards = _array(tree["rewards"])
     assert rewards is not None
     return ArmResult(

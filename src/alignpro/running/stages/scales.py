@@ -13,7 +13,7 @@ from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.runtime import files
-from alignpro.types import RewardResult
+from alignpro.types import Prompt, Response, RewardResult
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class _Unscored:
 
     name: str = "unscored"
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> RewardResult:
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> RewardResult:
         return RewardResult(np.full(len(prompts), np.nan), ("not scored yet",) * len(prompts))
 
 
@@ -48,7 +48,7 @@ def with_scales(run: Run) -> Run:
                 seed=derive(settings.seed, "scales"),
             )
             texts = [(x, row[0][0]) for x, row in zip(prompts, made.responses, strict=True)]
-            usable = [(x, y.text) for x, y in texts if y.failure is None]
+            usable = [(x, y.response) for x, y in texts if y.failure is None]
             scales = reward.measure([x for x, _ in usable], [y for _, y in usable])
             advance(1, "")
         kept = {

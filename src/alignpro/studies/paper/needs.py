@@ -18,6 +18,7 @@ from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.models.loading import Role, device_of, resolve
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards.functions import load_function
+from alignpro.runtime import functions
 from alignpro.studies.paper.grid import Cell
 
 GPU_GIB = 75
@@ -88,7 +89,7 @@ def _models(settings: Settings) -> Iterator[Lack]:
         elif not is_endpoint(name):
             try:
                 if name.startswith("python:"):
-                    load_function(name, setting)
+                    (functions.named if role == "frozen" else load_function)(name, setting)
                 else:
                     _found(name, role)
             except HubUnreachable:

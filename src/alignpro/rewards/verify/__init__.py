@@ -1,0 +1,50 @@
+"""Rewards that verify an answer against the row behind its prompt, named `verify:NAME`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from alignpro.errors import SettingsError
+from alignpro.rewards.verify.patterns import regex
+from alignpro.rewards.verify.schemas import json_schema
+from alignpro.rewards.verify.texts import exact
+from alignpro.rewards.verify.verifier import Verifier
+
+PREFIX = "verify:"
+VERIFIERS: dict[str, Callable[..., Verifier[Any]]] = {
+    "exact": exact,
+    "regex": regex,
+    "json_schema": json_schema,
+}
+
+
+def load_verifier(
+    name: str, setting: str = "reward.model", arguments: Mapping[str, Any] | None = None
+) -> Verifier[Any]:
+    """The verifier named `verify:NAME`, made with `arguments`.
+
+    Raises SettingsError for a name or an argument that is not known, an argument of the wrong type or that the verifier
+    cannot use, and a package that is not installed.
+    """
+    make = VERIFIERS.get(name.removeprefix(PREFIX))
+    if make is None:
+        raise SettingsError(
+            f"{setting} {name}: no such verifier; there are {', '.join(map(PREFIX.__add__, VERIFIERS))}"
+        )
+    known = inspect.signature(make).parameters
+    if unknown := [argument for argument in arguments or {} if argument not in known]:
+        raise SettingsError(
+            f"{setting} {name}: unknown argument {', '.join(unknown)}; it takes {', '.join(known)} in"
+            f" {setting.removesuffix('.model')}.arguments"
+        )
+    try:
+        return validate_call(config=ConfigDict(strict=True))(make)(**arguments or {})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} ({e['input']!r})" for e in error.errors())
+        raise SettingsError(f"{setting} {name}: arguments: {wrong}") from error
+    except SettingsError as error:
+        raise SettingsError(f"{setting} {name}: {error}") from error

@@ -1,0 +1,65 @@
+"""(arguments, row, answer) for `verify:regex`."""
+
+DATE = {"pattern": r"\b\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])\b"}
+WHOLE = {**DATE, "full": True}
+COLUMN = {"column": "pattern"}
+FINAL = {"pattern": r"^#### (.+)$", "answer": "answer"}
+COLOUR = {"pattern": r"\bcolou?r\b", "case": False}
+
+RIGHT = [
+    (DATE, {}, "2024-02-29"),
+    (DATE, {}, "It was on 2024-02-29."),
+    (DATE, {}, "(2024-12-31)"),
+    (DATE, {}, "two lines\n1999-01-01"),
+    (DATE, {}, "2024-02-29 and 2024-03-01"),
+    (DATE, {}, "<think>no date</think> 2024-02-29"),
+    (WHOLE, {}, "2024-02-29"),
+    (WHOLE, {}, "  2024-02-29\n"),
+    (WHOLE, {}, "<think>2024-02-29 or later</think>2024-03-01"),
+    (COLUMN, {"pattern": "^Dear "}, "Dear Ann,\nyes."),
+    (COLUMN, {"pattern": "^Dear "}, "First line\nDear Ann"),
+    (COLUMN, {"pattern": r"\A\S+\Z"}, "word"),
+    (COLUMN, {"pattern": "東京"}, "東京都"),
+    (COLUMN, {"pattern": r"\p{Han}{2}"}, "これは漢字です"),
+    (COLUMN, {"pattern": r"^\p{Lu}"}, "Éclair"),
+    (COLUMN, {"pattern": "a.c"}, "abc"),
+    (COLUMN, {"pattern": r"\b(\w+) \1\b"}, "the the"),
+    (COLUMN, {"pattern": r"\d+(?= km)"}, "12 km"),
+    (FINAL, {"answer": "42"}, "6 * 7 = 42\n#### 42"),
+    (FINAL, {"answer": "42"}, "#### 41\nNo.\n#### 42"),
+    (FINAL, {"answer": 42}, "#### **42**"),
+    (FINAL, {"answer": "Paris"}, "#### paris."),
+    (FINAL, {"answer": ["Paris", "paname"]}, "#### Paname"),
+    (COLOUR, {}, "The COLOR of it"),
+    (COLOUR, {}, "colour"),
+]
+WRONG = [
+    (DATE, {}, ""),
+    (DATE, {}, "2024-2-29"),
+    (DATE, {}, "2024-13-01"),
+    (DATE, {}, "12024-02-29"),
+    (DATE, {}, "2024/02/29"),
+    (DATE, {}, "<think>2024-02-29</think> I do not know"),
+    (DATE, {}, "<think>2024-02-29"),
+    (DATE, {}, "2024-02-290"),
+    (WHOLE, {}, "2024-02-29."),
+    (WHOLE, {}, "It was 2024-02-29"),
+    (WHOLE, {}, "2024-02-29\n2024-02-29"),
+    (COLUMN, {"pattern": "^Dear "}, "Oh Dear Ann"),
+    (COLUMN, {"pattern": "^Dear "}, "dear Ann"),
+    (COLUMN, {"pattern": r"\A\S+\Z"}, "two words"),
+    (COLUMN, {"pattern": "東京"}, "東 京"),
+    (COLUMN, {"pattern": r"\p{Han}{2}"}, "かな"),
+    (COLUMN, {"pattern": "a.c"}, "a\nc"),
+    (COLUMN, {"pattern": r"\b(\w+) \1\b"}, "the then"),
+    (COLUMN, {"pattern": r"\d+(?= km)"}, "12 m"),
+    (FINAL, {"answer": "42"}, "42"),
+    (FINAL, {"answer": "42"}, "#### 42\nWait.\n#### 41"),
+    (FINAL, {"answer": "42"}, "#### 420"),
+    (FINAL, {"answer": "42"}, "#### not 42"),
+    (FINAL, {"answer": "42"}, "the line #### 42"),
+    (FINAL, {"answer": "42"}, "#### -42"),
+    (FINAL, {"answer": "42"}, "#### 42 or 43"),
+    (COLOUR, {}, "colourful"),
+    (COLOUR, {}, "coluor"),
+]

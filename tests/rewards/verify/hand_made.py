@@ -1,0 +1,77 @@
+"""Each verifier on hand-made answers, right, wrong and sly; as a command it prints the table of docs/verifying.md."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import answers_exact
+import answers_json_schema
+import answers_regex
+
+from alignpro.rewards.verify import load_verifier
+from alignpro.types import Prompt, Response
+
+Case = tuple[dict[str, Any], dict[str, Any], str]
+"""Arguments of the verifier, the row, the answer."""
+
+
+def _golds(cases) -> list[Case]:
+    return [({}, {"answer": gold}, answer) for gold, answer in cases]
+
+
+TABLES = {
+    "exact": (_golds(answers_exact.RIGHT), _golds(answers_exact.WRONG)),
+    "regex": (answers_regex.RIGHT, answers_regex.WRONG),
+    "json_schema": tuple(
+        [({}, {"schema": schema}, answer) for schema, answer in cases]
+        for cases in (answers_json_schema.RIGHT, answers_json_schema.WRONG)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Right and wrong answers of one verifier, those that it took otherwise, and those that it gave no reward."""
+
+    right: int
+    wrong: int
+    refused: list[Case]
+    accepted: list[Case]
+    unscored: list[Case]
+
+    @property
+    def share(self) -> float:
+        """Share of right answers that are accepted."""
+        return 1 - len(self.refused) / self.right
+
+
+def measure(name: str) -> Measured:
+    right, wrong = TABLES[name]
+    scores = [score(name, case) for case in (*right, *wrong)]
+    return Measured(
+        len(right),
+        len(wrong),
+        [case for case, (value, _) in zip(right, scores, strict=False) if value != 1],
+        [case for case, (value, _) in zip(wrong, scores[len(right) :], strict=True) if value == 1],
+        [case for case, (_, reason) in zip((*right, *wrong), scores, strict=True) if reason],
+    )
+
+
+def score(name: str, case: Case) -> tuple[float, str | None]:
+    arguments, row, answer = case
+    scored = load_verifier(f"verify:{name}", arguments=arguments).score([Prompt("x", row=row)], [Response(answer)])
+    return float(scored.values[0]), scored.reasons[0]
+
+
+def table() -> Iterator[str]:
+    yield "| verifier | right answers accepted | wrong answers accepted |"
+    yield "| --- | --- | --- |"
+    for name in TABLES:
+        seen = measure(name)
+        accepted = seen.right - len(seen.refused)
+        yield f"| `{name}` | {accepted} of {seen.right} | {len(seen.accepted)} of {seen.wrong} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(table()) + "\n")
