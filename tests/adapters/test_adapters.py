@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from alignpro.config import META_PROMPT
 from alignpro.errors import DataError, RewardFailure, SettingsError
 from alignpro.models.framing import Frame
 from alignpro.models.local import load_prompter
-from alignpro.types import Generation, RewardResult
+from alignpro.types import Generation, Prompt, RewardResult, Turn
 
 ORIGINALS = ["owls", "owls", "rain", "rain"]
 WRITTEN = ["<rewrite>tell of owls</rewrite>", "<rewrite>owls at night</rewrite>", "<rewrite></rewrite>", "rain today"]
@@ -176,3 +177,56 @@ def test_terms_on_the_rewrite_are_added_as_in_training(workshop, monkeypatch):
     found, added = (world.rewards(ORIGINALS, WRITTEN, seed=3) for world in (plain, with_terms))
     assert np.isnan(added[2]) and np.isnan(found[2])
     assert added[[0, 1, 3]] - found[[0, 1, 3]] == pytest.approx([-0.5, -0.5, 0.0])  # words past the second
+
+
+TOLD = (Turn("user", "my name is Ada"), Turn("assistant", "hello Ada"))
+SUMS = [Prompt("What is 7 plus 5?", row={"answer": 12}), Prompt("What is 7 plus 5?", "Be brief.", TOLD, {"answer": 13})]
+
+
+class Adds:
+    """A frozen model that notes what stood before x', and a reward of the gold in x's row."""
+
+    name = "adds"
+
+    def __init__(self):
+        self.asked = []
+
+    def respond(self, prompts, counts, seed):
+        self.asked += prompts
+        return [[Generation("12")] * n for n in counts]
+
+    def score(self, prompts, responses):
+        right = [float(y.text == str(x.row["answer"])) for x, y in zip(prompts, responses, strict=True)]
+        return RewardResult(np.array(right), (None,) * len(right))
+
+
+def test_trl_carries_what_stands_before_a_prompt_and_its_row():
+    adds = Adds()
+    world = Environment(adds, adds)
+    rows = trl.rows(world, SUMS)
+    assert [row["answer"] for row in rows] == [12, 13]
+    assert not any("13" in row["prompt"][0]["content"] for row in rows)  # the row is shown to no model
+    assert "my name is Ada" in rows[1]["prompt"][0]["content"] and len(rows[1]["prompt"]) == 1
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+    found = trl.reward_function(world)(prompts=rows, completions=["<rewrite>7 + 5</rewrite>"] * 2, **columns)
+    assert found == [1.0, 0.0]
+    assert adds.asked == [Prompt("7 + 5"), Prompt("7 + 5", "Be brief.", TOLD)]
+    with pytest.raises(DataError, match="a column 'completions'"):
+        trl.rows(world, [Prompt("a", row={"completions": 1})])
+
+
+def test_verl_carries_them_too_and_names_the_ground_truth(monkeypatch):
+    adds = Adds()
+    world = Environment(adds, adds)
+    monkeypatch.setattr(verl, "_environment", lambda: world)
+    rows = verl.rows(world, SUMS)
+    assert [row["reward_model"]["ground_truth"] for row in rows] == [12, 13]
+    found = verl.compute_scores(
+        ["alignpro"] * 2, ["7 + 5"] * 2, [12, 13], [row["extra_info"] for row in json.loads(json.dumps(rows))]
+    )
+    assert found == [1.0, 0.0]
+    assert adds.asked == [Prompt("7 + 5"), Prompt("7 + 5", "Be brief.", TOLD)]
+    monkeypatch.setattr(
+        adds, "score", lambda xs, ys: RewardResult(np.array([x.row["ground_truth"] for x in xs]), (None,))
+    )
+    assert verl.compute_score("own", "7 + 5", 9.0, {"original": "a sum"}) == 9.0

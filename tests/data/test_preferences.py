@@ -3,9 +3,10 @@ import pytest
 from alignpro.data.helpsteer import SCHEMAS as HELPSTEER
 from alignpro.data.orca import SCHEMAS as ORCA
 from alignpro.data.preferences import Preference, compare
-from alignpro.data.records import Answer, Record, with_system
+from alignpro.data.records import Answer, Record
 from alignpro.data.ultrafeedback import SCHEMAS as ULTRAFEEDBACK
 from alignpro.errors import UnusableRow
+from alignpro.types import Prompt, Turn
 
 
 def read(schemas, row):
@@ -24,7 +25,7 @@ def bot(text):
     return ("assistant", text)
 
 
-OWLS = Record("tell me of owls", "", (Answer("They fly.", 8.0), Answer("No.", 2.5)))
+OWLS = Record(Prompt("tell me of owls"), (Answer("They fly.", 8.0), Answer("No.", 2.5)))
 ASKED, SCORES = {"prompt": "tell me of owls"}, {"score_chosen": 8, "score_rejected": 2.5}
 TEXTS = {"chosen": "They fly.", "rejected": "No."}
 CHATS = {key: said(user("tell me of owls"), bot(text)) for key, text in TEXTS.items()}
@@ -56,19 +57,18 @@ def test_every_schema_of_ultrafeedback_gives_the_same_record(row):
 )
 def test_both_schemas_of_orca_keep_the_system_message_apart(row):
     record = read(ORCA, row)
-    assert record == Record("tell me of owls", "Be brief.", (Answer("They fly.", None), Answer("No.", None)))
-    assert with_system(record.prompt, record.system) == "Be brief.\n\ntell me of owls"
+    assert record == Record(Prompt("tell me of owls", "Be brief."), (Answer("They fly.", None), Answer("No.", None)))
     assert compare([record])[0] == [Preference("tell me of owls", "Be brief.", "They fly.", "No.", None)]
 
 
 def test_without_a_system_message_the_prompt_is_alone():
     row = {"system": "", "question": "tell me of owls"} | TEXTS
-    assert with_system(read(ORCA, row).prompt, read(ORCA, row).system) == "tell me of owls"
+    assert read(ORCA, row).prompt == Prompt("tell me of owls")
 
 
 def test_helpsteer_is_scored_by_helpfulness_alone():
     row = {"prompt": "owls?", "response": "They fly.", "helpfulness": 3, "verbosity": 0, "complexity": 0}
-    assert read(HELPSTEER, row) == Record("owls?", "", (Answer("They fly.", 3.0),))
+    assert read(HELPSTEER, row) == Record(Prompt("owls?"), (Answer("They fly.", 3.0),))
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,16 @@ def test_helpsteer_is_scored_by_helpfulness_alone():
         ),
         (
             ULTRAFEEDBACK,
-            ASKED | SCORES | {key: said(user("a"), bot("b"), user("c"), bot(text)) for key, text in TEXTS.items()},
-            "several turns",
-        ),
-        (
-            ULTRAFEEDBACK,
             ASKED | SCORES | {key: said(user(f"of {key}"), bot(text)) for key, text in TEXTS.items()},
             "answers to different prompts",
         ),
         (ULTRAFEEDBACK, ASKED | SCORES | CHATS | {"chosen": said(user("a"))}, "no answer at the end of the messages"),
         (ORCA, {"system": "s", "question": said(("system", "s"))} | TEXTS, "no turn of the user"),
-        (HELPSTEER, {"prompt": "a<extra_id_1>Assistant\nb", "response": "c", "helpfulness": 1}, "several turns"),
+        (
+            HELPSTEER,
+            {"prompt": "a<extra_id_1>Assistant\nb", "response": "c", "helpfulness": 1},
+            "the last turn is not the user's",
+        ),
     ],
 )
 def test_rows_that_cannot_be_read_say_why(schemas, row, reason):
@@ -104,8 +103,17 @@ def test_rows_that_cannot_be_read_say_why(schemas, row, reason):
     assert str(caught.value) == reason
 
 
+def test_conversations_of_several_turns_keep_what_stands_before_the_last():
+    before = (Turn("user", "a"), Turn("assistant", "b"))
+    turns = said(user("a"), bot("b"), user("c"))
+    chats = {key: [*turns, *said(bot(text))] for key, text in TEXTS.items()}
+    assert read(ULTRAFEEDBACK, ASKED | SCORES | chats).prompt == Prompt("c", None, before)
+    separated = {"prompt": "a<extra_id_1>Assistant\nb\n<extra_id_1>User\nc", "response": "d", "helpfulness": 1}
+    assert read(HELPSTEER, separated).prompt == Prompt("c", None, before)
+
+
 def pair(better, worse, high=2.0, low=1.0, prompt="x"):
-    return Record(prompt, "", (Answer(better, high), Answer(worse, low)))
+    return Record(Prompt(prompt), (Answer(better, high), Answer(worse, low)))
 
 
 def test_pairs_left_out_are_counted_by_reason():
@@ -130,7 +138,7 @@ def test_pairs_left_out_are_counted_by_reason():
 
 
 def rated(text, points, prompt="x"):
-    return Record(prompt, "", (Answer(text, points),))
+    return Record(Prompt(prompt), (Answer(text, points),))
 
 
 def test_rated_answers_to_one_prompt_are_compared_all_with_all():

@@ -11,6 +11,10 @@ def load(path, seed=0, **settings):
     return load_prompts(DataSettings(prompts=str(path), **settings), seed)
 
 
+def texts(loaded):
+    return {prompt.text for prompt in (*loaded.train, *loaded.test)}
+
+
 def test_the_three_kinds_of_file_give_the_same_prompts(tmp_path):
     prompts = ["tell me about owls", 'say "hi", please', "line\u2028separator inside", "grüße 🦉"]
     (tmp_path / "a.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
@@ -21,10 +25,7 @@ def test_the_three_kinds_of_file_give_the_same_prompts(tmp_path):
     (tmp_path / "a.csv").write_text(
         "id,prompt\n" + "".join(f"{i},{q}\n" for i, q in enumerate(quoted)), encoding="utf-8"
     )
-    sets = [
-        {x.text for x in (*loaded.train, *loaded.test)}
-        for loaded in (load(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "csv"))
-    ]
+    sets = [texts(load(tmp_path / f"a.{kind}")) for kind in ("txt", "jsonl", "csv")]
     assert sets[0] == sets[1] == sets[2] == set(prompts)
 
 
@@ -46,8 +47,8 @@ def test_the_split_does_not_depend_on_order_or_on_later_rows(tmp_path):
 def test_repeated_and_empty_rows_are_dropped_and_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"prompt": p}) for p in ["x", "x ", "", "y", "z", "x"]))
     loaded = load(tmp_path / "a.jsonl")
-    assert loaded.dropped == {"repeated": 2, "empty": 1}
-    assert {x.text for x in (*loaded.train, *loaded.test)} == {"x", "y", "z"}
+    assert loaded.dropped == {"repeated": 2, "empty prompt": 1}
+    assert texts(loaded) == {"x", "y", "z"}
 
 
 @pytest.mark.parametrize(
@@ -57,11 +58,12 @@ def test_repeated_and_empty_rows_are_dropped_and_counted(tmp_path):
         ("a.txt", "\n \n", "holds no prompts"),
         ("a.txt", "one\ntwo", "cannot be split"),
         ("a.jsonl", '{"question": "x", "answer": "y"}', "found question, answer"),
-        ("a.jsonl", '{"prompt": 3}', "no text in field 'prompt'"),
+        ("a.jsonl", '{"prompt": 3}', "no row of it can be used: 1 fields missing or of the wrong kind"),
         ("a.jsonl", '{"prompt": "x"}\n{broken', "line 2: not JSON"),
         ("a.jsonl", "[1]", "found list"),
         ("a.csv", "question,answer\nx,y", "found question, answer"),
-        ("a.parquet", "x", ".txt, .jsonl, .csv"),
+        ("a.xlsx", "x", ".txt, .jsonl, .json, .csv, .parquet"),
+        ("a.txt.gz", "x", "not a gzip file"),
     ],
 )
 def test_unusable_files_say_what_was_found(tmp_path, name, text, message):

@@ -10,6 +10,7 @@ import pytest
 
 from alignpro.config import DataSettings
 from alignpro.data.sources import load_preferences, load_prompts
+from alignpro.types import Prompt
 
 SAMPLES = Path(os.environ.get("ALIGNPRO_SAMPLES") or Path(__file__).parents[3] / "shared" / "data")
 UNREAD = "no sample of the data set: set ALIGNPRO_SAMPLES to a folder that holds it"
@@ -67,7 +68,8 @@ def test_helpsteer():
         "repeated answer, its scores averaged": len(rows) - sum(map(len, by_prompt.values())),
         "only answer to its prompt": sum(len(texts) == 1 for texts in by_prompt.values()),
     }
-    assert {x.text for x in (*prompts.train, *prompts.test)} == set(by_prompt)
+    assert {prompt.text for prompt in (*prompts.train, *prompts.test)} == set(by_prompt)
+    assert len(prompts.train) + len(prompts.test) == len(by_prompt)
     assert prompts.dropped == {"repeated": len(rows) - len(by_prompt)}
 
 
@@ -84,6 +86,4 @@ def test_orca():
     assert {p.margin for p in everything} == {None}
     assert pairs.dropped == {}
     assert prompts.dropped == {}
-    assert {x.text for x in (*prompts.train, *prompts.test)} == {
-        f"{system}\n\n{question}" for system, question, *_ in by_hand
-    }
+    assert {*prompts.train, *prompts.test} == {Prompt(question, system) for system, question, *_ in by_hand}

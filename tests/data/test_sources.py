@@ -7,9 +7,11 @@ import pytest
 
 from alignpro.config import DATA_SETS, DataSettings, build
 from alignpro.data.records import normalised
-from alignpro.data.sources import SOURCES, load_preferences, split
+from alignpro.data.sources import SOURCES, load_preferences
+from alignpro.data.split import split
 from alignpro.errors import DataError, HubUnreachable, SettingsError
 from alignpro.running.prompts import prompts_of
+from alignpro.types import Prompt
 
 
 def uf(i, high=8.0, low=2.0, **more):
@@ -34,6 +36,10 @@ def prompts(path, seed=0, **more):
     return prompts_of(DataSettings(prompts=str(path), **more), seed)
 
 
+def texts(found):
+    return {prompt.text for prompt in (*found.train, *found.test)}
+
+
 def preferences(path, seed=0, **more):
     return load_preferences(DataSettings(prompts=str(path), **more), seed)
 
@@ -45,7 +51,7 @@ def test_settings_and_table_name_the_same_data_sets():
 def test_a_file_is_told_by_the_fields_of_its_rows(tmp_path):
     path = write(tmp_path / "a.jsonl", [orca(i) for i in range(20)])
     found = prompts(path)
-    assert all(x.text.startswith("Be brief.\n\nquestion ") for x in (*found.train, *found.test))
+    assert {*found.train, *found.test} == {Prompt(f"question {i}", "Be brief.") for i in range(20)}
     plain = write(tmp_path / "b.jsonl", [{"prompt": f"{i}", "chosen": "x"} for i in range(20)])
     assert len(prompts(plain).train) + len(prompts(plain).test) == 20
 
@@ -53,9 +59,10 @@ def test_a_file_is_told_by_the_fields_of_its_rows(tmp_path):
 def test_prompts_alone_can_be_taken_from_any_file(tmp_path):
     path = write(tmp_path / "a.jsonl", [uf(i) for i in range(20)])
     found = prompts(path, format="prompts")
-    assert {x.text for x in (*found.train, *found.test)} == {f"question {i}" for i in range(20)}
+    assert texts(found) == {f"question {i}" for i in range(20)}
+    assert found.train[0].row.keys() == uf(0).keys() - {"prompt"}
     found = prompts(path, format="prompts", column="chosen")
-    assert {x.text for x in (*found.train, *found.test)} == {f"good {i}" for i in range(20)}
+    assert texts(found) == {f"good {i}" for i in range(20)}
     with pytest.raises(DataError, match="no preferences"):
         preferences(path, format="prompts")
 
@@ -121,7 +128,7 @@ def test_no_prompt_is_on_both_sides_and_prompts_and_preferences_are_split_alike(
     path = write(tmp_path / "a.jsonl", rows)
     asked, pairs = prompts(path), preferences(path)
     sides = {pair.prompt for pair in pairs.train}, {pair.prompt for pair in pairs.test}
-    assert tuple({x.text for x in side} for side in (asked.train, asked.test)) == sides
+    assert ({p.text for p in asked.train}, {p.text for p in asked.test}) == sides
     assert not sides[0] & sides[1]
     assert len(pairs.train) + len(pairs.test) == 60 * 3
     assert asked.dropped == {"repeated": 120}
@@ -137,7 +144,7 @@ def test_preferences_of_ones_own_are_split_as_the_same_prompts_alone_are(tmp_pat
     (tmp_path / "a.txt").write_text("".join(f"question  {i}\n" for i in range(90)))
     alone = prompts(tmp_path / "a.txt")
     for mine, theirs in ((pairs.train, alone.train), (pairs.test, alone.test)):
-        assert {pair.prompt for pair in mine} < {normalised(x.text) for x in theirs}
+        assert {pair.prompt for pair in mine} < {normalised(prompt.text) for prompt in theirs}
     chats = [{k: [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[k]}]
               for k in ("chosen", "rejected")} | {"prompt": row["prompt"]} for row in rows[1:]]  # fmt: skip
     assert {p.chosen for p in preferences(write(tmp_path / "b.jsonl", chats)).train} <= {r["chosen"] for r in rows}
@@ -152,8 +159,9 @@ def test_whitespace_and_another_system_message_do_not_let_a_prompt_cross(tmp_pat
     train, test = ({normalised(p.prompt) for p in side} for side in (pairs.train, pairs.test))
     assert not train & test
     found = prompts(tmp_path / "a.jsonl")
-    assert len(found.train) + len(found.test) == 40
-    assert found.dropped == {"repeated under another system message": 40}
+    assert len(found.train) + len(found.test) == 80
+    assert {normalised(prompt.text) for prompt in found.train} == train
+    assert found.dropped == {}
 
 
 def test_rows_added_later_move_no_prompt(tmp_path):
@@ -199,10 +207,10 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path):
         ("a.jsonl", [uf(1)], {"format": "orca"},
          ["found prompt, chosen, rejected, score_chosen", "orca: system, question, chosen, rejected or input."]),
         ("a.json", [{"text": "x"}], {}, ["found text", "ultrafeedback: prompt, chosen"]),
-        ("a.json", {"rows": []}, {}, ["a list of rows is wanted, found dict"]),
-        ("a.json", [], {}, ["holds no rows"]),
+        ("a.json", {"rows": []}, {}, ["a list of rows is wanted, or one under data, found dict"]),
+        ("a.json", [], {}, ["it has no rows"]),
         ("a.jsonl", [[1]], {"format": "orca"}, ["found list"]),
-        ("a.txt", ["x"], {"format": "orca"}, [".jsonl, .json, .csv, .parquet"]),
+        ("a.txt", ["x"], {"format": "orca"}, ["found prompt; wanted: orca: system, question"]),
         ("a.jsonl", [uf(1, prompt="")] * 2, {}, ["no row of it can be used: 2 empty prompt"]),
     ],
 )  # fmt: skip
@@ -257,7 +265,7 @@ def test_a_hub_that_cannot_be_reached_and_a_library_that_is_not_there(monkeypatc
         raise ConnectionError("no network\nat all")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(HubUnreachable, match=r"nvidia/HelpSteer .*\(no network\)"):
+    with pytest.raises(HubUnreachable, match=r"nvidia/HelpSteer .*\(no network at all\)"):
         prompts("helpsteer")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"pip install 'alignpro\[data\]'"):

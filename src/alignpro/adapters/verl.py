@@ -1,6 +1,7 @@
 """verl: the rows of its data, and a `compute_score` for its custom reward function, of one sample or a batch.
 
-The environment is read once from the YAML file that ALIGNPRO_SETTINGS names. x is `extra_info["original"]`.
+The environment is read once from the YAML file that ALIGNPRO_SETTINGS names. x is `extra_info["original"]`, the turns
+before it `extra_info["before"]`, its row `extra_info["row"]`.
 """
 
 from __future__ import annotations
@@ -12,28 +13,40 @@ from typing import Any
 
 import numpy as np
 
-from alignpro.adapters.environment import Environment, environment
+from alignpro.adapters.environment import Environment, asked, before, environment
 from alignpro.errors import DataError, RewardFailure, SettingsError
 from alignpro.rng import derive
+from alignpro.types import Prompt, as_prompts
 
 VARIABLE, FIELD = "ALIGNPRO_SETTINGS", "original"
+BEFORE, ROW = "before", "row"
 
 
-def rows(environment: Environment, prompts: Sequence[str], data_source: str = "alignpro") -> list[dict[str, Any]]:
-    """What verl's parquet file holds: the conversation that the prompter is shown for x, and x itself in `extra_info`.
+def rows(
+    environment: Environment, prompts: Sequence[str | Prompt], data_source: str = "alignpro", answer: str = "answer"
+) -> list[dict[str, Any]]:
+    """What verl's parquet file holds: the conversation that the prompter is shown for x, and x itself in `extra_info`,
+    with what stands before it and the columns of its row; the column `answer` is the ground truth too.
 
     verl puts every conversation through a chat template; `environment.frame.text_template` is the one to give it for a
     prompter without one.
     """
+    xs = as_prompts(prompts)
+    turns, names = any(not x.alone for x in xs), dict.fromkeys(name for x in xs for name in x.row)
     return [
         {
             "data_source": data_source,
             "prompt": environment.frame.messages(x),
             "ability": "rewriting",
-            "reward_model": {"style": "rule", "ground_truth": ""},
-            "extra_info": {FIELD: x, "index": i},
+            "reward_model": {"style": "rule", "ground_truth": x.row.get(answer, "")},
+            "extra_info": {
+                FIELD: x.text,
+                "index": i,
+                **({BEFORE: before(x)} if turns else {}),
+                **({ROW: {name: x.row.get(name) for name in names}} if names else {}),
+            },
         }
-        for i, x in enumerate(prompts)
+        for i, x in enumerate(xs)
     ]
 
 
@@ -55,22 +68,26 @@ def compute_scores(
 
     Raises RewardFailure where every completion of a prompt failed, DataError where x is missing.
     """
-    originals = [_original(info) for info in extra_infos]
-    drawn = derive(0, "verl", *originals, *solution_strs)
+    originals = [_original(info, truth) for info, truth in zip(extra_infos, ground_truths, strict=True)]
+    drawn = derive(0, "verl", *(x.key for x in originals), *solution_strs)
     rewards = _environment().rewards(originals, solution_strs, drawn)
     for i in np.flatnonzero(np.isnan(rewards)):
         others = rewards[[x == originals[i] for x in originals]]
         if np.isnan(others).all():
-            raise RewardFailure(f"no completion for {originals[i][:60]!r} has a reward, and verl takes no missing one")
+            raise RewardFailure(
+                f"no completion for {originals[i].text[:60]!r} has a reward, and verl takes no missing one"
+            )
         rewards[i] = np.nanmean(others)
     return [float(value) for value in rewards]
 
 
-def _original(info: Mapping[str, Any] | None) -> str:
+def _original(info: Mapping[str, Any] | None, truth: Any) -> Prompt:
+    """x of a sample; of data not made by `rows` its row is the ground truth alone."""
     if not info or not isinstance(info.get(FIELD), str):
         held = ", ".join(info) if info else "nothing"
         raise DataError(f"extra_info holds {held}; give the user's own prompt as extra_info[{FIELD!r}]")
-    return str(info[FIELD])
+    row = info.get(ROW) or ({} if truth in (None, "") else {"ground_truth": truth})
+    return asked(info[FIELD], info.get(BEFORE), row)
 
 
 @cache

@@ -123,15 +123,43 @@ class DataSettings(Section):
 
     prompts: str | None = Field(
         None,
-        description="txt, jsonl or csv file; jsonl, json, csv or parquet file of a known data set; ultrafeedback,"
-        " helpsteer or orca from the hub; lab, or lab:fact, lab:howto, lab:advice",
+        description="txt, jsonl, json, csv or parquet file, .gz or not; a folder that `datasets` saved; a data set of"
+        " the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
+        " lab:advice",
+    )
+    test: str | None = Field(
+        None,
+        description="a file, folder or data set of its own to test on, as prompts; all other prompts train, and"
+        " test_share is not used. null: a share of prompts",
     )
     format: Format = Field(
         "auto",
         description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto:"
         " told from the first row",
     )
-    column: str = Field("prompt", description="field that holds the prompt, for jsonl and csv of prompts alone")
+    column: str = Field(
+        "prompt",
+        description="column of the prompt, a text or a list of turns, where prompts stand alone; where the default is"
+        " not there: messages, conversations or conversation",
+    )
+    system: str | None = Field(
+        "system",
+        description="column of a system message beside the prompt; the default is used where it is there and holds"
+        " texts. null: none",
+    )
+    history: str | None = Field(
+        "history",
+        description="column of earlier turns beside the prompt; the default is used where it is there and holds lists."
+        " null: none",
+    )
+    columns: list[str] | None = Field(
+        None, description="other columns that a prompt keeps, for rewards and judges that name them; null: all"
+    )
+    config: str | None = Field(None, description="config (subset) of a data set of the hub; null: its only one")
+    split: str | None = Field(
+        None, description="split of a data set of the hub, or of a saved folder; null: train, or the only one saved"
+    )
+    test_split: str | None = Field(None, description="the same of test; null: test, or the only one saved")
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="share of the prompts held out from training"
     )
@@ -146,4 +174,6 @@ class DataSettings(Section):
     def _one_format(self) -> DataSettings:
         if self.prompts in (*LAB_PROMPTS, *DATA_SETS) and self.format not in ("auto", self.prompts):
             raise ValueError(f"format {self.format} is not that of prompts {self.prompts}; leave it at auto")
+        if self.test is not None and {self.prompts, self.test} & set(LAB_PROMPTS):
+            raise ValueError(f"test {self.test} beside prompts {self.prompts}: the lab has test prompts of its own")
         return self

@@ -6,19 +6,25 @@ say how an answer is and not how good: a reward fitted to it would be one for le
 
 from __future__ import annotations
 
-from alignpro.data.records import SEVERAL_TURNS, Answer, Record, Row, Schema, exchange, record, score
-from alignpro.errors import UnusableRow
+from alignpro.data.conversations import prompt_of
+from alignpro.data.records import Answer, Record, Row, Schema, exchange, score
 
 HUB, SPLIT = "nvidia/HelpSteer", "train"
+ATTRIBUTES = ("correctness", "coherence", "complexity", "verbosity")
 TURN = "<extra_id_1>"
-"""What separates the turns of a conversation within the text of a prompt."""
+"""What separates the turns of a conversation within the text of a prompt: a line with who speaks follows."""
 
 
 def _read(row: Row) -> Record:
     asked, answer = exchange(row["prompt"], row["response"])
     if isinstance(asked, str) and TURN in asked:
-        raise UnusableRow(SEVERAL_TURNS)
-    return record(asked, None, Answer(answer, score(row["helpfulness"])))
+        first, *others = asked.split(TURN)
+        named = [
+            ("User", first),
+            *((name.strip(), said) for name, _, said in (turn.partition("\n") for turn in others)),
+        ]
+        asked = [{"role": name, "content": said.strip()} for name, said in named]
+    return Record(prompt_of(asked), (Answer(answer, score(row["helpfulness"])),))
 
 
-SCHEMAS = (Schema(("prompt", "response", "helpfulness"), _read),)
+SCHEMAS = (Schema(("prompt", "response", "helpfulness"), _read, ATTRIBUTES),)

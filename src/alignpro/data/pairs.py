@@ -12,4 +12,4 @@ def _read(row: Row) -> Record:
     return preference(row["prompt"], row.get("system") or None, row["chosen"], row["rejected"])
 
 
-SCHEMAS = (Schema(("prompt", "chosen", "rejected"), _read),)
+SCHEMAS = (Schema(("prompt", "chosen", "rejected"), _read, ("system",)),)

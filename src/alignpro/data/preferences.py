@@ -55,8 +55,10 @@ def compare(records: Iterable[Record], keep_not_higher: bool = False) -> tuple[l
     seen: set[tuple[str, str, frozenset[str]]] = set()
     rated: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        asked = normalised(record.prompt), normalised(record.system)
-        if not all(normalised(answer.text) for answer in record.answers):
+        asked = normalised(record.prompt.text), normalised(record.prompt.system or "")
+        if record.prompt.history:
+            dropped["several turns"] += 1
+        elif not all(normalised(answer.text) for answer in record.answers):
             dropped[EMPTY_ANSWER] += 1
         elif len(record.answers) == 1:
             rated.setdefault(asked, []).append(record)
@@ -110,4 +112,4 @@ def _compare_rated(records: list[Record]) -> tuple[list[Preference], Counter[str
 
 def _preference(record: Record, chosen: Answer, rejected: Answer) -> Preference:
     margin = None if chosen.score is None or rejected.score is None else chosen.score - rejected.score
-    return Preference(record.prompt, record.system, chosen.text, rejected.text, margin)
+    return Preference(record.prompt.text, record.prompt.system or "", chosen.text, rejected.text, margin)

@@ -1,19 +1,18 @@
-"""What a row of any data set is read into, and the turns of a chat in it."""
+"""What a row of any data set is read into."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from alignpro.data.conversations import WRONG_KIND, prompt_of, turns_of
 from alignpro.errors import UnusableRow
+from alignpro.types import Prompt
 
 Row = Mapping[str, Any]
-
-EMPTY_PROMPT = "empty prompt"
-SEVERAL_TURNS = "several turns"
-WRONG_KIND = "fields missing or of the wrong kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +25,36 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row: a prompt of one turn, its system message ("" for none) and the answers.
+    """One row: a prompt, without its other columns, and the answers.
 
     Of two answers the first is the one that the source calls preferred; a single answer is to be compared with those
-    that other rows hold for the same prompt.
+    that other rows hold for the same prompt. Rows of prompts alone have none.
     """
 
-    prompt: str
-    system: str
-    answers: tuple[Answer, ...]
+    prompt: Prompt
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Schema:
     """Fields that a row must have (dotted where nested) and how such a row is read.
 
-    `read` raises UnusableRow with the reason under which the row is counted.
+    `read` raises UnusableRow with the reason under which the row is counted. Columns of the fields and those of `also`
+    are the record's; what else there is are a prompt's other columns.
     """
 
     fields: tuple[str, ...]
     read: Callable[[Row], Record]
+    also: tuple[str, ...] = ()
+
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """Columns that are read into the record."""
+        return frozenset((*(name.split(".", 1)[0] for name in self.fields), *self.also))
 
     def fits(self, row: object) -> bool:
         """Whether the row has every field; their kinds are the reader's to check."""
-        return all(_has(row, name.split(".")) for name in self.fields)
+        return all(_has(row, name) for name in self.fields)
 
 
 def normalised(text: str) -> str:
@@ -62,13 +67,10 @@ def with_system(prompt: str, system: str) -> str:
     return f"{system}\n\n{prompt}" if system else prompt
 
 
-def record(prompt: object, system: object, *answers: Answer) -> Record:
-    """A record of a prompt that is a text or a list of messages. Raises UnusableRow."""
-    inside, text = _system_and_user(prompt)
-    outside = "" if system is None else _text(system).strip()
-    if not text:
-        raise UnusableRow(EMPTY_PROMPT)
-    return Record(text, "\n\n".join(part for part in (outside, inside) if part), answers)
+def shown(prompt: Prompt) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """What models are shown of a prompt but for whitespace: its text, system message and history."""
+    history = tuple((role, normalised(said)) for role, said in prompt.history)
+    return normalised(prompt.text), normalised(prompt.system or ""), history
 
 
 def exchange(prompt: object, answer: object) -> tuple[object, str]:
@@ -78,22 +80,23 @@ def exchange(prompt: object, answer: object) -> tuple[object, str]:
     """
     if isinstance(answer, str):
         return prompt, answer
-    messages = _messages(answer)
-    if not messages or messages[-1][0] != "assistant":
+    if not isinstance(answer, list):
+        raise UnusableRow(WRONG_KIND)
+    said = turns_of(answer)
+    if not said or said[-1][0] != "assistant":
         raise UnusableRow("no answer at the end of the messages")
-    asked = [{"role": role, "content": content} for role, content in messages[:-1]]
-    return asked or prompt, messages[-1][1]
+    return answer[:-1] or prompt, said[-1][1]
 
 
 def preference(
     prompt: object, system: object, chosen: object, rejected: object, scores: tuple[object, object] = (None, None)
 ) -> Record:
     """A record of the answer preferred and the one that was not, texts or messages. Raises UnusableRow."""
-    asked, best = exchange(prompt, chosen)
-    asked_too, other = exchange(prompt, rejected)
-    if asked != asked_too:
+    (asked, best), (asked_too, other) = exchange(prompt, chosen), exchange(prompt, rejected)
+    x = prompt_of(asked, system)
+    if asked is not asked_too and x != prompt_of(asked_too, system):
         raise UnusableRow("answers to different prompts")
-    return record(asked, system, Answer(best, score(scores[0])), Answer(other, score(scores[1])))
+    return Record(x, (Answer(best, score(scores[0])), Answer(other, score(scores[1]))))
 
 
 def score(value: object) -> float | None:
@@ -109,32 +112,6 @@ def score(value: object) -> float | None:
     return number
 
 
-def _system_and_user(prompt: object) -> tuple[str, str]:
-    if isinstance(prompt, str):
-        return "", prompt.strip()
-    messages = _messages(prompt)
-    system = "\n\n".join(content.strip() for role, content in messages if role == "system")
-    turns = [(role, content) for role, content in messages if role != "system"]
-    if len(turns) > 1:
-        raise UnusableRow(SEVERAL_TURNS)
-    if not turns or turns[0][0] != "user":
-        raise UnusableRow("no turn of the user")
-    return system, turns[0][1].strip()
-
-
-def _messages(value: object) -> list[tuple[str, str]]:
-    if not isinstance(value, list) or not all(isinstance(message, Mapping) for message in value):
-        raise UnusableRow(WRONG_KIND)
-    return [(_text(message.get("role")), _text(message.get("content"))) for message in value]
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise UnusableRow(WRONG_KIND)
-    return value
-
-
-def _has(row: object, path: list[str]) -> bool:
-    if not path:
-        return True
-    return isinstance(row, Mapping) and path[0] in row and _has(row[path[0]], path[1:])
+def _has(row: object, name: str) -> bool:
+    first, _, inside = name.partition(".")
+    return isinstance(row, Mapping) and first in row and (not inside or _has(row[first], inside))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from alignpro.config import DataSettings, SftSettings
+from alignpro.data.conversations import WRONG_KIND
 from alignpro.data.files import rows_of
-from alignpro.data.records import WRONG_KIND, normalised
+from alignpro.data.records import normalised
 from alignpro.data.split import split
 from alignpro.errors import DataError
 
@@ -63,7 +64,7 @@ def _read(
 ) -> tuple[list[BetterPrompt], Counter[str]]:
     dropped: Counter[str] = Counter()
     pairs: dict[tuple[str, str], BetterPrompt] = {}
-    for row in _checked(rows_of(path), path, column, better):
+    for row in _checked(rows_of(path, column, "sft.pairs"), path, column, better):
         x, rewrite = row.get(column), row.get(better)
         if not isinstance(x, str) or not isinstance(rewrite, str):
             dropped[WRONG_KIND] += 1

@@ -9,6 +9,27 @@ from alignpro.errors import DataError
 from alignpro.rng import derive
 
 
+def _ordered(keys: Iterable[str], seed: int) -> list[str]:
+    return sorted(set(keys), key=lambda key: derive(seed, "order", key))
+
+
+def beside(keys: Iterable[str], tests: Iterable[str], settings: DataSettings, seed: int) -> tuple[list[str], list[str]]:
+    """Keys for training, less those that are tested, and the tests, each in an order as `split` gives it.
+
+    `data.limit` is the most to train on. Raises DataError where none is left, or fewer than two are tested.
+    """
+    tested = _ordered(tests, seed)
+    train = _ordered(set(keys) - set(tested), seed)
+    if len(tested) < 2:
+        raise DataError(f"data.test {settings.test}: holds {len(tested)} different prompts; give at least 2")
+    if not train:
+        raise DataError(
+            f"data.prompts {settings.prompts}: every prompt of it stands in data.test {settings.test}, so that none is"
+            " left to train on"
+        )
+    return train[: settings.limit], tested
+
+
 def split(keys: Iterable[str], settings: DataSettings, seed: int) -> tuple[list[str], list[str]]:
     """Keys for training and for testing, each in an order of chance that any first n are a fair n.
 
@@ -16,7 +37,7 @@ def split(keys: Iterable[str], settings: DataSettings, seed: int) -> tuple[list[
     matter, so rows added later move nothing, and the share is met on average. Only where fewer than two lie below,
     or all do, the nearest by hash make up two, or one is left for training. Raises DataError for fewer than three.
     """
-    ordered = sorted(set(keys), key=lambda key: derive(seed, "order", key))[: settings.limit]
+    ordered = _ordered(keys, seed)[: settings.limit]
     if len(ordered) < 3:
         raise DataError(
             f"data.prompts {settings.prompts}: {len(ordered)} different prompts cannot be split; give at least 3, of"

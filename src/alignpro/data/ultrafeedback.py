@@ -8,17 +8,20 @@ from __future__ import annotations
 from alignpro.data.records import Record, Row, Schema, preference
 
 HUB, SPLIT = "HuggingFaceH4/ultrafeedback_binarized", "train_prefs"
+ALSO = ("system", "messages")
+"""A system message where there is one; the hub's `messages` are the chosen ones again."""
 
 
 def _read(row: Row, scores: Row) -> Record:
     rated = scores["score_chosen"], scores["score_rejected"]
-    return preference(row["prompt"], None, row["chosen"], row["rejected"], rated)
+    return preference(row["prompt"], row.get("system") or None, row["chosen"], row["rejected"], rated)
 
 
 SCHEMAS = (
-    Schema(("prompt", "chosen", "rejected", "score_chosen", "score_rejected"), lambda row: _read(row, row)),
+    Schema(("prompt", "chosen", "rejected", "score_chosen", "score_rejected"), lambda row: _read(row, row), ALSO),
     Schema(
         ("prompt", "chosen", "rejected", "metadata.score_chosen", "metadata.score_rejected"),
         lambda row: _read(row, row["metadata"]),
+        ALSO,
     ),
 )

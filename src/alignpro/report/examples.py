@@ -68,8 +68,10 @@ def examples(
 
 
 def _entry(prompt_id: str, arms: dict[str, list[Sample]]) -> dict[str, Any]:
-    prompt = next(iter(arms.values()))[0].prompt
-    return {"id": prompt_id, "x": cut(prompt, LONGEST), "arms": {arm: _answer(found) for arm, found in arms.items()}}
+    first = next(iter(arms.values()))[0]
+    told: dict[str, Any] = {"id": prompt_id, "x": cut(first.prompt, LONGEST)}
+    told |= {name: cut(text, LONGEST) for name, text in (("before", first.before), ("row", first.columns)) if text}
+    return told | {"arms": {arm: _answer(found) for arm, found in arms.items()}}
 
 
 def _answer(samples: list[Sample]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
+from alignpro.models.framing import transcript
 from alignpro.results.base import Plain, Result, Text, text
 from alignpro.types import Prompt, Turn
 
@@ -29,6 +31,17 @@ class Asked(Result):
     def asked(self) -> Prompt:
         """The prompt that the row holds."""
         return Prompt(self.prompt, self.system, self.history, self.row)
+
+    @property
+    def before(self) -> str:
+        """The system message and the earlier turns, a name before each; empty where there are none."""
+        return transcript(self.asked, without_text=True)
+
+    @property
+    def columns(self) -> str:
+        """The other columns of the row, one a line."""
+        said = ((name, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for name, v in self.row.items())
+        return "\n".join(f"{name}: {value}" for name, value in said)
 
 
 def told(prompt: Prompt) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alignpro.config import LoraSettings, Settings
-from alignpro.data.prompts import Prompts
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate import arms
 from alignpro.models.framing import Frame
@@ -111,13 +110,14 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     if "prompts" in pieces:
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
+        for note in pieces.prompts.notes:
+            say(note)
 
 
-def tell_rows(pieces: Iterable[object], prompts: Prompts, say: Callable[[str], None]) -> None:
+def tell_rows(pieces: Iterable[object], prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
     """Say what rewards, terms and judges lack in the rows. Raises SettingsError, DataError where it is too much."""
-    everyone = (*prompts.train, *prompts.test)
     readers = [piece for piece in pieces if isinstance(piece, ReadsRows)]
-    for line in dict.fromkeys(line for reader in readers for line in reader.check(everyone)):
+    for line in dict.fromkeys(line for reader in readers for line in reader.check(prompts)):
         say(line)
 
 

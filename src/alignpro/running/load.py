@@ -88,7 +88,11 @@ def _load(
             settings, device, endpoints, reward=loaded.get("reward"), second=loaded.get("second_reward")
         )
     if "prompts" in wanted:
-        checks.tell_rows((loaded.get(name) for name in ("reward", "second_reward", "judge")), loaded["prompts"], say)
+        checks.tell_rows(
+            (loaded.get(name) for name in ("reward", "second_reward", "judge")),
+            (*loaded["prompts"].train, *loaded["prompts"].test),
+            say,
+        )
     if kept is not None:
         endpoints.keep(kept)
     if for_run:  # its folder will keep the answers, and is not touched yet
@@ -105,7 +109,7 @@ def _load(
         reference = loaded["prompter"].lm if "prompter" in wanted else None
         loaded["prompt_terms"] = load_prompt_terms(settings.prompt_terms, reference)
         if "prompts" in wanted:
-            checks.tell_rows([loaded["prompt_terms"]], loaded["prompts"], say)
+            checks.tell_rows([loaded["prompt_terms"]], (*loaded["prompts"].train, *loaded["prompts"].test), say)
     return loaded
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from alignpro.config import DATA_SETS, OFFLINE, EndpointSettings, Settings
+from alignpro.config import OFFLINE, EndpointSettings, Settings
+from alignpro.data.origin import Origin
 from alignpro.data.prompts import Prompts
 from alignpro.errors import AlignProError
 from alignpro.evaluate import arms
@@ -63,9 +63,10 @@ def _characters(prompts: Sequence[Prompt]) -> float:
 
 
 def _prompts(settings: Settings) -> Prompts:
-    name = settings.data.prompts
-    if name is None or (name in DATA_SETS and not Path(name).exists()):
-        raise AlignProError(f"the prompts are not here ({name or 'none are named'}), so calls cannot be counted")
+    origins = [origin for origin in (Origin.of(settings.data), Origin.of_test(settings.data)) if origin]
+    if settings.data.prompts is None or any(origin.hub_id for origin in origins):
+        named = " and ".join(origin.name for origin in origins if origin.hub_id)
+        raise AlignProError(f"the prompts are not here ({named or 'none are named'}), so calls cannot be counted")
     return prompts_of(settings.data, settings.split_seed)
 
 

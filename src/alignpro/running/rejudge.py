@@ -16,6 +16,7 @@ from alignpro.report import write_report
 from alignpro.results import Evaluation, JudgeAgreement, Sample, read, read_rows, write
 from alignpro.rng import derive
 from alignpro.running import stages
+from alignpro.running.checks import tell_rows
 from alignpro.running.load import load
 from alignpro.running.opening import open_run, override
 from alignpro.running.pieces import Pieces
@@ -23,6 +24,7 @@ from alignpro.runtime import threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
+from alignpro.types import as_prompts
 
 JUDGING = ("judge.", "evaluate.judge=", "evaluate.tie_margin=", "evaluate.bootstrap=")
 """Settings that judging again may change."""
@@ -48,6 +50,7 @@ def judge_again(path: Path, overrides: Sequence[str]) -> Evaluation:
         )
     stopping = "stopping after these comparisons; a language model's verdicts are kept"
     with open_run(settings, path, _judge_alone, resume=True, changed=True, stopping=stopping) as run:
+        tell_rows([run.pieces.judge], list(dict.fromkeys(x for arm in arms for x in arm.prompts)), run.progress.say)
         summary = stages.judge(run, arms, summary)
     write(folder.evaluation, summary)
     write_report(path)
@@ -77,6 +80,7 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be used as a folder ({error}); give another") from None
     pieces = _judge_alone(settings, progress.say, out)
+    tell_rows([pieces.judge], as_prompts(pair.prompt for pair in pairs), progress.say)
     with (
         StopRequest("stopping after these pairs; a language model's verdicts are kept") as stop,
         closing(pieces.endpoints),

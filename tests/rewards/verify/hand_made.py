@@ -5,8 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import answers_choice
+import answers_constraints
+import answers_contains
 import answers_exact
 import answers_json_schema
+import answers_math
+import answers_number_right
+import answers_number_wrong
 import answers_regex
 
 from alignpro.rewards.verify import load_verifier
@@ -22,10 +28,18 @@ def _golds(cases) -> list[Case]:
 
 TABLES = {
     "exact": (_golds(answers_exact.RIGHT), _golds(answers_exact.WRONG)),
+    "contains": (_golds(answers_contains.RIGHT), _golds(answers_contains.WRONG)),
+    "number": (_golds(answers_number_right.RIGHT), _golds(answers_number_wrong.WRONG)),
+    "math": (_golds(answers_math.RIGHT), _golds(answers_math.WRONG)),
+    "choice": (answers_choice.RIGHT, answers_choice.WRONG),
     "regex": (answers_regex.RIGHT, answers_regex.WRONG),
     "json_schema": tuple(
         [({}, {"schema": schema}, answer) for schema, answer in cases]
         for cases in (answers_json_schema.RIGHT, answers_json_schema.WRONG)
+    ),
+    "constraints": tuple(
+        [(arguments, {"constraints": [{"id": one, **given}]}, answer) for arguments, one, given, answer in cases]
+        for cases in (answers_constraints.RIGHT, answers_constraints.WRONG)
     ),
 }
 

@@ -1,5 +1,9 @@
+import sys
+
 import pytest
 from hand_made import TABLES, measure
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alignpro.config import RewardSpec
 from alignpro.errors import DataError, SettingsError
@@ -36,6 +40,9 @@ def test_every_verifier_has_its_table():
         ("exakt", {}, "verify:exakt: no such verifier; there are verify:exact, "),
         ("exact", {"colum": "a"}, "unknown argument colum; it takes column, case in reward.arguments"),
         ("exact", {"case": "yes"}, "case: Input should be a valid boolean .*'yes'"),
+        ("number", {"tolerance": -1.0}, "wanted two not below 0"),
+        ("number", {"decimal": ";"}, "wanted two not below 0, and . or ,"),
+        ("choice", {"letters": "abc"}, "wanted capitals"),
         ("regex", {"pattern": "("}, r"pattern '\(' is no regular expression"),
         ("json_schema", {"schema": {"type": "objekt"}}, r"schema is no JSON schema \(\$.type: 'objekt'"),
     ],
@@ -54,6 +61,16 @@ def test_what_it_cannot_be_made_of_is_told(name, arguments, told):
         ("exact", {"answer": float("nan")}, "no answer"),
         ("exact", {"answer": ["a", ""]}, "no answer"),
         ("exact", {"answer": {"text": "a"}}, "answer is neither a text or number nor a list of them"),
+        ("contains", {"answer": []}, "no answer"),
+        ("number", {"answer": "12 km"}, "answer is not a number alone"),
+        ("number", {"answer": "12 or 13"}, "answer is not a number alone"),
+        ("number", {"answer": True}, "answer is not a number alone"),
+        ("number", {"answer": ["12", "many"]}, "answer is not a number alone"),
+        ("math", {"answer": "\\frac{1}{"}, "answer is no expression that can be read"),
+        ("math", {"answer": "\\text{even}"}, "answer is no expression that can be read"),
+        ("choice", {"answer": "Z"}, "answer is no letter of ABCDEFGHIJ"),
+        ("choice", {"answer": 1}, "answer is no letter of ABCDEFGHIJ"),
+        ("choice", {"answer": "A and B"}, "answer is no letter of ABCDEFGHIJ"),
         ("regex", {"pattern": "("}, "pattern is no regular expression"),
         ("regex", {"pattern": 3}, "pattern is not a text"),
         ("json_schema", {"schema": "{"}, "schema is no JSON schema"),
@@ -105,3 +122,68 @@ def test_a_schema_reaches_no_other_file():
     reward = load("json_schema", schema={"$ref": "http://127.0.0.1:9/other.json"})
     value, why = score(reward, {}, "{}")
     assert value != value and "Unresolvable" in why
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gold", "answer", "worth"),
+    [
+        ({}, "3.14159", "3.14", 0),
+        ({"tolerance": 0.01}, "3.14159", "3.14", 1),
+        ({"tolerance": 0.001}, "3.14159", "3.14", 0),
+        ({"relative": 0.01}, "1000", "1009", 1),
+        ({"relative": 0.01}, "-1000", "-1011", 0),
+        ({"decimal": ","}, "1234,5", "1.234,5", 1),
+        ({"decimal": ","}, "1234", "1.234", 1),
+        ({"decimal": ","}, "1,5", "Das sind 1,5.", 1),
+        ({"decimal": ","}, "15", "1,5", 0),
+        ({"percent": True}, "25", "25%", 1),
+        ({"percent": True}, "0.25", "25%", 0),
+        ({"column": "gold"}, "25", "25", None),
+    ],
+)
+def test_what_numbers_may_differ_by(arguments, gold, answer, worth):
+    value, _ = score(load("number", **arguments), {"answer": gold}, answer)
+    assert value == worth or (worth is None and value != value)
+
+
+@given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "{:,}", "= {}.", "**{:,}**", "\\boxed{{{}}}", "It is {}."]))
+def test_any_integer_is_read_however_it_is_written_and_no_other(number, form):
+    reward = load("number")
+    assert score(reward, {"answer": number}, form.format(number)) == (1, None)
+    assert score(reward, {"answer": number + 1}, form.format(number)) == (0, None)
+    assert score(reward, {"answer": number}, f"It is not {form.format(number)}") == (0, None)
+
+
+@pytest.mark.parametrize("name", ["number", "math", "choice", "contains"])
+def test_an_answer_may_be_anything(name):
+    texts = [
+        "\\boxed{",
+        "⟦",
+        "⟧⟦",
+        "$",
+        "$$",
+        "1" * 5000,
+        "(" * 5000,
+        "no, " * 500,
+        "?" * 500,
+        "\x00",
+        "9^9^9^9",
+        "=" * 99,
+    ]
+    golds = {"number": "7", "math": "7", "choice": "C", "contains": "zebra"}
+    for text in texts:
+        assert score(load(name), {"answer": golds[name]}, text) == (0, None)
+
+
+def test_every_of_a_list_may_be_asked_for():
+    row = {"answer": ["red", "green"]}
+    assert score(load("contains", every=True), row, "red and green")[0] == 1
+    assert score(load("contains", every=True), row, "red, not green")[0] == 0
+    assert score(load("contains"), row, "red, not green")[0] == 1
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
+    for package, name in (("math_verify", "math"), ("jsonschema", "json_schema"), ("regex", "regex")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(SettingsError, match=rf"verify:{name} needs the package .*pip install 'alignpro\[verify\]'"):
+            load(name)

@@ -45,7 +45,7 @@
     return a === null || b === null ? null : a - b;
   };
   const haystack = (entry) => {
-    const texts = [entry.x];
+    const texts = [entry.x, entry.before ?? "", entry.row ?? ""];
     for (const name of [state.a, state.b]) {
       const answer = entry.arms[name];
       if (answer) texts.push(answer.rewrite ?? "", answer.y);
@@ -143,7 +143,11 @@
     prompt.dir = "auto";
     const pair = make("div", "pair");
     pair.append(...[state.a, state.b].filter((name) => name !== NONE).map((name) => drawAnswer(entry, name)));
-    box.append(top, prompt, pair);
+    box.append(top);
+    if (entry.before) addText(box, "Said before x", entry.before);
+    box.append(prompt);
+    if (entry.row) addText(box, "Other columns of its row, which no model sees", entry.row);
+    box.append(pair);
     return box;
   };
 

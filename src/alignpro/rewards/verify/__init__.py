@@ -9,16 +9,25 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from alignpro.errors import SettingsError
+from alignpro.rewards.verify.choices import choice
+from alignpro.rewards.verify.constraints import constraints
+from alignpro.rewards.verify.maths import math
+from alignpro.rewards.verify.numbers import number
 from alignpro.rewards.verify.patterns import regex
 from alignpro.rewards.verify.schemas import json_schema
-from alignpro.rewards.verify.texts import exact
+from alignpro.rewards.verify.texts import contains, exact
 from alignpro.rewards.verify.verifier import Verifier
 
 PREFIX = "verify:"
 VERIFIERS: dict[str, Callable[..., Verifier[Any]]] = {
     "exact": exact,
+    "contains": contains,
+    "number": number,
+    "math": math,
+    "choice": choice,
     "regex": regex,
     "json_schema": json_schema,
+    "constraints": constraints,
 }
 
 

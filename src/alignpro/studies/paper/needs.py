@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from alignpro.config import DATA_SETS, LAB_PROMPTS, Settings
+from alignpro.config import LAB_PROMPTS, Settings
+from alignpro.data.origin import Origin
 from alignpro.errors import AlignProError, HubUnreachable
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
@@ -114,11 +115,14 @@ def _found(name: str, role: Role) -> None:
 
 
 def _data(settings: Settings) -> Iterator[Lack]:
-    name = str(settings.data.prompts)
-    if name in DATA_SETS and importlib.util.find_spec("datasets") is None:
-        yield "the datasets library, for {}, by `pip install 'alignpro[data]'`, or files of them as data.prompts", name
-    elif name not in (*DATA_SETS, *LAB_PROMPTS) and not Path(name).expanduser().is_file():
-        yield "files of prompts: {}", name
+    for origin in (Origin.of(settings.data), Origin.of_test(settings.data)):
+        if origin is None or origin.name in LAB_PROMPTS:
+            continue
+        if origin.hub_id is not None and importlib.util.find_spec("datasets") is None:
+            what = "the datasets library, for {}, by `pip install 'alignpro[data]'`, or files of them as data.prompts"
+            yield what, origin.name
+        elif origin.hub_id is None and not origin.path.exists():
+            yield "files of prompts: {}", origin.name
 
 
 def _judge(settings: Settings) -> Iterator[Lack]:
