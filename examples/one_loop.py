@@ -30,7 +30,7 @@ from alignpro.models.logprobs import Actions, collate, forward
 from alignpro.rewards import load_reward
 from alignpro.rng import derive
 from alignpro.running.prompts import prompts_of
-from alignpro.types import FrozenModel, Prompter, Reward, Rollout
+from alignpro.types import FrozenModel, Prompt, Prompter, Reward, Rollout
 
 EPOCHS, MINIBATCH, CLIP = 2, 80, 0.2
 DRAWS = 2_000
@@ -126,7 +126,7 @@ def update(
 
 
 def compare(
-    prompts: list[str], prompter: Prompter, reference: Prompter, frozen: FrozenModel, reward: Reward, seed: int
+    prompts: list[Prompt], prompter: Prompter, reference: Prompter, frozen: FrozenModel, reward: Reward, seed: int
 ) -> None:
     """Three arms on prompts that training never saw: no prompter, the reference, the trained one; 4 answers each."""
     arms = {"no_prompter": IdentityPrompter(), "reference_prompter": reference, "align_pro": prompter}

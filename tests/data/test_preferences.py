@@ -58,7 +58,7 @@ def test_every_schema_of_ultrafeedback_gives_the_same_record(row):
 def test_both_schemas_of_orca_keep_the_system_message_apart(row):
     record = read(ORCA, row)
     assert record == Record(Prompt("tell me of owls", "Be brief."), (Answer("They fly.", None), Answer("No.", None)))
-    assert compare([record])[0] == [Preference("tell me of owls", "Be brief.", "They fly.", "No.", None)]
+    assert compare([record])[0] == [Preference(Prompt("tell me of owls", "Be brief."), "They fly.", "No.", None)]
 
 
 def test_without_a_system_message_the_prompt_is_alone():
@@ -151,6 +151,6 @@ def test_rated_answers_to_one_prompt_are_compared_all_with_all():
 
 def test_an_answer_rated_twice_has_the_mean_of_its_scores():
     kept, dropped = compare([rated("a", 4), rated(" a", 1), rated("b", 2), rated("b", 2)], keep_not_higher=True)
-    assert kept == [Preference("x", "", "a", "b", 0.5)]
+    assert kept == [Preference(Prompt("x"), "a", "b", 0.5)]
     assert dropped == {"repeated answer, its scores averaged": 2}
     assert compare([rated("a", 3), rated("b", 3)], keep_not_higher=True)[0] == []  # a tie has no direction

@@ -82,7 +82,7 @@ def test_orca():
         for row in rows
     ]  # fmt: skip
     everything = (*pairs.train, *pairs.test)
-    assert sorted((p.system, p.prompt, p.chosen, p.rejected) for p in everything) == sorted(by_hand)
+    assert sorted((p.prompt.system, p.prompt.text, p.chosen, p.rejected) for p in everything) == sorted(by_hand)
     assert {p.margin for p in everything} == {None}
     assert pairs.dropped == {}
     assert prompts.dropped == {}

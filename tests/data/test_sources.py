@@ -1,17 +1,19 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from alignpro.config import DATA_SETS, DataSettings, build
+from alignpro.data.preferences import Preference
 from alignpro.data.records import normalised
 from alignpro.data.sources import SOURCES, load_preferences
 from alignpro.data.split import split
 from alignpro.errors import DataError, HubUnreachable, SettingsError
 from alignpro.running.prompts import prompts_of
-from alignpro.types import Prompt
+from alignpro.types import Prompt, Turn
 
 
 def uf(i, high=8.0, low=2.0, **more):
@@ -128,7 +130,7 @@ def test_no_prompt_is_on_both_sides_and_prompts_and_preferences_are_split_alike(
     path = write(tmp_path / "a.jsonl", rows)
     asked, pairs = prompts(path), preferences(path)
     sides = {pair.prompt for pair in pairs.train}, {pair.prompt for pair in pairs.test}
-    assert ({p.text for p in asked.train}, {p.text for p in asked.test}) == sides
+    assert (set(asked.train), set(asked.test)) == sides
     assert not sides[0] & sides[1]
     assert len(pairs.train) + len(pairs.test) == 60 * 3
     assert asked.dropped == {"repeated": 120}
@@ -138,13 +140,12 @@ def test_preferences_of_ones_own_are_split_as_the_same_prompts_alone_are(tmp_pat
     rows = [{"prompt": f"question {i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(60)]
     rows[0] |= {"system": "Be brief."}
     pairs = preferences(write(tmp_path / "a.jsonl", rows))
-    assert {(p.system, p.chosen, p.margin) for p in (*pairs.train, *pairs.test) if p.prompt == "question 0"} == {
-        ("Be brief.", "good 0", None)
-    }
+    told = [pair for pair in (*pairs.train, *pairs.test) if pair.prompt.text == "question 0"]
+    assert told == [Preference(Prompt("question 0", "Be brief."), "good 0", "bad 0", None)]
     (tmp_path / "a.txt").write_text("".join(f"question  {i}\n" for i in range(90)))
     alone = prompts(tmp_path / "a.txt")
     for mine, theirs in ((pairs.train, alone.train), (pairs.test, alone.test)):
-        assert {pair.prompt for pair in mine} < {normalised(prompt.text) for prompt in theirs}
+        assert {pair.prompt.text for pair in mine} < {normalised(prompt.text) for prompt in theirs}
     chats = [{k: [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[k]}]
               for k in ("chosen", "rejected")} | {"prompt": row["prompt"]} for row in rows[1:]]  # fmt: skip
     assert {p.chosen for p in preferences(write(tmp_path / "b.jsonl", chats)).train} <= {r["chosen"] for r in rows}
@@ -156,12 +157,47 @@ def test_whitespace_and_another_system_message_do_not_let_a_prompt_cross(tmp_pat
     rows = [orca(i) for i in range(40)] + [orca(i, "Be wordy.") | {"question": f"question \n {i}"} for i in range(40)]
     pairs = preferences(write(tmp_path / "a.jsonl", rows))
     assert len(pairs.train) + len(pairs.test) == 80
-    train, test = ({normalised(p.prompt) for p in side} for side in (pairs.train, pairs.test))
+    train, test = ({normalised(p.prompt.text) for p in side} for side in (pairs.train, pairs.test))
     assert not train & test
     found = prompts(tmp_path / "a.jsonl")
     assert len(found.train) + len(found.test) == 80
     assert {normalised(prompt.text) for prompt in found.train} == train
     assert found.dropped == {}
+
+
+def test_preferences_of_conversations_keep_system_and_history_and_no_row(tmp_path):
+    before = [{"role": "user", "content": "owls?"}, {"role": "assistant", "content": "They fly."}]
+    rows = [
+        {
+            "prompt": f"question {i}",
+            "chosen": [*before, *ask, {"role": "assistant", "content": "good"}],
+            "rejected": [*before, *ask, {"role": "assistant", "content": "bad"}],
+            "system": "Be brief.",
+            "id": i,
+        }
+        for i in range(20)
+        for ask in [[{"role": "user", "content": f"question {i}"}]]
+    ]
+    pairs = preferences(write(tmp_path / "a.jsonl", rows))
+    history = (Turn("user", "owls?"), Turn("assistant", "They fly."))
+    asked = {Prompt(f"question {i}", "Be brief.", history) for i in range(20)}
+    assert {pair.prompt for pair in (*pairs.train, *pairs.test)} == asked
+    assert pairs.dropped == {}
+    found = prompts(tmp_path / "a.jsonl")
+    assert {replace(prompt, row={}) for prompt in (*found.train, *found.test)} == asked
+    assert {p.prompt.text for p in pairs.train} == {p.text for p in found.train}
+
+
+def test_preferences_of_a_test_file(tmp_path):
+    mine = write(tmp_path / "a.jsonl", [uf(i) for i in range(20)])
+    test = write(tmp_path / "t.jsonl", [hs(i, points, f"{points}") for i in range(18, 24) for points in (1, 2)])
+    pairs = preferences(mine, test=str(test))
+    assert {p.prompt.text for p in pairs.train} == {f"question {i}" for i in range(18)}
+    assert {p.prompt.text for p in pairs.test} == {f"question {i}" for i in range(18, 24)}
+    assert pairs.dropped == {"stands in data.test too": 2}
+    (tmp_path / "t.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match=r"data\.test .*t\.txt: prompts alone hold no preferences"):
+        preferences(mine, test=str(tmp_path / "t.txt"))
 
 
 def test_rows_added_later_move_no_prompt(tmp_path):

@@ -9,7 +9,7 @@ import yaml
 from cli import SMALL
 from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM
-from tiny import make_classifier, save_model
+from tiny import CHAT, make_classifier, make_tokenizer, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from alignpro import config
@@ -192,10 +192,21 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("own", [{}, {"template": "{fenced} or {prompt}", "system": "Be brief."}])
-@pytest.mark.parametrize("chat", [True, False])
+NO_SYSTEM = CHAT.replace(
+    "{% for", "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}{% for"
+)
+SHOWN = {"examples": [{"prompt": "rain <|end|>", "rewrite": "tell of rain <|end|>"}]}
+
+
+@pytest.mark.parametrize(
+    "own", [{}, {"template": "{fenced} or {prompt}{context}", "system": "Be brief."}, SHOWN, {"system": "x", **SHOWN}]
+)
+@pytest.mark.parametrize("chat", [CHAT, NO_SYSTEM, None])
 def test_the_code_on_the_card_frames_as_we_do_token_for_token(chat, own, tmp_path):
-    save_model(tmp_path, chat=chat, context=2048)
+    save_model(tmp_path, chat=False, context=2048)
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = chat
+    tokenizer.save_pretrained(tmp_path)
     lm = load_prompter(config.PrompterSettings(model=str(tmp_path), **own)).lm
     text = card(config.load("lab"), None, "full", lm.frame.has_chat_template)
     code, names = text.split("```python\n")[1].split("```")[0], {}

@@ -18,6 +18,7 @@ from alignpro.fits.sft import framed, stops, unusable
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_prompter
 from alignpro.train import sft
+from alignpro.types import Prompt, Turn
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +33,25 @@ def shop(tmp_path_factory):
     return folder
 
 
+BEFORE = (Turn("user", "owls?"), Turn("assistant", "They fly."))
+
+
 @pytest.mark.parametrize("base", ["base", "plain"])
-def test_pairs_are_framed_as_the_prompter_meets_them(shop, base):
+@pytest.mark.parametrize("x", [Prompt("tell me of rain"), Prompt("tell me of rain", "Be brief.", BEFORE)])
+def test_pairs_are_framed_as_the_prompter_meets_them(shop, base, x):
     settings = PrompterSettings(model=str(shop / base), sampling=Sampling(max_new_tokens=12))
     prompter = load_prompter(settings)
-    query, completion = framed(prompter.lm, BetterPrompt("tell me of rain", "the rain in a town"))
-    assert query == list(prompter.rewrite(["tell me of rain"], 1, 0)[0][0].query)
+    query, completion = framed(prompter.lm, BetterPrompt(x, "the rain in a town"))
+    assert query == list(prompter.rewrite([x], 1, 0)[0][0].query)
+    assert (query == prompter.lm.queries([x.text])[0]) == x.alone
     assert prompter.lm.tokenizer.decode(completion[:-1]) == "the rain in a town"
     assert completion[-1] in prompter.lm.eos_ids
 
 
 def test_the_loss_is_that_of_the_rewrite_and_its_end_alone(shop):
     lm = load_prompter(PrompterSettings(model=str(shop / "base"))).lm
-    pairs = [framed(lm, BetterPrompt(*texts)) for texts in (("owls", "tell me about owls"), ("rain in town", "rain"))]
+    texts = (("owls", "tell me about owls"), ("rain in town", "rain"))
+    pairs = [framed(lm, BetterPrompt(Prompt(x), rewrite)) for x, rewrite in texts]
     total, count = 0.0, 0
     for query, completion in pairs:  # transformers' own loss, a row at a time, everything but the completion ignored
         ids = torch.tensor([[*query, *completion]])
@@ -60,10 +67,10 @@ def test_the_loss_is_that_of_the_rewrite_and_its_end_alone(shop):
 def test_what_could_not_be_sampled_or_read_is_left_out(shop):
     settings = PrompterSettings(model=str(shop / "base"), sampling=Sampling(max_new_tokens=10))
     lm = load_prompter(settings).lm
-    assert unusable(lm, BetterPrompt("owls", "owls")) is None
-    assert "max_new_tokens" in unusable(lm, BetterPrompt("owls", "tell me of owls, of rain, and of towns"))
-    assert "otherwise" in unusable(lm, BetterPrompt("owls", '"owls"'))
-    assert "context" in unusable(lm, BetterPrompt("owls " * 900, "owls"))
+    assert unusable(lm, BetterPrompt(Prompt("owls"), "owls")) is None
+    assert "max_new_tokens" in unusable(lm, BetterPrompt(Prompt("owls"), "tell me of owls, of rain, and of towns"))
+    assert "otherwise" in unusable(lm, BetterPrompt(Prompt("owls"), '"owls"'))
+    assert "context" in unusable(lm, BetterPrompt(Prompt("owls " * 900), "owls"))
 
 
 def settings(shop, *more):
@@ -94,7 +101,7 @@ def test_it_learns_and_its_folder_is_a_prompter(shop, fitted):
     assert found["gain"]["ci95"][0] > 0.5
     assert found["loss_before"]["value"] - found["loss_per_token"]["value"] == pytest.approx(found["gain"]["value"])
     assert sum(found["dropped"].values()) == 6
-    assert {"repeated", "rewrite is the prompt", "empty prompt or rewrite"} < set(found["dropped"])
+    assert {"repeated", "rewrite is the prompt", "empty rewrite"} < set(found["dropped"])
     assert found["kept_epoch"] == int(np.argmin([e["validation_loss"] for e in found["epochs"]])) + 1
     assert sum(found["pairs"].values()) == 40
     prompter = load_prompter(PrompterSettings(model=str(out / "prompter"), sampling=Sampling(max_new_tokens=8)))

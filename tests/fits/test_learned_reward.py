@@ -12,13 +12,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Llam
 
 from alignpro import config
 from alignpro.config import RewardSpec
+from alignpro.data.preferences import Preference
 from alignpro.errors import DataError, Interrupted, LossNotFinite, ModelNotUsable, SettingsError, UsageError
 from alignpro.fits import learn_reward
-from alignpro.fits.reward import milestones
+from alignpro.fits.reward import comparisons, milestones
 from alignpro.models.fingerprint import fingerprint
-from alignpro.rewards.model import load_reward_model
+from alignpro.rewards.model import conversation, load_reward_model
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
+from alignpro.types import Prompt, Turn
 
 
 class Bag(nn.Module):
@@ -33,6 +35,20 @@ class Bag(nn.Module):
     def forward(self, input_ids, attention_mask):
         score = (self.weights[input_ids] * attention_mask).sum(1, keepdim=True)
         return type("Output", (), {"logits": score})
+
+
+def test_a_conversation_is_learned_from_as_it_is_scored(tmp_path):
+    save_model(tmp_path, "llama", seed=1)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    x = Prompt("at night?", "Be brief.", (Turn("user", "owls?"), Turn("assistant", "They fly.")))
+    pairs = [Preference(x, "yes", "no", None), Preference(Prompt("at night?"), "yes", "no", None)]
+    groups, long, prompts = comparisons(tokenizer, pairs, 0.0, 10_000)
+    assert [group.rows for group in groups] == [
+        [conversation(tokenizer, pair.prompt, answer) for answer in ("yes", "no")] for pair in pairs
+    ]
+    assert len(groups[0].rows[0]) > len(groups[1].rows[0])
+    assert (long, prompts) == (0, 1)
+    assert comparisons(tokenizer, pairs, 0.0, len(groups[1].rows[0]))[1:] == (1, 1)
 
 
 def test_a_planted_linear_preference_is_learned_to_the_bayes_rate():

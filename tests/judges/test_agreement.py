@@ -13,7 +13,7 @@ from alignpro.data.judged_pairs import JudgedPair, load_judged_pairs
 from alignpro.errors import DataError
 from alignpro.judges.agreement import judge_all, majority, measured
 from alignpro.maths import agreement as rater
-from alignpro.types import Judgement
+from alignpro.types import Judgement, Prompt
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "pandalm_pairs.json"
 ROWS = [
@@ -67,7 +67,7 @@ def people(n=120, seed=0, prompts=30):
     for i in range(n):
         liked = rng.choice(["a", "b", "tie"], p=[0.45, 0.45, 0.1])
         said = [str(liked) if rng.random() < 0.85 else str(rng.choice(["a", "b", "tie"])) for _ in range(3)]
-        pairs.append(JudgedPair(f"x{i % prompts}", f"a{i}", f"b{i}", tuple(said)))
+        pairs.append(JudgedPair(Prompt(f"x{i % prompts}"), f"a{i}", f"b{i}", tuple(said)))
     return pairs
 
 
@@ -104,7 +104,7 @@ def test_one_more_person_as_judge_agrees_as_people_do():
 
 
 def test_unread_verdicts_and_missing_majorities_are_left_out_and_counted():
-    pairs = [JudgedPair("x", "1", "2", ("a", "b", "tie")), JudgedPair("y", "3", "4", ("a", "a", "tie"))]
+    pairs = [JudgedPair(Prompt("x"), "1", "2", ("a", "b", "tie")), JudgedPair(Prompt("y"), "3", "4", ("a", "a", "tie"))]
     found = agreement_of([None, None], pairs)
     assert (found["unparsed"], found["without_majority"]) == (2, 1)
     assert np.isnan(found["with_majority"]["agreement"])
@@ -134,7 +134,7 @@ def test_kappa_against_its_definition_and_its_edges():
 def test_intervals_resample_prompts():
     pairs = people(120, prompts=30)
     several = agreement_of([p.verdicts[0] for p in pairs], pairs)["people"]["agreement_ci95"]
-    own = [JudgedPair(f"x{i}", p.a, p.b, p.verdicts) for i, p in enumerate(pairs)]
+    own = [JudgedPair(Prompt(f"x{i}"), p.a, p.b, p.verdicts) for i, p in enumerate(pairs)]
     assert several != agreement_of([p.verdicts[0] for p in own], own)["people"]["agreement_ci95"]
 
 
@@ -145,17 +145,21 @@ def test_the_file_is_read_and_rows_that_cannot_be_used_are_counted(tmp_path, for
         {**ROWS[0], "annotator2": 3},
         {**ROWS[0], "annotator2": None},
         {"instruction": "x", "response1": "a", "response2": "b", "annotator1": 1},
+        {**ROWS[0], "instruction": 3},
         "no row",
     ]
-    rows = [*ROWS, *bad]
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a bird."}]
+    rows = [*ROWS, {**ROWS[0], "instruction": turns}, *bad]
     text = json.dumps(rows) if form == "list" else "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "pairs.json").write_text(text)
     pairs, dropped = load_judged_pairs(tmp_path / "pairs.json")
     assert [(p.prompt, p.a, p.b, p.verdicts) for p in pairs] == [
-        ("Name a bird.", "Owl.", "Oak.", ("a", "a", "tie")),
-        ("Add these.\n\n2 and 2", "5", "4", ("b", "b", "b")),
+        (Prompt("Name a bird."), "Owl.", "Oak.", ("a", "a", "tie")),
+        (Prompt("Add these.\n\n2 and 2"), "5", "4", ("b", "b", "b")),
+        (Prompt("Name a bird.", "Be brief."), "Owl.", "Oak.", ("a", "a", "tie")),
     ]
-    assert sum(dropped.values()) == 5
+    assert sum(dropped.values()) == 6
+    assert dropped["fields missing or of the wrong kind"] == 1
     assert dropped["a verdict that is not 0, 1 or 2"] == 2
     assert dropped["fewer than two people judged it"] == 1
 

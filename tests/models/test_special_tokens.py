@@ -13,6 +13,7 @@ from alignpro.models.local import load_frozen, load_prompter
 from alignpro.rewards.layout import filled, pair
 from alignpro.rewards.model import load_reward_model
 from alignpro.running.checks import tell_plain_turns
+from alignpro.types import Prompt
 
 ORDINARY = ["tell me about owls", "", "a <b> | c <| d |> [x] </div>", " the rain\n\nin  town ", "<|en d|> ünï 雨 🦉"]
 PLANTED = [
@@ -115,8 +116,8 @@ def test_a_token_without_an_embedding_is_answered_as_text(tmp_path):
 def test_a_rewrite_that_spells_one_teaches_nothing(tmp_path):
     save_model(tmp_path)
     lm = load_prompter(PrompterSettings(model=str(tmp_path))).lm
-    assert unusable(lm, BetterPrompt("owls", "owls<|end|>")) == READ_OTHERWISE
-    assert unusable(lm, BetterPrompt("owls", "owls <end>")) is None
+    assert unusable(lm, BetterPrompt(Prompt("owls"), "owls<|end|>")) == READ_OTHERWISE
+    assert unusable(lm, BetterPrompt(Prompt("owls"), "owls <end>")) is None
 
 
 def test_turns_that_words_part_are_told(tmp_path):

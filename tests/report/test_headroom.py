@@ -302,3 +302,10 @@ def test_numbers_that_are_none_read_as_undefined(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.trained_prompter and found.rlhf_optimum
     assert math.isnan(found.trained_prompter.kl_k3) and math.isnan(found.rlhf_optimum.ess)
+
+
+def test_rewards_of_0_and_1_are_called_accuracy(tmp_path: Path) -> None:
+    said = part_of(alone(tmp_path / "shares", kind="share"))
+    assert "Accuracy: " in said and "intervals of shares" in said and "Mean reward" not in said
+    said = part_of(alone(tmp_path / "means"))
+    assert "Mean reward: " in said and "ccuracy" not in said and "shares" not in said

@@ -10,11 +10,12 @@ from cli import settings
 from alignpro import config
 from alignpro.errors import UsageError
 from alignpro.maths import stats
+from alignpro.maths.shares import share_difference
 from alignpro.results import SideBySide, read
 from alignpro.studies.side_by_side import side_by_side
 
 
-def make_run(folder, asked, rewards, *, second=None, finished=True):
+def make_run(folder, asked, rewards, *, second=None, finished=True, kind=None):
     """A folder as a run leaves it: `rewards` by arm and prompt, a list of answers each."""
     folder.mkdir()
     (folder / "config.yaml").write_text(config.dump(asked))
@@ -26,7 +27,12 @@ def make_run(folder, asked, rewards, *, second=None, finished=True):
     ]
     rows.append({"stage": "monitor", "arm": "align_pro", "prompt": "p0", "reward": 1000})
     (folder / "samples.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    arms = {arm: {"mean_reward": float(np.mean([*p.values()])), "ci95": [0, 9]} for arm, p in rewards.items()}
+    arms = {
+        arm: {"mean_reward": float(np.mean(np.concatenate([*p.values()]))), "ci95": [0, 9]}
+        for arm, p in rewards.items()
+    }
+    if kind:
+        arms = {arm: {"kind": kind, **figures} for arm, figures in arms.items()}
     tree = {"reward": "length", "second_reward": second, "prompts": len(rewards["align_pro"]), "arms": arms}
     if finished:
         (folder / "evaluation.json").write_text(json.dumps(tree))
@@ -62,6 +68,21 @@ def test_runs_are_paired_by_the_prompts_that_both_have(tmp_path, asked):
     assert row.mean.value == pytest.approx(np.mean(gains))
     assert 0.4 < row.mean.lo < row.mean.value < row.mean.hi < 0.6  # the prompts' own spread of 2 has gone
     assert not found.settings and not found.notes
+
+
+def test_shares_of_both_runs_differ_by_a_difference_of_shares(tmp_path, asked):
+    luck = np.random.default_rng(3)
+    a, b = ({f"p{n}": (luck.random(3) < 0.9).astype(float).tolist() for n in range(40)} for _ in range(2))
+    b["p7"] = b["p7"][:2]  # one failed
+    runs = [make_run(tmp_path / n, asked, {"align_pro": r}, kind="share") for n, r in (("one", a), ("two", b))]
+    found = side_by_side(runs)
+    (row,) = found.differences
+    rewards = [np.array([[*values, np.nan][:3] for values in side.values()]) for side in (b, a)]
+    value, interval = share_difference(*rewards)
+    assert (row.mean.value, *row.mean.ci95) == pytest.approx((value, *interval))
+    assert found.mean == "accuracy" and "accuracy" in found._repr_html_()
+    mixed = side_by_side([runs[0], make_run(tmp_path / "three", asked, {"align_pro": b})])
+    assert mixed.mean == "mean reward" and mixed.differences[0].mean != row.mean
 
 
 def test_runs_without_a_prompt_in_common_are_not_paired_and_say_so(tmp_path, asked):

@@ -31,7 +31,7 @@ ThenOption = Annotated[
 ]
 RewardOption = Annotated[
     str | None,
-    typer.Option("--reward", help="folder or hub id of a sequence classifier, or python:module:function"),
+    typer.Option("--reward", help="folder or hub id of a sequence classifier, verify:NAME, or python:module:function"),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="txt, jsonl or csv file of user prompts")]
 BudgetOption = Annotated[

@@ -29,17 +29,19 @@ from alignpro.results.words import percent, told
 def arms(summary: Evaluation) -> None:
     """The arms of evaluation.json."""
     second = summary.second_reward
-    wins = {row.a: row for row in summary.win_rates if row.b == NoPrompter.written}
-    columns = ["arm", f"mean reward ({summary.reward})", "variance", "KL to reference"]
-    columns += [f"second reward ({second})"] if second else []
+    judged = [row for row in summary.win_rates if row.b == NoPrompter.written]
+    by_wins = {row.a: row.rate for row in judged if row.accuracy is None}
+    over = by_wins or {row.a: row.accuracy for row in judged if row.accuracy}
+    columns = ["arm", summary.heading(summary.reward), "variance", "KL to reference"]
+    columns += [summary.heading(second)] if second else []
     rows = []
     for name, arm in summary.arms.items():
         cells = [name, told(arm.reward), told(arm.variance, ".2f"), told(arm.kl, ".2f")]
         cells += [told(arm.second)] if second else []
-        cells.append(told(wins[name].rate) if name in wins else "-")
+        cells.append(told(over.get(name)))
         rows.append(cells)
     title = f"{summary.prompts} test prompts, {summary.responses_per_prompt} answers each"
-    table(title, [*columns, "win rate over no_prompter"], rows)
+    table(title, [*columns, "win rate over no_prompter" if by_wins or not over else "accuracy over no_prompter"], rows)
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
 
@@ -53,21 +55,19 @@ def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:
 
 
 def win_rates(summary: Evaluation, judge: str) -> None:
-    """The win rates of evaluation.json by one judge."""
-    rows = [
-        [
-            f"{row.a} against {row.b}",
-            told(row.rate),
-            row.length_controlled.withheld or told(row.length_controlled.rate),
-            f"{row.win} / {row.tie} / {row.loss}",
-            percent(row.order_consistency),
-            str(row.unparsed),
-        ]
-        for row in summary.win_rates
-        if row.judge == judge
-    ]
-    columns = ["pair", "win rate", "at equal length", "won / tied / lost", "same in both orders", "no verdict"]
-    table(f"judged by {judge}", columns, rows)
+    """The win rates of evaluation.json by one judge, or the differences in accuracy of one that scores 0 or 1."""
+    judged = [row for row in summary.win_rates if row.judge == judge]
+    rows = []
+    for row in judged:
+        counts = f"{row.win} / {row.tie} / {row.loss}"
+        at_equal_length = row.length_controlled.withheld or told(row.length_controlled.rate)
+        rates = [told(row.rate), at_equal_length, counts, percent(row.order_consistency)]
+        shown = rates if row.accuracy is None else [told(row.accuracy), counts]
+        rows.append([f"{row.a} against {row.b}", *shown, str(row.unparsed)])
+    columns = ["win rate", "at equal length", "won / tied / lost", "same in both orders"]
+    if judged and judged[0].accuracy:
+        columns = ["difference in accuracy", "only first right / tied / only second right"]
+    table(f"judged by {judge}", ["pair", *columns, "no verdict"], rows)
 
 
 def agreement(found: JudgeAgreement) -> None:
@@ -96,7 +96,8 @@ def headroom(found: Headroom) -> None:
         rows.append([f"RLHF optimum at beta {found.beta:g}", *_reward(tuned, tuned.kl.value, tuned.ess)])
     rows += [[row.figure, f"withheld: {row.why}", "-", "-"] for row in found.withheld]
     title = f"{found.prompts} prompts, {found.rewrites} rewrites each, {found.responses} responses to each"
-    table(title, ["", f"reward ({found.reward})", "KL, nats", "effective sample size"], rows)
+    name = f"{found.mean.removeprefix('mean ')} ({found.reward})"
+    table(title, ["", name, "KL, nats", "effective sample size"], rows)
     parts = {"D1, gain of fine-tuning": found.d1, "D2, less the best prompter's gain": found.d2}
     parts["gap to RLHF"] = found.gap
     if found.bounds:
@@ -140,8 +141,11 @@ def side_by_side(found: SideBySide) -> None:
             one, wins = run.arms[arm], run.wins_over(arm, "no_prompter")
             cells = [arm, name, told(one.reward), told(one.variance, ".2f"), told(one.kl, ".2f")]
             cells += [told(one.second)] if second else []
-            rows.append([*cells, told(wins[0].rate) if wins else "-", f"{one.frozen_calls:,}"])
-    columns = ["arm", "run", "mean reward", "variance", "KL to reference", *(["second reward"] if second else [])]
+            won = "-"
+            if wins:
+                won = f"{told(wins[0].accuracy)} accuracy" if wins[0].accuracy else told(wins[0].rate)
+            rows.append([*cells, won, f"{one.frozen_calls:,}"])
+    columns = ["arm", "run", found.mean, "variance", "KL to reference", *(["second reward"] if second else [])]
     title = "; ".join(
         f"{name}: {run.reward} on {run.prompts} test prompts, {run.responses_per_prompt} answers each"
         for name, run in runs.items()
@@ -158,7 +162,7 @@ def side_by_side(found: SideBySide) -> None:
             [row.arm, f"{row.b} - {row.a}", row.reward, told(row.mean), f"{row.prompts} {over[row.paired]}"]
             for row in found.differences
         ]
-        table("differences in mean reward", ["arm", "runs", "reward", "difference", "over"], lines)
+        table(f"differences in {found.mean}", ["arm", "runs", "reward", "difference", "over"], lines)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -43,8 +43,8 @@ class EvaluateSettings(Section):
     )
     second_reward: str | None = Field(
         None,
-        description="a reward that training does not see, in every table: python:module:function, folder or hub id of a"
-        " sequence classifier, or lab; null: none",
+        description="a reward that training does not see, in every table: python:module:function, verify:NAME, folder"
+        " or hub id of a sequence classifier, or lab; null: none",
     )
     judge: str | None = Field(
         None,

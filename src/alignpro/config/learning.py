@@ -65,7 +65,9 @@ class RewardLearningSettings(FitSettings):
 class SftSettings(FitSettings):
     """A reference prompter from pairs of a prompt and a better prompt; its base is prompter.model."""
 
-    pairs: str | None = Field(None, description="jsonl, json, csv or parquet file of prompts and better prompts")
+    pairs: str | None = Field(
+        None, description="file, folder or data set of prompts and better prompts, as data.prompts"
+    )
     column: str = Field("rewrite", description="field of the better prompt; that of the prompt is data.column")
     epochs: Positive = Field(3, description="passes over the training pairs at most; the best is kept")
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from alignpro.data.records import Answer, Record, normalised
+from alignpro.data.records import Answer, Record, normalised, shown
+from alignpro.types import Prompt
 
 EMPTY_ANSWER = "empty answer"
 IDENTICAL = "identical answers"
@@ -21,10 +22,12 @@ ALONE = "only answer to its prompt"
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One comparison; `margin` is how much higher `chosen` scores, None where the source gives no scores."""
+    """One comparison; `margin` is how much higher `chosen` scores, None where the source gives no scores.
 
-    prompt: str
-    system: str
+    The prompt has no row.
+    """
+
+    prompt: Prompt
     chosen: str
     rejected: str
     margin: float | None
@@ -52,19 +55,17 @@ def compare(records: Iterable[Record], keep_not_higher: bool = False) -> tuple[l
     """
     kept: list[Preference] = []
     dropped: Counter[str] = Counter()
-    seen: set[tuple[str, str, frozenset[str]]] = set()
-    rated: dict[tuple[str, str], list[Record]] = {}
+    seen: set[tuple[object, frozenset[str]]] = set()
+    rated: dict[object, list[Record]] = {}
     for record in records:
-        asked = normalised(record.prompt.text), normalised(record.prompt.system or "")
-        if record.prompt.history:
-            dropped["several turns"] += 1
-        elif not all(normalised(answer.text) for answer in record.answers):
+        asked = shown(record.prompt)
+        if not all(normalised(answer.text) for answer in record.answers):
             dropped[EMPTY_ANSWER] += 1
         elif len(record.answers) == 1:
             rated.setdefault(asked, []).append(record)
         else:
             chosen, rejected = record.answers
-            key = (*asked, frozenset({normalised(chosen.text), normalised(rejected.text)}))
+            key = (asked, frozenset({normalised(chosen.text), normalised(rejected.text)}))
             reason = REPEATED if key in seen else _why_not(chosen, rejected, keep_not_higher)
             seen.add(key)
             if reason:
@@ -112,4 +113,4 @@ def _compare_rated(records: list[Record]) -> tuple[list[Preference], Counter[str
 
 def _preference(record: Record, chosen: Answer, rejected: Answer) -> Preference:
     margin = None if chosen.score is None or rejected.score is None else chosen.score - rejected.score
-    return Preference(record.prompt.text, record.prompt.system or "", chosen.text, rejected.text, margin)
+    return Preference(record.prompt, chosen.text, rejected.text, margin)

@@ -62,11 +62,6 @@ def normalised(text: str) -> str:
     return " ".join(text.split())
 
 
-def with_system(prompt: str, system: str) -> str:
-    """One text of both: the system message, an empty line, the user's text."""
-    return f"{system}\n\n{prompt}" if system else prompt
-
-
 def shown(prompt: Prompt) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     """What models are shown of a prompt but for whitespace: its text, system message and history."""
     history = tuple((role, normalised(said)) for role, said in prompt.history)

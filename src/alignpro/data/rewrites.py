@@ -1,29 +1,31 @@
-"""Pairs of a prompt and a better prompt, from a file, checked, deduplicated and split by prompt."""
+"""Pairs of a prompt and a better prompt, checked, deduplicated and split by prompt."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from alignpro.config import DataSettings, SftSettings
-from alignpro.data.conversations import WRONG_KIND
-from alignpro.data.files import rows_of
-from alignpro.data.records import normalised
+from alignpro.data.conversations import WRONG_KIND, clean
+from alignpro.data.origin import Origin
+from alignpro.data.plain import column_of, plain_schema
+from alignpro.data.reading import read, told
+from alignpro.data.records import normalised, shown
 from alignpro.data.split import split
-from alignpro.errors import DataError
+from alignpro.errors import DataError, UnusableRow
+from alignpro.types import Prompt
 
-EMPTY = "empty prompt or rewrite"
+EMPTY = "empty rewrite"
 SAME = "rewrite is the prompt"
+REPEATED = "repeated"
 
 
 @dataclass(frozen=True, slots=True)
 class BetterPrompt:
-    """A prompt x and a rewrite x' that is better."""
+    """A prompt x, without a row, and a rewrite x' that is better."""
 
-    prompt: str
+    prompt: Prompt
     rewrite: str
 
 
@@ -39,53 +41,62 @@ class BetterPrompts:
 def load_rewrites(
     settings: SftSettings, data: DataSettings, seed: int, unusable: Callable[[BetterPrompt], str | None]
 ) -> BetterPrompts:
-    """Read the file named by sft.pairs; `unusable` says why a pair cannot be learned from, or None.
+    """Read what sft.pairs names; `unusable` says why a pair cannot be learned from, or None.
 
-    A prompt may have several rewrites; it is held out as everywhere else, by its own hash. Raises DataError.
+    A prompt may have several rewrites; it is held out as everywhere else, by its own hash, or because it stands in
+    data.test. Raises DataError, HubUnreachable.
     """
-    path = Path(str(settings.pairs)).expanduser()
+    origin = Origin(str(settings.pairs), "sft.pairs", data.config, data.split)
+    pairs, dropped = _read(origin, data, settings.column, unusable)
+    if not pairs:
+        raise DataError(f"{origin.said}: no pair can be used: {told(dropped) or 'it holds no rows'}")
+    by_prompt: dict[str, list[BetterPrompt]] = {}
+    for pair in pairs:
+        by_prompt.setdefault(normalised(pair.prompt.text), []).append(pair)
     try:
-        pairs, dropped = _read(path, data.column, settings.column, unusable)
-        if not pairs:
-            told = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "it holds no rows"
-            raise DataError(f"data.prompts {path}: no pair can be used: {told}")
-        by_prompt: dict[str, list[BetterPrompt]] = {}
-        for pair in pairs:
-            by_prompt.setdefault(normalised(pair.prompt), []).append(pair)
-        train, test = split(by_prompt, data.model_copy(update={"prompts": str(path)}), seed)
-    except DataError as error:  # the reader of files speaks of the setting that most files come by
-        raise DataError(str(error).replace("data.prompts", "sft.pairs")) from None
+        train, test = split(by_prompt, data.model_copy(update={"prompts": origin.name}), seed)
+    except DataError as error:  # it speaks of the setting that most files come by
+        raise DataError(str(error).replace("data.prompts", origin.setting)) from None
+    if tests := Origin.of_test(data):
+        tested = {normalised(record.prompt.text) for record in read(tests, data).records}
+        test += [key for key in train if key in tested]
+        train = [key for key in train if key not in tested]
     sides = [tuple(pair for key in side for pair in by_prompt[key]) for side in (train, test)]
     return BetterPrompts(sides[0], sides[1], dropped)
 
 
 def _read(
-    path: Path, column: str, better: str, unusable: Callable[[BetterPrompt], str | None]
+    origin: Origin, data: DataSettings, better: str, unusable: Callable[[BetterPrompt], str | None]
 ) -> tuple[list[BetterPrompt], Counter[str]]:
+    """Pairs in the order of their rows, and what was left out. Raises DataError where the first row lacks a field."""
+    rows = list(origin.rows(data.column))
+    first: object = next((row for row in rows if not isinstance(row, UnusableRow)), None)
+    column = column_of(data, first)
+    if first is not None and (column is None or not isinstance(first, Mapping) or better not in first):
+        held = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
+        raise DataError(
+            f"{origin.said}: found {held or 'no fields'}; wanted {data.column!r} and {better!r}, which are named by"
+            " data.column and sft.column"
+        )
+    schema = plain_schema(column or data.column, data, rows, origin.said)
+    pairs: dict[object, BetterPrompt] = {}
     dropped: Counter[str] = Counter()
-    pairs: dict[tuple[str, str], BetterPrompt] = {}
-    for row in _checked(rows_of(path, column, "sft.pairs"), path, column, better):
-        x, rewrite = row.get(column), row.get(better)
-        if not isinstance(x, str) or not isinstance(rewrite, str):
-            dropped[WRONG_KIND] += 1
+    for row in rows:
+        try:
+            if isinstance(row, UnusableRow):
+                raise row
+            if not schema.fits(row):
+                raise UnusableRow(WRONG_KIND)
+            pair = BetterPrompt(schema.read(row).prompt, clean(row.get(better)).strip())
+        except UnusableRow as error:
+            dropped[str(error)] += 1
             continue
-        pair = BetterPrompt(x.strip(), rewrite.strip())
-        key = normalised(pair.prompt), normalised(pair.rewrite)
-        reason = EMPTY if not all(key) else SAME if key[0] == key[1] else "repeated" if key in pairs else unusable(pair)
+        x, rewrite = shown(pair.prompt), normalised(pair.rewrite)
+        reason = (
+            EMPTY if not rewrite else SAME if rewrite == x[0] else REPEATED if (x, rewrite) in pairs else unusable(pair)
+        )
         if reason:
             dropped[reason] += 1
         else:
-            pairs[key] = pair
+            pairs[x, rewrite] = pair
     return list(pairs.values()), dropped
-
-
-def _checked(rows: Iterator[Any], path: Path, column: str, better: str) -> Iterator[dict[str, Any]]:
-    """The rows, the first of which must have both fields. Raises DataError naming those found."""
-    for number, row in enumerate(rows):
-        if number == 0 and not (isinstance(row, dict) and column in row and better in row):
-            held = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-            raise DataError(
-                f"data.prompts {path}: found {held or 'no fields'}; wanted {column!r} and {better!r}, which are named"
-                " by data.column and sft.column"
-            )
-        yield row if isinstance(row, dict) else {}

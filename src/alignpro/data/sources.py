@@ -9,14 +9,16 @@ Prompts and preferences of one source, seed and share are split alike: a prompt 
 
 from __future__ import annotations
 
+from collections import Counter
+
 from alignpro.config import DataSettings
 from alignpro.data.known import SOURCES
 from alignpro.data.origin import Origin
-from alignpro.data.preferences import Preferences, compare
-from alignpro.data.prompts import Prompts, load_prompts
+from alignpro.data.preferences import Preference, Preferences, compare
+from alignpro.data.prompts import TESTED, Prompts, load_prompts
 from alignpro.data.reading import read, told
 from alignpro.data.records import normalised
-from alignpro.data.split import split
+from alignpro.data.split import beside, split
 from alignpro.errors import DataError
 
 __all__ = ["SOURCES", "Prompts", "load_preferences", "load_prompts"]
@@ -27,12 +29,30 @@ def load_preferences(settings: DataSettings, seed: int, keep_not_higher: bool = 
 
     `keep_not_higher` as in `compare`. Raises DataError, HubUnreachable.
     """
-    reading = read(Origin.of(settings), settings, preferences=True)
-    dropped = reading.dropped
+    pairs, dropped = _pairs(Origin.of(settings), settings, keep_not_higher)
+    origin = Origin.of_test(settings)
+    if origin is None:
+        tests = pairs
+        train, test = split(map(_text, pairs), settings, seed)
+    else:
+        tests, left_out = _pairs(origin, settings, keep_not_higher)
+        train, test = beside(map(_text, pairs), map(_text, tests), settings, seed)
+        dropped += left_out
+        held = set(test)
+        dropped[TESTED] = sum(_text(pair) in held for pair in pairs)
+    sides = [[pair for pair in of if _text(pair) in keys] for of, keys in ((pairs, set(train)), (tests, set(test)))]
+    return Preferences(tuple(sides[0]), tuple(sides[1]), +dropped)
+
+
+def _pairs(origin: Origin, settings: DataSettings, keep_not_higher: bool) -> tuple[list[Preference], Counter[str]]:
+    """Preferences in the order of their rows, and what was left out."""
+    reading = read(origin, settings, preferences=True)
     pairs, left_out = compare(reading.records, keep_not_higher)
-    dropped += left_out
+    dropped = reading.dropped + left_out
     if not pairs:
-        raise DataError(f"data.prompts {settings.prompts}: no pair of answers can be used: {told(dropped)}")
-    train, test = split((normalised(pair.prompt) for pair in pairs), settings, seed)
-    sides = [[pair for pair in pairs if normalised(pair.prompt) in side] for side in (set(train), set(test))]
-    return Preferences(tuple(sides[0]), tuple(sides[1]), dropped)
+        raise DataError(f"{origin.said}: no pair of answers can be used: {told(dropped)}")
+    return pairs, dropped
+
+
+def _text(pair: Preference) -> str:
+    return normalised(pair.prompt.text)

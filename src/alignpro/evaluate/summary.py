@@ -10,10 +10,14 @@ import numpy as np
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.sampling import ArmResult
 from alignpro.maths import stats
+from alignpro.maths.shares import is_share, share_difference, share_interval
 from alignpro.maths.variance_intervals import variance_intervals
-from alignpro.results import Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
+from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
 from alignpro.rng import derive
 from alignpro.types import FloatArray, Generation
+
+REWARD, SECOND = " reward", " second reward"
+"""Names beside those of terms, which do not begin with a space."""
 
 
 def summarise(
@@ -28,40 +32,57 @@ def summarise(
     `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
 
     Every interval is a 95% bootstrap over prompts: of percentiles for means, studentised for variances and KL, which
-    are skewed.
+    are skewed. Rewards that are 0 or 1 in all arms are shares, their `kind` says so, and their intervals and those of
+    their differences are those of shares.
     """
+    kinds = _kinds(arms)
     differences = []
     for a, b in pairs(arms):
-        differences.append(_difference(a.name, b.name, reward, a.rewards, b.rewards, draws, seed))
+        differences.append(_difference(a.name, b.name, reward, a.rewards, b.rewards, kinds[REWARD], draws, seed))
         first, second = a.second_rewards, b.second_rewards
         if second_reward is not None and first is not None and second is not None:
-            differences.append(_difference(a.name, b.name, second_reward, first, second, draws, seed))
+            differences.append(_difference(a.name, b.name, second_reward, first, second, kinds[SECOND], draws, seed))
     return Evaluation(
         reward=reward,
         second_reward=second_reward,
         prompts=len(arms[0].prompts) if arms else 0,
         responses_per_prompt=len(arms[0].responses[0]) if arms and arms[0].responses else 0,
         training_prompts=training_prompts,
-        arms={arm.name: _arm(arm, second_reward, draws, seed) for arm in arms},
+        arms={arm.name: _arm(arm, second_reward, kinds, draws, seed) for arm in arms},
         differences=tuple(differences),
         win_rates=(),
         cost=Cost(frozen_calls=sum(arm.frozen_calls for arm in arms)),
     )
 
 
-def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> Arm:
+def _kinds(arms: Sequence[ArmResult]) -> dict[str, str]:
+    """The kind of the reward, of the second, and of each of the reward's terms by its name, over all arms.
+
+    A term that is 0 everywhere may be a penalty that nothing incurred: some 1 is wanted of it.
+    """
+    second = [arm.second_rewards for arm in arms if arm.second_rewards is not None]
+    kinds = {REWARD: is_share(*(arm.rewards for arm in arms)), SECOND: is_share(*second)}
+    for name in {name for arm in arms for name in arm.parts}:
+        parts = [arm.parts[name] for arm in arms if name in arm.parts]
+        kinds[name] = is_share(*parts) and any((values == 1).any() for values in parts)
+    return {name: SHARE if share else "" for name, share in kinds.items()}
+
+
+def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str], draws: int, seed: int) -> Arm:
     parts, around = stats.variance(arm.rewards), variance_intervals(arm.rewards, draws, derive(seed, "variance"))
     bonus = arm.bonus if arm.prompt_terms else None
     second = None
     if second_reward is not None and arm.second_rewards is not None:
         theirs = variance_intervals(arm.second_rewards, draws, derive(seed, "variance"))
         second = SecondReward(
-            mean=_mean(arm.second_rewards, draws, seed),
+            mean=_mean(arm.second_rewards, draws, seed, kinds[SECOND]),
+            kind=kinds[SECOND],
             variance=Estimate(stats.variance(arm.second_rewards).total, *theirs.total),
         )
     return Arm(
         name=arm.name,
-        reward=_mean(arm.rewards, draws, seed),
+        kind=kinds[REWARD],
+        reward=_mean(arm.rewards, draws, seed, kinds[REWARD]),
         variance=Estimate(parts.total, *around.total),
         variance_between=Estimate(parts.between, *around.between),
         variance_within=Estimate(parts.within, *around.within),
@@ -69,8 +90,8 @@ def _arm(arm: ArmResult, second_reward: str | None, draws: int, seed: int) -> Ar
         frozen_calls=arm.frozen_calls,
         failed=sum(arm.failures.values()),
         failures=dict(arm.failures),
-        reward_terms=_terms(arm.parts, draws, seed),
-        prompt_terms={} if bonus is None else _terms(arm.prompt_terms, draws, seed),
+        reward_terms=_terms(arm.parts, draws, seed, kinds),
+        prompt_terms={} if bonus is None else _terms(arm.prompt_terms, draws, seed, {}),
         prompt_bonus=None if bonus is None else _mean(bonus, draws, seed),
         second_reward=second,
         response_words=_mean(words(arm.responses), draws, seed),
@@ -88,8 +109,10 @@ def _rewrites(arm: ArmResult) -> bool:
     return any(g.finish != "given" for row in arm.rewrites for g in row)
 
 
-def _mean(values: FloatArray, draws: int, seed: int) -> Estimate:
+def _mean(values: FloatArray, draws: int, seed: int, kind: str = "") -> Estimate:
     """Mean over prompts of [B, K]."""
+    if kind == SHARE:
+        return Estimate(stats.mean(values), *share_interval(values))
     return Estimate(stats.mean(values), *stats.mean_interval(stats.prompt_means(values), draws, derive(seed, "mean")))
 
 
@@ -98,13 +121,20 @@ def _kl(values: FloatArray, draws: int, seed: int) -> Estimate:
     return Estimate(stats.mean(values), *interval)
 
 
-def _terms(parts: Mapping[str, FloatArray], draws: int, seed: int) -> dict[str, Mean]:
+def _terms(parts: Mapping[str, FloatArray], draws: int, seed: int, kinds: Mapping[str, str]) -> dict[str, Mean]:
     """Mean raw score of each term, with its interval."""
-    return {name: Mean(mean=_mean(values, draws, seed)) for name, values in parts.items()}
+    return {
+        name: Mean(mean=_mean(values, draws, seed, kinds.get(name, "")), kind=kinds.get(name, ""))
+        for name, values in parts.items()
+    }
 
 
 def _difference(
-    a: str, b: str, reward: str, first: FloatArray, second: FloatArray, draws: int, seed: int
+    a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str, draws: int, seed: int
 ) -> Difference:
-    value, interval = stats.paired_difference(first, second, draws, derive(seed, "difference"))
-    return Difference(a=a, b=b, reward=reward, mean=Estimate(value, *interval))
+    value, interval = (
+        share_difference(first, second)
+        if kind == SHARE
+        else stats.paired_difference(first, second, draws, derive(seed, "difference"))
+    )
+    return Difference(a=a, b=b, reward=reward, kind=kind, mean=Estimate(value, *interval))

@@ -110,23 +110,26 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
 
 
 def _evaluation(evaluation: Evaluation) -> str:
-    n, second = evaluation.prompts, evaluation.second_reward
+    n, reward, second = evaluation.prompts, evaluation.reward, evaluation.second_reward
+    of_shares = " (of shares, where the figure is an accuracy)" if evaluation.shares(reward) else " by bootstrap"
     lines = [
-        f"{n} held-out prompts, {evaluation.responses_per_prompt} samples each. Brackets are 95% intervals by bootstrap"
-        f" over prompts. The reward is {shown(evaluation.reward)}"
-        + (f"; the second reward, {shown(second)}." if second else "."),
+        f"{n} held-out prompts, {evaluation.responses_per_prompt} samples each. Brackets are 95% intervals{of_shares}"
+        f" over prompts. The reward is {shown(reward)}" + (f"; the second reward, {shown(second)}." if second else "."),
         "",
-        "| arm | n (prompts) | mean reward | KL to the base, nats | failed samples |"
-        + (" second reward |" if second else ""),
+        f"| arm | n (prompts) | {'accuracy' if evaluation.shares(reward) else 'mean reward'} | KL to the base, nats |"
+        " failed samples |" + (f" second {'accuracy' if evaluation.shares(second) else 'reward'} |" if second else ""),
         "| --- | --- | --- | --- | --- |" + (" --- |" if second else ""),
     ]
     for name, arm in evaluation.arms.items():
         row = f"| `{name}` | {n} | {_told(arm.reward)} | {_told(arm.kl)} | {arm.failed} |"
         lines.append(row + (f" {_told(arm.second)} |" if second else ""))
+    named = (evaluation.reward, evaluation.second_reward)
+    by_accuracy = [w for w in evaluation.win_rates if w.accuracy and w.judge not in named]
     if evaluation.differences:
         lines += ["", "Paired by prompt:", "", "| difference | by | mean |", "| --- | --- | --- |"]
         lines += [f"| `{d.a}` - `{d.b}` | {shown(d.reward)} | {_told(d.mean)} |" for d in evaluation.differences]
-    if evaluation.win_rates:
+        lines += [f"| `{w.a}` - `{w.b}` | {shown(w.judge)} (accuracy) | {_told(w.accuracy)} |" for w in by_accuracy]
+    if won := [w for w in evaluation.win_rates if w.accuracy is None]:
         lines += [
             "",
             "Win rates, every comparison judged in both orders, a tie counted half:",
@@ -137,7 +140,7 @@ def _evaluation(evaluation: Evaluation) -> str:
         lines += [
             f"| `{w.a}` over `{w.b}` | {shown(w.judge)} | {w.judged} | {_told(w.rate)}"
             f" | {_told(w.order_consistency)} | {w.unparsed} | {_told(w.length_difference)} |"
-            for w in evaluation.win_rates
+            for w in won
         ]
     return "\n".join(lines)
 
@@ -151,7 +154,7 @@ def _limits(settings: Settings, evaluation: Evaluation | None) -> Iterable[str]:
         return
     yield "The intervals cover the choice of prompts and samples, not that of the training seed: this is one run."
     yield "The held-out prompts come from the same source as the training prompts."
-    if evaluation.reward in {row.judge for row in evaluation.win_rates}:
+    if evaluation.reward in {row.judge for row in evaluation.win_rates if row.accuracy is None}:
         yield "Wins were judged by the reward that was trained on, so they say no more than the mean rewards do."
 
 

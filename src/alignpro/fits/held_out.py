@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from alignpro.data.preferences import Preference
-from alignpro.data.records import normalised, with_system
+from alignpro.data.records import normalised
 from alignpro.maths import calibration
 from alignpro.maths.calibration import Clusters
 from alignpro.maths.stats import Interval
 from alignpro.results import Calibration, CalibrationError, Estimate, LengthBias, OfConfidence, OfStrength, Scores
 from alignpro.rng import derive
-from alignpro.types import FloatArray, Response, Reward, as_prompts
+from alignpro.types import FloatArray, Response, Reward
 
 STRENGTHS = 5
 """Most different strengths that are groups of their own; more are cut into thirds."""
 
 
 def scores(reward: Reward, pairs: Sequence[Preference]) -> FloatArray:
-    """Scores [N, 2] of the chosen and of the rejected answers to x, the system message before the user's text."""
-    asked = as_prompts(with_system(pair.prompt, pair.system) for pair in pairs)
+    """Scores [N, 2] of the chosen and of the rejected answers to x."""
+    asked = [pair.prompt for pair in pairs]
     answers = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
     return np.asarray(reward.score(asked * 2, [Response(text) for text in answers]).values.reshape(2, -1).T)
 
@@ -31,7 +31,7 @@ def scores(reward: Reward, pairs: Sequence[Preference]) -> FloatArray:
 def clusters(pairs: Sequence[Preference]) -> Clusters:
     """The number of each pair's prompt. [N]"""
     place: dict[str, int] = {}
-    return np.array([place.setdefault(normalised(pair.prompt), len(place)) for pair in pairs], dtype=np.int64)
+    return np.array([place.setdefault(normalised(pair.prompt.text), len(place)) for pair in pairs], dtype=np.int64)
 
 
 def accuracy(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:

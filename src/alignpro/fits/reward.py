@@ -13,7 +13,6 @@ from typing import Any
 from alignpro import results
 from alignpro.config import RewardLearningSettings, RewardSettings, Settings
 from alignpro.data.preferences import Preference
-from alignpro.data.records import with_system
 from alignpro.data.sources import load_preferences
 from alignpro.errors import DataError, SettingsError
 from alignpro.fits import held_out
@@ -113,17 +112,17 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
             f"data.prompts {settings.data.prompts}: no pair is left to {'train on' if not train else 'test on'};"
             f" {dropped[TOO_LONG]} are longer than the base's context of {limit}"
         )
-    return Work(train, test, dropped, (prompts, len({pair.prompt for pair in test})), base, settings)
+    return Work(train, test, dropped, (prompts, len({pair.prompt.text for pair in test})), base, settings)
 
 
 def comparisons(
     tokenizer: Any, pairs: Iterable[Preference], margin: float, limit: int
 ) -> tuple[list[Comparisons], int, int]:
-    """Pairs of one prompt and system message together, each answer framed once; pairs too long; prompts left."""
+    """Pairs of one prompt together, each answer framed once; pairs too long; prompts left."""
     groups: list[Comparisons] = []
     prompts: set[str] = set()
     long = 0
-    for (prompt, _), several in itertools.groupby(pairs, key=lambda pair: (pair.prompt, pair.system)):
+    for prompt, several in itertools.groupby(pairs, key=lambda pair: pair.prompt):
         place: dict[tuple[int, ...], int] = {}
         group = Comparisons([], [], [])
         for pair in several:
@@ -137,14 +136,13 @@ def comparisons(
         group.rows.extend(list(row) for row in place)
         if group.pairs:
             groups.append(group)
-            prompts.add(prompt)
+            prompts.add(prompt.text)
     return groups, long, len(prompts)
 
 
 def _rows(tokenizer: Any, pair: Preference) -> list[list[int]]:
     """The chosen and the rejected answer as the reward model reads them."""
-    asked = with_system(pair.prompt, pair.system)
-    return [conversation(tokenizer, asked, answer) for answer in (pair.chosen, pair.rejected)]
+    return [conversation(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
 
 
 def _train(run: OpenRun[Work], model: Any) -> None:

@@ -88,11 +88,11 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     check_fit(lm.model, settings.sft, "sft")
     found = load_rewrites(settings.sft, settings.data, settings.split_seed, lambda pair: unusable(lm, pair))
     say_dropped(say, found.dropped, "pairs")
-    prompts = list(dict.fromkeys(pair.prompt for pair in found.train))
+    prompts = list(dict.fromkeys(pair.prompt.text for pair in found.train))
     chosen = set(prompts[: max(1, round(settings.sft.validation * len(prompts)))])
     sides = {
-        "train": [pair for pair in found.train if pair.prompt not in chosen],
-        "validation": [pair for pair in found.train if pair.prompt in chosen],
+        "train": [pair for pair in found.train if pair.prompt.text not in chosen],
+        "validation": [pair for pair in found.train if pair.prompt.text in chosen],
         "test": list(found.test),
     }
     if not sides["train"]:
@@ -102,7 +102,7 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
         )
     return Work(
         **{name: [framed(lm, pair) for pair in side] for name, side in sides.items()},
-        prompts={name: [pair.prompt for pair in side] for name, side in sides.items()},
+        prompts={name: [pair.prompt.text for pair in side] for name, side in sides.items()},
         dropped=found.dropped,
         lm=lm,
         settings=pieces.settings,

@@ -14,7 +14,9 @@ from alignpro.headroom.advice import advice
 from alignpro.headroom.samples import Samples
 from alignpro.maths import stats
 from alignpro.maths.kl import k3_from_ratio
+from alignpro.maths.shares import is_share, share_difference, share_interval
 from alignpro.results import (
+    SHARE,
     Bounds,
     BoundTerms,
     Estimate,
@@ -53,6 +55,7 @@ class Estimator:
         ours, theirs = best.why_withheld is None, tuned.why_withheld is None
         estimated = Headroom(
             reward=reward,
+            kind=SHARE if self.shares else "",
             kl_coef=self.kl_coef,
             beta=self.beta,
             prompts=len(samples.prompts),
@@ -61,8 +64,8 @@ class Estimator:
             answers=self.settings.answers,
             min_ess=estimate.MIN_ESS,
             max_noise=estimate.MAX_NOISE,
-            no_prompter=Reward(reward=self.value(self.plain)),
-            reference_prompter=Reward(reward=self.value(self.reference)),
+            no_prompter=Reward(reward=self.mean(samples.raw)),
+            reference_prompter=Reward(reward=self.mean(self.of_rewrites[:, : samples.from_reference])),
             optimum=self.point(best) if ours else None,
             trained_prompter=self.trained(best, tuned, list(tilted.values())),
             rlhf_optimum=self.rlhf(tuned),
@@ -109,7 +112,22 @@ class Estimator:
     @cached_property
     def reference(self) -> FloatArray:
         """E R(x, x') under the reference [B]."""
-        return self._mean_of(slice(None, self.samples.from_reference))
+        return stats.prompt_means(self.of_rewrites[:, : self.samples.from_reference])
+
+    @cached_property
+    def of_rewrites(self) -> FloatArray:
+        """R(x, x') [B, N] of each rewrite, the reference's first."""
+        return stats.mean_over_responses(self.samples.rewards)
+
+    @cached_property
+    def shares(self) -> bool:
+        """Whether every reward is 0 or 1, so that means are shares of right answers."""
+        return is_share(self.samples.rewards, self.samples.raw)
+
+    def mean(self, rewards: FloatArray) -> Estimate:
+        """Mean over prompts of rewards [B, N] of answers, or of rewrites."""
+        usual = self.value(stats.prompt_means(rewards))
+        return Estimate(usual.value, *share_interval(rewards)) if self.shares else usual
 
     def value(self, per_prompt: FloatArray) -> Estimate:
         """Mean of one figure a prompt, studentised interval."""
@@ -174,13 +192,13 @@ class Estimator:
             return None
         own = slice(samples.from_reference, None)
         ratio = samples.log_ratio[:, own]
-        reward, kl = self._mean_of(own), stats.prompt_means(ratio)
+        reward, kl = stats.prompt_means(self.of_rewrites[:, own]), stats.prompt_means(ratio)
         objective, optimum = reward - lam * kl, lam * best.log_z
         ours = best.why_withheld is None
         curve = [t for t in tilted if t.why_withheld is None]
         at_kl, share_at_kl = self._at_kl(reward, kl, curve)
         return Trained(
-            reward=self.value(reward),
+            reward=self.mean(self.of_rewrites[:, own]),
             kl=self.value(kl),
             kl_k3=self.value(stats.prompt_means(k3_from_ratio(ratio))).value,
             objective=self.value(objective),
@@ -188,7 +206,7 @@ class Estimator:
             share_of_gain=self._share(objective - self.reference, optimum - self.reference) if ours else None,
             frontier_at_kl=Reward(reward=at_kl) if at_kl else None,
             share_at_kl=share_at_kl,
-            d2=self.value(self.plain - reward),
+            d2=self._above(own),
             gap=self.value(tuned.reward - reward) if tuned.why_withheld is None else None,
         )
 
@@ -251,8 +269,13 @@ class Estimator:
                     frozen_calls=4 * self.samples.frozen_calls,
                 )
 
-    def _mean_of(self, own: slice) -> FloatArray:
-        return stats.prompt_means(stats.mean_over_responses(self.samples.rewards)[:, own])
+    def _above(self, own: slice) -> Estimate:
+        """No prompter's reward less that of a prompter's `own` rewrites, paired by prompt."""
+        rewards = self.of_rewrites[:, own]
+        if self.shares:
+            value, interval = share_difference(self.samples.raw, rewards)
+            return Estimate(value, *interval)
+        return self.value(self.plain - stats.prompt_means(rewards))
 
     def _share(self, part: FloatArray, whole: FloatArray) -> Estimate:
         """Ratio of two means over prompts, percentile interval."""

@@ -51,7 +51,9 @@ def robustness(
             )
             mine = stats.prompt_means(made.rewards[:, :, 0])
             clean.setdefault(name, mine)
-            under[name] = UnderNoise(reward=estimator.value(mine), change=estimator.value(mine - clean[name]))
+            under[name] = UnderNoise(
+                reward=estimator.mean(made.rewards[:, :, 0]), change=estimator.value(mine - clean[name])
+            )
             calls += made.frozen_calls
         rows.append(
             Noise(

@@ -14,7 +14,7 @@ from alignpro.maths import agreement as rater
 from alignpro.maths import stats
 from alignpro.results import Agreement, Estimate, JudgeAgreement
 from alignpro.rng import derive
-from alignpro.types import Judge, Response, Verdict, as_prompts
+from alignpro.types import Judge, Response, Verdict
 
 Pair = tuple[Verdict, Verdict]
 
@@ -25,7 +25,7 @@ def judge_all(judge: Judge, pairs: Sequence[JudgedPair], advance: Callable[[int,
     for start in range(0, len(pairs), SLICE):
         part = pairs[start : start + SLICE]
         orders = judge_both_orders(
-            judge, as_prompts(p.prompt for p in part), [Response(p.a) for p in part], [Response(p.b) for p in part]
+            judge, [p.prompt for p in part], [Response(p.a) for p in part], [Response(p.b) for p in part]
         )
         comparisons += [
             Comparison(start + i, 0, p.a, p.b, o) for i, (p, o) in enumerate(zip(part, orders, strict=True))
@@ -62,7 +62,7 @@ def measured(
     with_majority = against(lambda pair: [majority(pair.verdicts)])
     # Each two people once in either direction, since none of them is the one that is measured.
     people = [list(itertools.permutations(pair.verdicts, 2)) for pair in pairs]
-    where = np.unique([pair.prompt for pair in pairs], return_inverse=True)[1]
+    where = np.unique([pair.prompt.key for pair in pairs], return_inverse=True)[1]
 
     def figures(rows: list[list[Pair]], what: str, twice: bool = False) -> Agreement:
         tables = np.zeros((where.max() + 1, 3, 3))

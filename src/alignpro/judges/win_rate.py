@@ -10,12 +10,14 @@ import numpy as np
 
 from alignpro.config import JudgeSettings
 from alignpro.judges import ties
+from alignpro.judges.by_reward import RewardJudge
 from alignpro.judges.comparisons import Answered, Comparison, compare_arms
 from alignpro.maths import stats
 from alignpro.maths.length_control import length_controlled
+from alignpro.maths.shares import is_share, share_difference
 from alignpro.results import Estimate, Judged, LengthControlled, WinRate
 from alignpro.rng import derive
-from alignpro.types import Judge, Verdict
+from alignpro.types import FloatArray, Judge, Verdict
 
 
 def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> WinRate:
@@ -76,10 +78,10 @@ def judge_arms(
 ) -> tuple[list[Judged], list[WinRate]]:
     """Lines for judgements.jsonl, and `win_rates` of evaluation.json, of the pairs as given.
 
-    `limits` bound prompts and samples; `advance` hears of progress; `check` is called where a stop loses nothing.
-    Raises as the judge.
+    `limits` bound prompts and samples; `advance` hears of progress; `check` is called where a stop loses nothing. Of a
+    reward that is 0 or 1 for every answer each win rate has a difference in `accuracy` besides. Raises as the judge.
     """
-    rows, win_rates, done = [], [], 0
+    rows, win_rates, scored, done = [], [], [], 0
     for a, b in pairs:
         comparisons: list[Comparison] = []
         for part in compare_arms(a, b, judge, limits):
@@ -90,7 +92,21 @@ def judge_arms(
         rows += [comparison.row(a.name, b.name, judge.name) for comparison in comparisons]
         luck = derive(seed, "win", a.name, b.name)
         win_rates.append(sum_up(a.name, b.name, judge.name, comparisons, draws, luck))
+        scored.append(_scores(comparisons))
+    if isinstance(judge, RewardJudge) and is_share(*scored):
+        for win_rate, (of_a, of_b) in zip(win_rates, scored, strict=True):
+            value, interval = share_difference(of_a, of_b)
+            win_rate.accuracy = Estimate(value, *interval)
     return rows, win_rates
+
+
+def _scores(comparisons: Sequence[Comparison]) -> FloatArray:
+    """Scores [2, B, K] of both arms' answers in the first order; nan where they were not compared."""
+    shape = (max((each(c) for c in comparisons), default=-1) + 1 for each in (lambda c: c.prompt, lambda c: c.sample))
+    scores = np.full((2, *shape), np.nan)
+    for c in comparisons:
+        scores[:, c.prompt, c.sample] = c.orders[0].scores
+    return scores
 
 
 def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -19,6 +19,7 @@ from alignpro.results.words import MINUS, number, percent
 from alignpro.types import FloatArray
 
 INTERVAL = "Whiskers are 95% intervals, by resampling prompts."
+OF_SHARES = "Whiskers are 95% intervals of shares, over prompts."
 
 CURVE_POINTS = 160
 BINS = 2048
@@ -37,53 +38,65 @@ def standing(judge: str, evaluation: Evaluation) -> str:
 
 
 def rewards(evaluation: Evaluation, looks: Looks) -> Chart:
-    """Mean reward of each arm."""
+    """Mean reward of each arm, or its accuracy."""
     dashed = " The dashed line is no prompter." if BASELINE in evaluation.arms else ""
-    text = f"Mean over prompts of {evaluation.reward}, the reward that was trained on.{dashed} {INTERVAL}"
+    name, mean, interval = _named(evaluation, evaluation.reward, "mean reward")
+    text = f"{mean} of {evaluation.reward}, the reward that was trained on.{dashed} {interval}"
     means = {arm.name: arm.reward for arm in in_order(evaluation, looks)}
-    return _means(means, looks, "reward", "rewards", text)
+    return _means(means, looks, name, "rewards", text)
 
 
 def second_rewards(evaluation: Evaluation, looks: Looks) -> list[Chart]:
-    """Mean second reward of each arm that has one."""
+    """Mean second reward of each arm that has one, or its accuracy."""
     means = {arm.name: arm.second for arm in in_order(evaluation, looks) if arm.second.defined}
-    text = f"The same answers under {evaluation.second_reward}, which was not trained on. {INTERVAL}"
-    return [_means(means, looks, "second reward", "second", text)] if means else []
+    name, _, interval = _named(evaluation, evaluation.second_reward or "", "mean second reward")
+    text = f"The same answers under {evaluation.second_reward}, which was not trained on. {interval}"
+    return [_means(means, looks, name, "second", text)] if means else []
+
+
+def _named(evaluation: Evaluation, reward: str, name: str) -> tuple[str, str, str]:
+    """What a mean of `reward` is called, what it is, and what its whiskers are."""
+    if evaluation.shares(reward):
+        return "accuracy", "Share of right answers, mean over prompts,", OF_SHARES
+    return name, "Mean over prompts", INTERVAL
 
 
 def _means(means: Mapping[str, Estimate], looks: Looks, kind: str, name: str, text: str) -> Chart:
     rows = [Row(looks[arm].label, mean, looks[arm].token, looks[arm].marker) for arm, mean in means.items()]
     reference = means[BASELINE].value if BASELINE in means else math.nan
-    title = f"Mean {kind} by arm"
-    return Chart(title, text, intervals(rows, name, f"{title} with 95% intervals", f"mean {kind}", reference))
+    title = f"{kind.capitalize()} by arm"
+    return Chart(title, text, intervals(rows, name, f"{title} with 95% intervals", kind, reference))
 
 
 def differences(evaluation: Evaluation, looks: Looks) -> list[Chart]:
     """Paired differences between arms, one chart for each reward."""
     charts = []
     for reward in dict.fromkeys(row.reward for row in evaluation.differences):
-        rows = [
-            Row(f"{looks[d.a].label} {MINUS} {looks[d.b].label}", d.mean, looks[d.a].token, looks[d.a].marker, True)
-            for d in evaluation.differences
-            if d.reward == reward
-        ]
-        kind = "reward" if reward == evaluation.reward else "second reward"
+        rows = [_paired(d.a, d.b, d.mean, looks) for d in evaluation.differences if d.reward == reward]
+        usual = "reward" if reward == evaluation.reward else "second reward"
+        kind, _, interval = _named(evaluation, reward, usual)
         label = f"Paired differences in {kind} with 95% intervals"
         svg = intervals(rows, f"differences-{reward}", label, f"difference in {kind}", 0.0)
         told = "Mean of the first arm less that of the second."
         charts.append(
-            Chart(f"Difference in {kind}", f"By {reward}, {standing(reward, evaluation)}. {told} {INTERVAL}", svg)
+            Chart(f"Difference in {kind}", f"By {reward}, {standing(reward, evaluation)}. {told} {interval}", svg)
         )
     return charts
 
 
+def _paired(a: str, b: str, difference: Estimate, looks: Looks) -> Row:
+    return Row(f"{looks[a].label} {MINUS} {looks[b].label}", difference, looks[a].token, looks[a].marker, True)
+
+
 def wins_over_baseline(evaluation: Evaluation, looks: Looks) -> list[Chart]:
-    """Win rates over no prompter, one chart for each judge."""
+    """Win rates over no prompter, one chart for each judge; differences in accuracy by one that scores 0 or 1."""
     pairs = [row if row.b == BASELINE else row.mirrored() for row in evaluation.win_rates if BASELINE in (row.a, row.b)]
     text = "Judge: {judge}, {standing}. Bars: won, tied, lost, in the arms' colours."
     text += " The diamond is the win rate with its 95% interval; 50% is no preference."
     return [
-        Chart(
+        _accuracies(judge, rows, looks, "Accuracy over no prompter", f"wins-{judge}")
+        if rows[0].accuracy
+        else Chart(
             "Win rate over no prompter",
             text.format(judge=judge, standing=standing(judge, evaluation)),
             _wins(rows, looks, f"wins-{judge}"),
@@ -93,16 +106,27 @@ def wins_over_baseline(evaluation: Evaluation, looks: Looks) -> list[Chart]:
 
 
 def other_wins(evaluation: Evaluation, looks: Looks) -> list[Chart]:
-    """Win rates between arms that both have a prompter or were fine-tuned, one chart for each judge."""
+    """Win rates between arms that both have a prompter or were fine-tuned, one chart for each judge; differences in
+    accuracy by one that scores 0 or 1."""
     pairs = [row for row in evaluation.win_rates if BASELINE not in (row.a, row.b)]
     return [
-        Chart(
+        _accuracies(judge, rows, looks, "Accuracy between other arms", f"others-{judge}")
+        if rows[0].accuracy
+        else Chart(
             "Win rate between other arms",
             f"Judge: {judge}. Bars: won, tied, lost, in the arms' colours; the diamond is the win rate.",
             _wins(rows, looks, f"others-{judge}"),
         )
         for judge, rows in _by_judge(pairs)
     ]
+
+
+def _accuracies(judge: str, rows: Sequence[WinRate], looks: Looks, title: str, name: str) -> Chart:
+    """Paired differences in accuracy: before a judge that scores 0 or 1 most comparisons tie."""
+    lines = [_paired(row.a, row.b, row.accuracy, looks) for row in rows if row.accuracy]
+    text = f"Judge: {judge}, which scores 0 or 1. Share of right answers of the first arm less that of the second."
+    label = f"{title} with 95% intervals"
+    return Chart(title, f"{text} {OF_SHARES}", intervals(lines, name, label, "difference in accuracy", 0.0))
 
 
 def _by_judge(rows: Sequence[WinRate]) -> list[tuple[str, list[WinRate]]]:
@@ -237,5 +261,6 @@ def plane(evaluation: Evaluation, looks: Looks) -> Markup:
         for arm, kl in placed_on_kl(evaluation):
             cross(axes, kl, arm.reward, *looks[arm.name].shape, size=10, width=2.5)
         axes.set_xlabel("KL to the reference prompter, nats")
-        axes.set_ylabel("mean reward")
-        return inline(figure, "Mean reward of each arm against how far its prompter left the reference")
+        name = _named(evaluation, evaluation.reward, "mean reward")[0]
+        axes.set_ylabel(name)
+        return inline(figure, f"{name.capitalize()} of each arm against how far its prompter left the reference")

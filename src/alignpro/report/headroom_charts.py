@@ -109,8 +109,8 @@ def _plane(headroom: Headroom) -> Markup:
             if optimum and trained.placed and trained.distance and trained.distance.defined:
                 distance(axes, headroom.kl_coef, optimum, trained, trained.distance)
         axes.set_xlabel("KL to the reference prompter, nats")
-        axes.set_ylabel("mean reward")
-        return inline(figure, _said(headroom.reference_prompter.reward, optimum, trained))
+        axes.set_ylabel(headroom.mean)
+        return inline(figure, _said(headroom))
 
 
 def drawn_frontier(headroom: Headroom) -> list[Point]:
@@ -140,9 +140,8 @@ def _noise(headroom: Headroom) -> Markup:
         )
         for found in headroom.noise or ()
     ]
-    return groups(
-        rows, "noise", "Mean reward with 95% intervals under each kind of noise in the frozen model", "mean reward"
-    )
+    label = f"{headroom.mean.capitalize()} with 95% intervals under each kind of noise in the frozen model"
+    return groups(rows, "noise", label, headroom.mean)
 
 
 def shown_under_noise(headroom: Headroom) -> list[int]:
@@ -197,10 +196,13 @@ def _note(axes: Axes, text: str, x: float, y: float, offset: tuple[float, float]
     )
 
 
-def _said(reference: Estimate, optimum: Point | None, trained: Trained | None) -> str:
+def _said(headroom: Headroom) -> str:
     """What a screen reader says of the plane; the table beneath has all its figures."""
-    parts = [f"the reference prompter has {number(reference.value)} at 0 nats"]
-    for who, found in (("the best prompter", optimum), ("the trained prompter", trained)):
+    parts = [f"the reference prompter has {number(headroom.reference_prompter.reward.value)} at 0 nats"]
+    for who, found in (
+        ("the best prompter", headroom.optimum),
+        ("the trained prompter", headroom.trained_prompter),
+    ):
         if found and found.placed:
             parts.append(f"{who} {number(found.reward.value)} at {number(found.kl.value)}")
-    return f"Mean reward against KL to the reference prompter: {', '.join(parts)}"
+    return f"{headroom.mean.capitalize()} against KL to the reference prompter: {', '.join(parts)}"

@@ -15,7 +15,7 @@ from alignpro.report.drawing import DASHES, INK, drawing, standalone, whisker
 from alignpro.report.palette import Looks, looks
 from alignpro.report.reading import read_run
 from alignpro.report.verdict import BASELINE
-from alignpro.results import UNKNOWN, Estimate, Evaluation
+from alignpro.results import UNKNOWN, Estimate, Evaluation, WinRate
 from alignpro.results.words import percent, spoken
 
 WIDTH = 760
@@ -42,26 +42,38 @@ def write_readme_figure(run_dir: Path, path: Path) -> Path:
 def _figure(evaluation: Evaluation) -> str:
     arms = looks(evaluation.arms)
     means = {name: arm.reward for name, arm in evaluation.arms.items()}
-    wins = {arm: found[0] for arm in arms if arm != BASELINE and (found := evaluation.wins_over(arm, BASELINE))}
+    wins = {arm: found[0] for arm in arms if arm != BASELINE and (found := _wins(evaluation, arm))}
     height = HEAD + len(arms) * ROW + FEET
+    told = ""
     with drawing("readme"):
         figure = Figure(figsize=(WIDTH / 72, height / 72))
         _paper(figure)
         bottom, rows = FEET / height, len(arms) * ROW / height
         left = figure.add_axes((0.2, bottom, 0.36 if wins else 0.76, rows))
         baseline = means.get(BASELINE, UNKNOWN)
-        _panel(left, arms, means, "Mean reward", evaluation.reward, baseline.value)
+        mean = "Accuracy" if evaluation.shares(evaluation.reward) else "Mean reward"
+        _panel(left, arms, means, mean, evaluation.reward, baseline.value)
         for place, look in enumerate(arms.values()):
             left.text(-0.06, place, look.label, transform=left.get_yaxis_transform(), ha="right", va="center_baseline")
         if wins:
             right = figure.add_axes((0.63, bottom, 0.33, rows))
             judges = ", ".join(dict.fromkeys(wr.judge for wr in wins.values()))
-            rates = {arm: wr.rate.scaled(100) for arm, wr in wins.items()}
-            _panel(right, arms, rates, "Win rate over no prompter, %", f"judge: {judges}", 50.0)
+            gains = {arm: wr.accuracy for arm, wr in wins.items() if wr.accuracy}
+            rates = gains or {arm: wr.rate.scaled(100) for arm, wr in wins.items()}
+            over, even = ("Accuracy over no prompter", 0.0) if gains else ("Win rate over no prompter, %", 50.0)
+            _panel(right, arms, rates, over, f"judge: {judges}", even)
+            won = [
+                f"{arms[arm].label} {spoken(wr.accuracy, signed=True) if gains else percent(wr.rate)}"
+                for arm, wr in wins.items()
+            ]
+            told = f" {over.removesuffix(', %')}: {'; '.join(won)}."
         said = [f"{look.label} {spoken(means[arm])}" for arm, look in arms.items()]
-        won = [f"{arms[arm].label} {percent(wr.rate)}" for arm, wr in wins.items()]
-        title = f"Mean reward by arm with 95% intervals: {'; '.join(said)}."
-        return standalone(figure, title + (f" Win rate over no prompter: {'; '.join(won)}." if won else ""))
+        return standalone(figure, f"{mean} by arm with 95% intervals: {'; '.join(said)}.{told}")
+
+
+def _wins(evaluation: Evaluation, arm: str) -> list[WinRate]:
+    """Wins over no prompter; by a judge that scores 0 or 1, whose figure is the accuracy, where there is no other."""
+    return sorted(evaluation.wins_over(arm, BASELINE), key=lambda row: row.accuracy is not None)
 
 
 def _panel(

@@ -86,7 +86,8 @@ def _looks(run: Run) -> Looks:
 def _charts(run: Run, evaluation: Evaluation | None, arms: Looks) -> Charts:
     training = training_charts(run.training, "train", "align-pro", arms, run.monitor)
     oracle = training_charts(run.oracle_training, "rlhf", "rlhf", arms)
-    spread = arm_charts.distributions(run.samples, arms)
+    shares = evaluation is not None and evaluation.shares(evaluation.reward)
+    spread = [] if shares else arm_charts.distributions(run.samples, arms)
     estimated = headroom_charts(run.headroom) if run.headroom else None
     if evaluation is None:
         return Charts(spread=spread, headroom=estimated, training=training, oracle=oracle)

@@ -115,27 +115,41 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
     reward, second = evaluation.reward, evaluation.second_reward
     who = "the trained prompter" if subject.name == AlignPro.written else looks[subject.name].label
     gain = evaluation.difference(subject.name, BASELINE, reward)
+    mean = "Accuracy" if evaluation.shares(reward) else "Mean reward"
     lines = [
-        f"Mean reward ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
+        f"{mean} ({reward}) was {spoken(subject.reward)} with {who} and {spoken(baseline.reward)} with no"
         f" prompter, over {_scale(evaluation)}. {_gain_in_words(gain)}"
     ]
     tiles = [
-        KeyFigure("reward gained", spoken(gain, signed=True), f"over no prompter, by {reward}, which was trained on")
+        KeyFigure(
+            "accuracy gained" if evaluation.shares(reward) else "reward gained",
+            spoken(gain, signed=True),
+            f"over no prompter, by {reward}, which was trained on",
+        )
     ]
     witnesses = []
     other = evaluation.difference(subject.name, BASELINE, second) if second else UNKNOWN
     if second and other.defined:
         witnesses += _witness(second, other.side())
-        lines.append(f"By {second}, which was not trained on, the gain is {spoken(other, True)}{_caveat(other)}")
-        note = f"over no prompter, by {second}, not trained on"
-        tiles.append(KeyFigure("second reward gained", spoken(other, signed=True), note))
+        told, tile = _gained_by(second, other, "accuracy" if evaluation.shares(second) else "second reward")
+        lines.append(told)
+        tiles.append(tile)
     for wr in evaluation.wins_over(subject.name, BASELINE):
+        if wr.accuracy and wr.judge in (reward, second):
+            continue  # its gain in accuracy is told already
         if wr.judge != reward:
-            witnesses += _witness(wr.judge, wr.rate.side(of=0.5))
-        lines.append(_wins_in_words(wr, who, reward))
-        note = PARTIAL if wr.judge == reward else f"against no prompter, by {wr.judge}, not trained on"
-        tiles.append(KeyFigure("comparisons won", percent(wr.rate), note))
-    if evaluation.prompts < FEW_PROMPTS:
+            witnesses += _witness(wr.judge, wr.accuracy.side() if wr.accuracy else wr.rate.side(of=0.5))
+        if wr.accuracy:
+            told, tile = _gained_by(wr.judge, wr.accuracy, "accuracy")
+        else:
+            note = PARTIAL if wr.judge == reward else f"against no prompter, by {wr.judge}, not trained on"
+            told, tile = _wins_in_words(wr, who, reward), KeyFigure("comparisons won", percent(wr.rate), note)
+        lines.append(told)
+        tiles.append(tile)
+    resampled = not all(evaluation.shares(one) for one in (reward, second) if one)
+    resampled = resampled or any(wr.accuracy is None for wr in evaluation.wins_over(subject.name, BASELINE))
+    few = resampled and evaluation.prompts < FEW_PROMPTS
+    if few:
         lines.append(
             f"With {count(evaluation.prompts)} prompts the intervals, which resample prompts, come out too narrow:"
             " nothing can be concluded."
@@ -151,8 +165,8 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
     if headroom and subject.name == AlignPro.written:
         tiles += _share_of_gain(headroom)
     lines += _advice(headroom)
-    few = f"too few prompts to say whether {who} beat no prompter"
-    title = few if evaluation.prompts < FEW_PROMPTS else _title(gain.side(), witnesses, who)
+    too_few = f"too few prompts to say whether {who} beat no prompter"
+    title = too_few if few else _title(gain.side(), witnesses, who)
     return Verdict(title[:1].upper() + title[1:], tuple(lines), tuple(tiles))
 
 
@@ -205,6 +219,14 @@ def _caveat(gain: Estimate) -> str:
     return endings.get(gain.side(), ".")
 
 
+def _gained_by(judge: str, gain: Estimate, what: str) -> tuple[str, KeyFigure]:
+    """A gain by a reward that was not trained on, in a sentence and as a number that stands out."""
+    of = " in accuracy" if what == "accuracy" else ""
+    line = f"By {judge}, which was not trained on, the gain{of} is {spoken(gain, signed=True)}{_caveat(gain)}"
+    note = f"over no prompter, by {judge}, not trained on"
+    return line, KeyFigure(f"{what} gained", spoken(gain, signed=True), note)
+
+
 def _wins_in_words(wr: WinRate, who: str, reward: str) -> str:
     said = f"Judged by {wr.judge}, {who} won {percent(wr.rate)} of comparisons with no prompter"
     if wr.rate.side(of=0.5) == 0:
@@ -219,14 +241,15 @@ def _wins_in_words(wr: WinRate, who: str, reward: str) -> str:
 def _without_pair(evaluation: Evaluation, looks: Looks, arm: Arm) -> Verdict:
     label = looks[arm.name].label
     alone = len(evaluation.arms) == 1
+    mean = "accuracy" if evaluation.shares(evaluation.reward) else "mean reward"
     lines = (
-        f"Mean reward ({evaluation.reward}) of {label} was {spoken(arm.reward)}, over {_scale(evaluation)}.",
+        f"{mean.capitalize()} ({evaluation.reward}) of {label} was {spoken(arm.reward)}, over {_scale(evaluation)}.",
         f"A gain needs two arms; the comparison holds {f'{label} alone' if alone else 'no arm without a prompter'}.",
     )
     title = (
         f"{label} was measured, with nothing to compare it to" if alone else "No arm without a prompter was measured"
     )
-    return Verdict(title, lines, (KeyFigure("mean reward", spoken(arm.reward), f"{label}, by {evaluation.reward}"),))
+    return Verdict(title, lines, (KeyFigure(mean, spoken(arm.reward), f"{label}, by {evaluation.reward}"),))
 
 
 def _without_comparison(run: Run) -> Verdict:

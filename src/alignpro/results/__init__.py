@@ -4,6 +4,7 @@ from alignpro.results.base import Result, append_rows, read, read_rows, write
 from alignpro.results.comparison import RunDifference, SideBySide
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.evaluation import (
+    SHARE,
     Arm,
     Cost,
     Difference,
@@ -72,6 +73,7 @@ from alignpro.results.studies import (
 )
 
 __all__ = [
+    "SHARE",
     "UNKNOWN",
     "Advice",
     "Agreement",

@@ -36,6 +36,12 @@ class SideBySide(Document):
     differences: Rows[RunDifference]
     notes: list[str] = []
 
+    @property
+    def mean(self) -> str:
+        """What the arms' means are called: accuracy where every run's rewards are 0 or 1."""
+        shares = {run.shares(run.reward) for run in self.runs.values()}
+        return "accuracy" if shares == {True} else "mean reward"
+
     def _table(self) -> Table:
         rows = [
             (f"{arm.name}, {run}", [arm.reward, arm.kl])
@@ -43,4 +49,4 @@ class SideBySide(Document):
             for arm in evaluation.arms.values()
         ]
         title = f"{len(self.runs)} runs side by side"
-        return Table(title, ["arm, run", "mean reward", "KL to reference, nats"], rows, " ".join(self.notes))
+        return Table(title, ["arm, run", self.mean, "KL to reference, nats"], rows, " ".join(self.notes))

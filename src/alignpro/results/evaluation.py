@@ -28,10 +28,14 @@ from alignpro.results.base import (
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.show import Table
 
+SHARE = "share"
+"""The kind of a mean of rewards that are 0 or 1 in all arms."""
+
 
 class Mean(Result):
-    """Mean over prompts."""
+    """Mean over prompts; `kind` is "share" where it is one."""
 
+    kind: Text = ""
     mean: Annotated[Estimate, Keys("mean", "ci95")]
 
 
@@ -42,9 +46,11 @@ class SecondReward(Mean):
 
 
 class Arm(Result):
-    """One way of answering the prompts; `kl` is None for an arm that has none, `name` is its key in the file."""
+    """One way of answering the prompts; `kl` is None for an arm that has none, `name` is its key in the file, and
+    `kind` is "share" where its rewards are 0 or 1."""
 
     name: Text = Field(default="", exclude=True)
+    kind: Text = ""
     reward: Annotated[Estimate, Keys("mean_reward", "ci95")]
     variance: Annotated[Estimate, Keys("reward_variance")]
     variance_between: Annotated[Estimate, Keys("variance_between_prompts")]
@@ -67,11 +73,12 @@ class Arm(Result):
 
 
 class Difference(Result):
-    """Mean of `a` minus mean of `b` under `reward`, paired by prompt."""
+    """Mean of `a` minus mean of `b` under `reward`, paired by prompt; `kind` is "share" for one of shares."""
 
     a: Text
     b: Text
     reward: Text
+    kind: Text = ""
     mean: Annotated[Estimate, Keys("mean_difference", "ci95")]
 
 
@@ -83,7 +90,11 @@ class LengthControlled(Result):
 
 
 class WinRate(Result):
-    """`a` against `b` before `judge`: counts won, tied and lost, with intervals of their shares; lengths in words."""
+    """`a` against `b` before `judge`: counts won, tied and lost, with intervals of their shares; lengths in words.
+
+    `accuracy` is the paired difference of their shares of right answers before a judge that scores 0 or 1, of whom most
+    comparisons tie.
+    """
 
     a: Text
     b: Text
@@ -100,6 +111,7 @@ class WinRate(Result):
     unparsed: Number
     unparsed_reasons: Numbers = {}
     length_difference: Annotated[Estimate, Keys("mean_length_difference")]
+    accuracy: Annotated[Estimate | None, Keys("accuracy_difference")] = None
 
     @property
     def judged(self) -> float:
@@ -132,6 +144,7 @@ class WinRate(Result):
             unparsed=self.unparsed,
             unparsed_reasons=self.unparsed_reasons,
             length_difference=self.length_difference.mirrored(),
+            accuracy=self.accuracy and self.accuracy.mirrored(),
         )
 
 
@@ -168,7 +181,7 @@ def _known(books: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 class Evaluation(Document):
-    """The comparison of arms on held-out prompts; every interval is a 95% bootstrap over prompts.
+    """The comparison of arms on held-out prompts; every interval is one over prompts, at 95%.
 
     `training_prompts` are the different prompts that trained the prompter, nan where none was trained; `judges` holds
     by name what each judge was asked with, and `settings` what the comparison was made with.
@@ -202,6 +215,19 @@ class Evaluation(Document):
                 return row.mean if row.a == a else row.mean.mirrored()
         return UNKNOWN
 
+    def shares(self, reward: str | None) -> bool:
+        """Whether means of `reward` are shares of right answers."""
+        first = reward == self.reward
+        kinds = [
+            arm.kind if first else arm.second_reward.kind if arm.second_reward else "" for arm in self.arms.values()
+        ]
+        return SHARE in kinds
+
+    def heading(self, reward: str) -> str:
+        """What stands over the arms' means of `reward`."""
+        name = "mean reward" if reward == self.reward else "second reward"
+        return f"{'accuracy' if self.shares(reward) else name} ({reward})"
+
     def wins_over(self, a: str, b: str) -> list[WinRate]:
         """Win rates of `a` over `b`, those of a judge other than the training reward first."""
         rows = [row if row.a == a else row.mirrored() for row in self.win_rates if {row.a, row.b} == {a, b}]
@@ -212,8 +238,8 @@ class Evaluation(Document):
         return f"Evaluation({self.prompts} prompts; {self.reward}: {means})"
 
     def _table(self) -> Table:
-        heads = ["arm", f"mean reward ({self.reward})", "KL to reference, nats", "words of an answer"]
-        heads += [f"second reward ({self.second_reward})"] if self.second_reward else []
+        heads = ["arm", self.heading(self.reward), "KL to reference, nats", "words of an answer"]
+        heads += [self.heading(self.second_reward)] if self.second_reward else []
         rows = [
             (name, [arm.reward, arm.kl, arm.response_words, *([arm.second] if self.second_reward else [])])
             for name, arm in self.arms.items()
@@ -224,6 +250,7 @@ class Evaluation(Document):
         """Every number of the arms, and the win rates, by name, for trackers."""
         numbers = {f"{name}/{key}": value for name, arm in self.arms.items() for key, value in arm.tree().items()}
         numbers |= {f"{row.a}/win_rate_over_{row.b}": row.rate.value for row in self.win_rates}
+        numbers |= {f"{row.a}/accuracy_over_{row.b}": row.accuracy.value for row in self.win_rates if row.accuracy}
         return {name: float(value) for name, value in numbers.items() if math.isfinite(number(value))}
 
 

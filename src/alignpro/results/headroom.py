@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from alignpro.results.base import Document, Figure, Flag, Keys, Number, Result, RewardName, Rows, Text
 from alignpro.results.estimate import Estimate
-from alignpro.results.evaluation import Cost
+from alignpro.results.evaluation import SHARE, Cost
 from alignpro.results.show import Row, Table
 
 
@@ -158,11 +158,13 @@ class Advice(Result):
 
 
 class Headroom(Document):
-    """The estimate, from samples of the reference and the trained prompter and of the frozen model."""
+    """The estimate, from samples of the reference and the trained prompter and of the frozen model; `kind` is "share"
+    where all rewards are 0 or 1."""
 
     again: ClassVar[str] = "delete it and estimate again by `alignpro headroom FOLDER`"
 
     reward: RewardName
+    kind: Text = ""
     kl_coef: Number
     beta: Number
     prompts: Number
@@ -189,6 +191,11 @@ class Headroom(Document):
     advice: Advice | None
     left_out: tuple[str, ...] = ()
     cost: Cost | None = None
+
+    @property
+    def mean(self) -> str:
+        """What a mean of its rewards is called."""
+        return "accuracy" if self.kind == SHARE else "mean reward"
 
     @property
     def curve(self) -> list[Point]:
@@ -219,7 +226,7 @@ class Headroom(Document):
         if self.rlhf_optimum:
             rows.append((f"RLHF optimum at beta {self.beta:g}", [self.rlhf_optimum.reward, self.rlhf_optimum.kl]))
         title, said = f"{self.prompts} prompts", self.advice.text if self.advice else ""
-        return Table(title, ["", f"mean reward ({self.reward})", "KL, nats"], rows, said)
+        return Table(title, ["", f"{self.mean} ({self.reward})", "KL, nats"], rows, said)
 
     @property
     def empty(self) -> bool:

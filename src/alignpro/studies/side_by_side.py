@@ -15,9 +15,11 @@ from alignpro import config, results
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.maths import stats
+from alignpro.maths.shares import share_difference
 from alignpro.results import Estimate, Evaluation, RunDifference, Sample, SideBySide
 from alignpro.rng import derive
 from alignpro.runtime.run_folder import RunFolder
+from alignpro.types import FloatArray
 
 HOW_IT_IS_COMPUTED = ("batch_size", "device_map", "endpoint", "max_failed")
 """Settings of a reward that change no score."""
@@ -32,14 +34,18 @@ class FinishedRun:
     evaluation: Evaluation
     samples: Sequence[Sample]
 
-    def means(self, arm: str, second: bool) -> dict[str, float]:
-        """Mean reward, or second reward, of the arm's answers to each test prompt that has one."""
+    def rewards(self, arm: str, second: bool) -> dict[str, list[float]]:
+        """Rewards, or second rewards, of the arm's answers to each test prompt that has one."""
         rewards: dict[str, list[float]] = {}
         for row in self.samples:
             value = row.second_reward if second else row.reward
             if row.arm == arm and math.isfinite(value):
                 rewards.setdefault(row.asked.key, []).append(value)
-        return {prompt: fmean(values) for prompt, values in rewards.items()}
+        return rewards
+
+    def reward_name(self, second: bool) -> str:
+        """Name of the reward, or of the second reward where there is one."""
+        return (self.evaluation.second_reward if second else None) or self.evaluation.reward
 
 
 def side_by_side(paths: Sequence[Path]) -> SideBySide:
@@ -47,9 +53,9 @@ def side_by_side(paths: Sequence[Path]) -> SideBySide:
 
     An arm that two runs have is compared by prompt, over the prompts that both were tested on; where these are fewer
     than two, each run's mean is over its own prompts, and the interval is wider for it. Intervals are 95% bootstraps
-    over prompts, by the first run's `evaluate.bootstrap`. Nothing is said of the reward of runs that maximised
-    different ones, nor of second rewards of different names. Raises UsageError for fewer than two folders, one given
-    twice, and one that holds no finished run; DamagedResult.
+    over prompts, by the first run's `evaluate.bootstrap`; those of shares where rewards are 0 or 1 and prompts paired.
+    Nothing is said of the reward of runs that maximised different ones, nor of second rewards of different names.
+    Raises UsageError for fewer than two folders, one given twice, and one that holds no finished run; DamagedResult.
     """
     if len(paths) < 2:
         raise UsageError(f"{paths[0]} is one run alone; give the folder of another beside it")
@@ -117,21 +123,30 @@ def _differing(settings: Mapping[str, Settings]) -> dict[str, dict[str, object]]
 
 
 def _difference(first: FinishedRun, other: FinishedRun, arm: str, *, second: bool) -> RunDifference:
-    a, b = first.means(arm, second), other.means(arm, second)
+    a, b = first.rewards(arm, second), other.rewards(arm, second)
     shared = [prompt for prompt in a if prompt in b]
     draws, seed = first.settings.evaluate.bootstrap, derive(0, "side by side", arm)
-    if len(shared) > 1:
-        gains = np.array([b[prompt] - a[prompt] for prompt in shared])
+    if len(shared) > 1 and all(run.evaluation.shares(run.reward_name(second)) for run in (first, other)):
+        value, interval = share_difference(*(_rows(side, shared) for side in (b, a)))
+    elif len(shared) > 1:
+        gains = np.array([fmean(b[prompt]) - fmean(a[prompt]) for prompt in shared])
         value, interval = float(gains.mean()), stats.mean_interval(gains, draws, seed)
     else:
-        own = [np.array([*means.values()], dtype=np.float64) for means in (b, a)]
+        own = [np.array([fmean(rewards) for rewards in side.values()], dtype=np.float64) for side in (b, a)]
         value, interval = stats.unpaired_difference(own[0], own[1], draws, seed)
     return RunDifference(
         arm=arm,
         a=first.name,
         b=other.name,
-        reward=(first.evaluation.second_reward if second else None) or first.evaluation.reward,
+        reward=first.reward_name(second),
         paired=len(shared) > 1,
         prompts=len(shared) if len(shared) > 1 else len({*a, *b}),
         mean=Estimate(value, *interval),
     )
+
+
+def _rows(rewards: Mapping[str, Sequence[float]], prompts: Sequence[str]) -> FloatArray:
+    """Rewards [B, K] of the answers to `prompts`, nan where a prompt has fewer."""
+    rows = [rewards[prompt] for prompt in prompts]
+    most = max(map(len, rows))
+    return np.array([[*row, *[math.nan] * (most - len(row))] for row in rows])

@@ -19,16 +19,16 @@ _LETTER = re.compile(
     r"(?P<close>\s?[)\]}'\"⟧])?(?![0-9A-Za-z_À-ӿ']|[-&]\w|\+|#|\.\w)"
 )
 _NAMED = re.compile(
-    r"\b(?:vitamins?|plan|grade|hepatitis|type|group|points?|line|team|class|appendix|section|part|side|angle"
+    r"\b(?i:vitamins?|plan|grade|hepatitis|type|group|points?|line|team|class|appendix|section|part|side|angle"
     r"|vertex|note|model"
-    r"|influenza|big|vs|versus|variable|set|event|drug|company|mr|ms|dr|prof)\s*$|[A-Z]\.\s?$|\b(?!(?:Answer"
+    r"|influenza|big|vs|versus|variable|set|event|drug|company|(?:mr|mrs|ms|dr|prof|st)\.?)\s*$|[A-Z]\.\s?$|\b(?!(?:Answer"
     r"|Option|Choice|Letter"
     r"|Is|Not|So|Thus|Hence|Therefore|Final|Pick|Choose|Select|Or|And|But|Either|Neither|Nor|Only|Yes|No|Both|All"
     r"|None|Between|Options|Choices|Actually|Wait|\w+ly)\b)"
     r"[A-Z][a-z]+ $"
 )
 _GOES_ON = re.compile(
-    r"\s*(?:major|minor|sharp|flat|cells?|vitamins?)\b|\s*[=<>^]\s*\d|\s?\.\s?[A-Z]\b\.", re.IGNORECASE
+    r"\s*(?:major|minor|sharp|flat|cells?|vitamins?|is for)\b|\s*[=<>^]\s*\d|\s?\.\s?[A-Z]\b\.", re.IGNORECASE
 )
 _COMPARED = re.compile(
     r"\b(?:than|after|before|like|unlike|beside|near|follows?|precedes?)\s+(?:(?:option|choice)\s+)?$", re.IGNORECASE

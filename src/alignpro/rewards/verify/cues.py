@@ -54,8 +54,13 @@ BREAK = _cue(
     r"[;—–]|\s-\s|\.\.\.|[,:]\s*(?:it|it's|the|that|that's|this|which|i|we|then|mais|sino)\b|而是|[,，、]\s*而",
 )
 """Where a denial ends."""
-DENIED_AFTER = re.compile(rf"{_WRONG}|{_NOT_RIGHT}|\btoo\s+(?:high|low|big|small|many|much|large|few)\b", re.IGNORECASE)
+DENIED_AFTER = re.compile(
+    rf"{_WRONG}|{_NOT_RIGHT}|\btoo\s+(?:high|low|big|small|many|much|large|few)\b"
+    r"|\bused to be\b|\bwhat i (?:first |once )?(?:got|said|thought|had)\b",
+    re.IGNORECASE,
+)
 """After a value, up to the next: what it is said to be."""
+ALL_BUT = re.compile(r"\b(?:every|any|all)\w*(?: \w+)? (?:but|except|save) (?:the |option )?[(\[]*$", re.IGNORECASE)
 OF_OTHERS = _cue(r"because|since|as|if|otherwise|any|anything|other|others|else|all|while|whereas|unless|rest")
 """After a value: from here on something else is spoken of."""
 RETRACTION = re.compile(
@@ -123,7 +128,7 @@ AND = _cue(r"(?:and|und|et|y)(?! (?:so|then|therefore|thus|hence|that)\b)", "&")
 BECAUSE = _cue("because|since|which|denn|weil|parce|car|porque")
 WHY = _cue(
     "because|since|given|where|when|which|for|after|with|from|about|approximately|roughly|denn|weil|parce|car|porque",
-    r",\s*as\b",
+    r",\s*as\b|\bi\.e\.|,\s*that is\b",
 )
 EQUALS = _cue(
     r"""is|are|has|have|equals?|gives|makes?|making|yields?|gets?|obtains?|totals?|total of|left with|leaves|becomes
@@ -136,6 +141,8 @@ ANOTHER = re.compile(
     re.IGNORECASE,
 )
 """A sentence that begins so says one more value beside those before it."""
+HEDGE = _cue("might|may|could|maybe|perhaps|possibly|possible|probably|likely|plausible|candidates?|guess|guesses")
+"""Of two sentences with other values, the last, if it says so, does not decide."""
 CHECK = re.compile(r"\W*(?:check|verif\w+|proof|because|since|explanation|indeed|to see|note)\b", re.IGNORECASE)
 YES = re.compile(r"\W*(?:yes|yep|indeed|correct|right|exactly|ja|oui|sí|да)\b", re.IGNORECASE)
 VARIABLE = re.compile(r"(?<![\w.])([a-zA-Z])\s*=")

@@ -114,7 +114,14 @@ def taken_back(text: str, start: int, end: int) -> bool:
 def _denied(text: str, sentence: _Sentence, mention: Mention) -> bool:
     lead = re.sub(r"\([^()]*\)", " ", text[sentence.start : mention.start])
     scope = lead[max((m.end() for m in cues.BREAK.finditer(lead)), default=0) :]
-    if cues.DENIAL.search(scope) or cues.TOLD.search(scope) or cues.ASIDE.search(lead) or cues.WERE.search(lead):
+    others = [m.end for m in sentence.mentions if m.end <= mention.start and m.value != mention.value]
+    breaks = [m.end() for m in cues.BREAK.finditer(text, sentence.start, mention.start)]
+    told = text[max(others + breaks, default=sentence.start) : mention.start]
+    if (
+        cues.DENIAL.search(scope)
+        or cues.TOLD.search(told)
+        or any(cue.search(lead) for cue in (cues.ASIDE, cues.WERE, cues.ALL_BUT))
+    ):
         return True
     following = [m.start for m in sentence.mentions if m.start >= mention.end and m.value != mention.value]
     tail = text[mention.end : min(following, default=sentence.end)]
@@ -158,7 +165,8 @@ def _last(text: str, said: Sequence[_Sentence]) -> Hashable:
     last = said[-1]
     value = _pick(text, last)
     before = [s for s in said[:-1] if {m.value for m in s.mentions} != {m.value for m in last.mentions}]
-    another = cues.ANOTHER.match(text, last.start, last.end) or (last.bare(text) and before and before[-1].bare(text))
+    hedged = cues.ANOTHER.match(text, last.start, last.end) or cues.HEDGE.search(text, last.start, last.end)
+    another = hedged or (last.bare(text) and before and before[-1].bare(text))
     if another and before:
         return None
     first = said[0]

@@ -197,7 +197,7 @@ def _numbers(text: str, percent: bool) -> Iterator[Mention]:
             yield Mention(found.start(), found.end(), None)
             continue
         else:
-            if re.search(r"[A-Za-z_]$", text[: found.start("number")]) and not found["sign"].strip():
+            if re.search(r"[A-Za-z_]-?$", lead + found["sign"].strip()) and not re.match(r"[mn]", found["sign"], re.I):
                 continue
             value = _of_figures(found)
         after = _AFTER.match(text, found.end())

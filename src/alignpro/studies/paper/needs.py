@@ -19,6 +19,7 @@ from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.models.loading import Role, device_of, resolve
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards.functions import load_function
+from alignpro.rewards.verify import PREFIX, load_verifier
 from alignpro.runtime import functions
 from alignpro.studies.paper.grid import Cell
 
@@ -91,6 +92,8 @@ def _models(settings: Settings) -> Iterator[Lack]:
             try:
                 if name.startswith("python:"):
                     (functions.named if role == "frozen" else load_function)(name, setting)
+                elif name.startswith(PREFIX):
+                    load_verifier(name, setting)
                 else:
                     _found(name, role)
             except HubUnreachable:
