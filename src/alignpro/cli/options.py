@@ -33,7 +33,7 @@ RewardOption = Annotated[
     str | None,
     typer.Option("--reward", help="folder or hub id of a sequence classifier, verify:NAME, or python:module:function"),
 ]
-PromptsOption = Annotated[str | None, typer.Option("--prompts", help="txt, jsonl or csv file of user prompts")]
+PromptsOption = Annotated[str | None, typer.Option("--prompts", help="file, saved folder or hub data set")]
 BudgetOption = Annotated[
     str | None,
     typer.Option(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import answers_choice
@@ -60,6 +61,7 @@ class Measured:
         return 1 - len(self.refused) / self.right
 
 
+@cache
 def measure(name: str) -> Measured:
     right, wrong = TABLES[name]
     scores = [score(name, case) for case in (*right, *wrong)]

@@ -1,7 +1,8 @@
 import sys
+from pathlib import Path
 
 import pytest
-from hand_made import TABLES, measure
+from hand_made import TABLES, measure, table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,10 @@ def test_no_wrong_answer_is_accepted_and_nearly_every_right_one(name):
     assert not seen.accepted
     assert not seen.unscored
     assert seen.share >= 0.95, seen.refused
+
+
+def test_the_page_shows_what_is_measured():
+    assert "\n".join(table()) in (Path(__file__).parents[3] / "docs" / "verifying.md").read_text()
 
 
 def test_every_verifier_has_its_table():

@@ -148,7 +148,8 @@ def _marked(text: str, sentence: _Sentence, mark: re.Pattern[str]) -> list[_Sent
     for found in mark.finditer(text, sentence.start, sentence.end):
         end = sentence.end
         if found[0] == cues.BOX:
-            end = text.find("⟧", found.end(), sentence.end) % (sentence.end + 1)
+            closing = text.find("⟧", found.end(), sentence.end)
+            end = closing if closing >= 0 else end
         inside = tuple(m for m in sentence.mentions if found.end() <= m.start < end)
         if inside:
             parts.append(_Sentence(found.end(), end, inside))
@@ -220,11 +221,7 @@ def _of_an_equation(text: str, part: _Sentence, mentions: Sequence[Mention]) -> 
     if len(right) == 1:
         return right.pop()
     tail = text[links[-1].end() : part.end].strip(" .!")
-    if (
-        len(left) == 1
-        and right
-        and re.fullmatch(r"[\d\s.+*/×·÷x()-]+|[\d\s.]+(?:plus|minus|times)[\d\s.]+", tail, re.IGNORECASE)
-    ):
+    if len(left) == 1 and right and _SUM.fullmatch(tail):
         return left.pop()
     return None
 
