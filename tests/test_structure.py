@@ -11,7 +11,8 @@ from alignpro.results import evaluation, headroom
 
 SOURCE = Path(alignpro.__file__).parent
 ROOMS = (
-    ("errors", "types", "rng"),
+    ("errors", "prompt", "rng"),
+    ("types",),
     ("config", "recipes"),
     ("runtime",),
     ("maths",),
@@ -67,7 +68,7 @@ def test_every_file_has_a_room_and_imports_point_down():
 
 
 def test_the_ground_floor_and_the_report_need_no_torch():
-    for name in ("errors.py", "types.py", "rng.py", *CONFIG, *RUNTIME, *CLI):
+    for name in ("errors.py", "prompt.py", "types.py", "rng.py", *CONFIG, *RUNTIME, *CLI):
         top = [n for n in ast.parse((SOURCE / name).read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)]
         assert not any("torch" in ast.unparse(node) for node in top), name
     assert not any("torch" in path.read_text() for path in (SOURCE / "report").glob("*.py"))

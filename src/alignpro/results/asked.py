@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from alignpro.models.framing import transcript
+from alignpro.prompt import Prompt, Turn
 from alignpro.results.base import Plain, Result, Text, text
-from alignpro.types import Prompt, Turn
 
 
 def _turns(value: object) -> tuple[Turn, ...]:
@@ -35,6 +34,8 @@ class Asked(Result):
     @property
     def before(self) -> str:
         """The system message and the earlier turns, a name before each; empty where there are none."""
+        from alignpro.models.framing import transcript  # results are read where no model's packages are wanted
+
         return transcript(self.asked, without_text=True)
 
     @property

@@ -13,7 +13,8 @@ _SAME = str.maketrans(
         **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
     }
 )
-_MARKS = {"<super>": "^", "<sub>": "_", "<fraction>": " "}
+_MARKS = {"super": "^", "sub": "_", "fraction": " "}
+"""Before a sign of this decomposition, by its name in Unicode."""
 _AROUND = ('"', "'", "***", "___", "**", "__", "*", "_", "`")
 _AFTER = ".,;:!。、，；：！।"
 
@@ -23,7 +24,9 @@ def plain(text: str) -> str:
 
     What NFKC would run together stays apart: `12²` is `12^2`, `12½` is `12 1/2`, `x₁` is `x_1`.
     """
-    kept = "".join(_MARKS.get(unicodedata.decomposition(sign).partition(" ")[0], "") + sign for sign in text)
+    kept = "".join(
+        _MARKS.get(unicodedata.decomposition(sign).partition(" ")[0].strip("<>"), "") + sign for sign in text
+    )
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", kept).translate(_SAME)).translate(_SAME).replace("⁄", "/")
 
 
