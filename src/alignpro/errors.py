@@ -15,7 +15,7 @@
         ├── LossNotFinite                  a fit's loss or gradient became nan or infinite
         ├── CheckpointError                a checkpoint could not be written, or none could be read
         ├── HubUnreachable                 a hub id was asked for and the hub cannot be reached
-        ├── EndpointDown                   every URL of an endpoint has failed for longer than the patience
+        ├── EndpointDown                   every URL has failed for longer than the patience, or a function never ends
         ├── BudgetSpent                    the next request could cost more than is left
         ├── CacheUnusable                  the file of answers is locked, damaged, or not one
         ├── ProcessLost                    another of several processes that share the run has ended
@@ -96,7 +96,7 @@ class HubUnreachable(RunFailure):
 
 
 class EndpointDown(RunFailure):
-    """No URL of an endpoint answers; what was answered before is kept."""
+    """No URL of an endpoint answers, or calls of a function do not end; what was answered before is kept."""
 
     goes_on = True
 

@@ -20,7 +20,7 @@ class PriceSettings(Section):
 
 
 class EndpointSettings(Section):
-    """How a model behind a URL is asked; of no effect where the model is a folder or a hub id."""
+    """How a model behind a URL is asked; of a python: function price alone counts, of a model that is here nothing."""
 
     timeout: Seconds = Field(300.0, description="seconds for one request, to its last byte")
     attempts: Positive = Field(6, description="faults of its own after which a request is a failed sample")
@@ -35,8 +35,8 @@ class EndpointSettings(Section):
 
 
 class BudgetSettings(Section):
-    """The most that a run may spend on models behind URLs, what it spent before it was resumed included; null: no
-    limit."""
+    """The most that a run may spend on models behind URLs and functions, what it spent before it was resumed included;
+    null: no limit."""
 
     calls: Positive | None = Field(None, description="requests; null: no limit")
     tokens: Positive | None = Field(None, description="tokens in and out together; null: no limit")

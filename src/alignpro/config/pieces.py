@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from alignpro.config.endpoints import EndpointSettings
+from alignpro.config.endpoints import EndpointSettings, Seconds
 from alignpro.config.section import Positive, Section, Text
 from alignpro.config.weights import DeviceMap, LoraSettings
 
@@ -77,8 +77,15 @@ class FrozenSettings(Section):
     """The model that answers; its weights are never touched."""
 
     model: str | None = Field(
-        None, description="folder, hub id, lab, or an endpoint: openai:MODEL, http://host:8000/v1#MODEL"
+        None,
+        description="folder, hub id, lab, an endpoint: openai:MODEL, http://host:8000/v1#MODEL, or a function of"
+        " messages: python:module:name",
     )
+    arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")
+    concurrency: Positive = Field(
+        8, description="calls of a python: function under way at most; 1 for what is not safe in threads"
+    )
+    timeout: Seconds = Field(300.0, description="seconds for one call of a python: function")
     template: Text | None = Field(
         None, description="what is said to it, with the prompt at {prompt} or {fenced}; null: the prompt as it is"
     )
@@ -100,8 +107,15 @@ class FrozenSettings(Section):
     endpoint: EndpointSettings = EndpointSettings()
     cache: str | None = Field(
         None,
-        description="file of an endpoint's answers, which runs may share; null: answers.sqlite in the run's folder",
+        description="file of an endpoint's or a function's answers, which runs may share; null: answers.sqlite in the"
+        " run's folder",
     )
+
+    @model_validator(mode="after")
+    def _arguments_of_a_function(self) -> FrozenSettings:
+        if self.arguments and not (self.model or "").startswith("python:"):
+            raise ValueError("arguments are those of a python:module:name; a model takes none")
+        return self
 
 
 class DataSettings(Section):

@@ -59,9 +59,12 @@ class Models:
 
 
 def answering_by(models: Models, sampling: Sampling) -> Models:
-    """The same models, the frozen one and the oracle sampling by `sampling`. Raises SettingsError for an endpoint."""
+    """The same models, the frozen one and the oracle sampling by `sampling`. Raises SettingsError for one computed
+    elsewhere."""
     if not isinstance(models.frozen, LocalFrozenModel):
-        raise SettingsError("evaluate.sampling is for local models; set the sampling of an endpoint in frozen.sampling")
+        raise SettingsError(
+            "evaluate.sampling is for local models; set that of an endpoint or a function in frozen.sampling"
+        )
     frozen, rlhf = (
         LocalFrozenModel(replace(model.lm, sampling=sampling)) if model else None
         for model in (models.frozen, models.rlhf)

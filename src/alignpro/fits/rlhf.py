@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
-from alignpro.remote.address import is_endpoint
+from alignpro.remote.address import is_elsewhere
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Step, read_rows
 from alignpro.running import stages
@@ -63,7 +63,7 @@ def alone(settings: Settings) -> Settings:
 
 def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
     check_named(settings, NEEDED, "rlhf", kept)
-    if is_endpoint(str(settings.frozen.model)):
+    if is_elsewhere(str(settings.frozen.model)):
         raise SettingsError(
             f"frozen.model {settings.frozen.model}: the oracle is fine-tuned, so its weights must be here"
         )

@@ -1,4 +1,4 @@
-"""What endpoints have cost, in tokens and money, and the budget that is never passed."""
+"""What models computed elsewhere have cost, in tokens and money, and the budget that is never passed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class Spent:
     """One model's account.
 
     `requests` were answered, `unmetered` of them without `usage`, so that the most they can have taken was booked.
-    `lost` went out and broke before an answer came; an endpoint may charge for them, and nobody here can know.
-    `from_cache` and `failed` count samples.
+    `lost` went out and broke, or were given up, before an answer came; they may be charged for, and nobody here can
+    know. `from_cache` and `failed` count samples. Of a function that tells no usage, where neither a price nor a budget
+    asks for it, tokens are 0.
     """
 
     requests: int = 0
@@ -208,7 +209,8 @@ def costs_in_words(report: Mapping[str, Mapping[str, float | None]]) -> str:
     parts = []
     for model, books in report.items():
         told = f"{model}: {books['requests'] or 0:,.0f} requests"
-        told += f", {books['input_tokens'] or 0:,.0f} tokens in and {books['output_tokens'] or 0:,.0f} out"
+        if books["input_tokens"] or books["output_tokens"]:
+            told += f", {books['input_tokens'] or 0:,.0f} tokens in and {books['output_tokens'] or 0:,.0f} out"
         if books["money"] is not None:
             told += f", {books['money']:.4g} in money"
         more = {

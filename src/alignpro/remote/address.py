@@ -1,4 +1,5 @@
-"""How an endpoint is named: `openai:MODEL`, `http://host:port/v1#MODEL`, or several such URLs of one model."""
+"""How what is computed elsewhere is named: `openai:MODEL`, `http://host:port/v1#MODEL`, several such URLs of one model,
+or `python:module:name`."""
 
 from __future__ import annotations
 
@@ -28,6 +29,16 @@ class Endpoint:
 def is_endpoint(spec: str) -> bool:
     """Whether a model's name is that of an endpoint, not of a folder or of the hub."""
     return spec.startswith(("openai:", "http://", "https://"))
+
+
+def is_function(spec: str) -> bool:
+    """Whether a name is that of a function of the user's."""
+    return spec.startswith("python:")
+
+
+def is_elsewhere(spec: str) -> bool:
+    """Whether a frozen model's name is of one that has no weights here: an endpoint or a function."""
+    return is_endpoint(spec) or is_function(spec)
 
 
 def parse_endpoint(spec: str, identity: str | None = None) -> Endpoint:

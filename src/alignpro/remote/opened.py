@@ -1,16 +1,18 @@
-"""The models behind URLs of one run or command: one account under one budget, one file of answers."""
+"""The models of one run or command that are computed elsewhere: one account under one budget, one file of answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alignpro.config import BudgetSettings, EndpointSettings, Sampling
+from alignpro.config import BudgetSettings, EndpointSettings, FrozenSettings, PriceSettings, Sampling
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
 from alignpro.remote.accounting import Account
 from alignpro.remote.address import parse_endpoint
+from alignpro.remote.asked import AskedModel
 from alignpro.remote.cache import AnswerCache
 from alignpro.remote.frozen import EndpointModel, load_endpoint
+from alignpro.remote.function import FunctionModel, load_function_model
 from alignpro.remote.pool import Policy
 from alignpro.runtime import processes
 
@@ -19,11 +21,11 @@ ANSWERS, SPENDING = "answers.sqlite", "spending.json"
 
 
 class Endpoints:
-    """Loads models behind URLs, checks them, keeps what they answer and what that cost."""
+    """Loads models behind URLs and functions, checks them, keeps what they answer and what that cost."""
 
     def __init__(self, budget: BudgetSettings | None = None, cache: str | None = None) -> None:
         self.account = Account(budget=budget)
-        self.models: list[EndpointModel] = []
+        self.models: list[AskedModel] = []
         self._cache: AnswerCache | None = None
         self._file = Path(cache).expanduser() if cache else None
 
@@ -31,9 +33,7 @@ class Endpoints:
         self, spec: str, sampling: Sampling, settings: EndpointSettings, frame: Frame | None = None
     ) -> EndpointModel:
         """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
-        name = parse_endpoint(spec).model
-        if settings.price and self.account.prices.setdefault(name, settings.price) != settings.price:
-            raise SettingsError(f"{name} has two prices in the settings; give it the same endpoint.price everywhere")
+        self._price(parse_endpoint(spec).model, settings.price)
         policy = Policy(
             timeout=settings.timeout,
             attempts=settings.attempts,
@@ -45,6 +45,26 @@ class Endpoints:
         self.models.append(model)
         return model
 
+    def load_function(self, settings: FrozenSettings, frame: Frame | None = None) -> FunctionModel:
+        """The frozen model that is a function, which is not called. Raises as `load_function_model`."""
+        spec = str(settings.model)
+        self._price(spec.partition(":")[2], settings.endpoint.price)
+        model = load_function_model(
+            spec,
+            settings.sampling,
+            arguments=settings.arguments,
+            frame=frame,
+            account=self.account,
+            concurrency=settings.concurrency,
+            timeout=settings.timeout,
+        )
+        self.models.append(model)
+        return model
+
+    def _price(self, name: str, price: PriceSettings | None) -> None:
+        if price and self.account.prices.setdefault(name, price) != price:
+            raise SettingsError(f"{name} has two prices in the settings; give it the same endpoint.price everywhere")
+
     def keep(self, folder: Path) -> None:
         """Keep answers and spending in a run's folder from now on; what it holds already is used and counted."""
         if self.models:
@@ -52,9 +72,10 @@ class Endpoints:
             self._store(self._file or folder / ANSWERS)
 
     def check(self) -> None:
-        """Ask every model for one token. Raises EndpointUnusable, EndpointDown, BudgetSpent."""
+        """Ask every model behind a URL for one token. Raises EndpointUnusable, EndpointDown, BudgetSpent."""
         for model in self.models:
-            model.check()
+            if isinstance(model, EndpointModel):
+                model.check()
 
     def ready(self) -> None:
         """Checked, with answers kept in the file of the settings, where there is one: for models outside of a run."""

@@ -61,6 +61,18 @@ class Requests:
         for host in self.pool.hosts:
             self.dialects[host.url] = Dialect(length=self.length)
 
+    def forgive(self) -> None:
+        """Begin a new patience."""
+        self.pool.forgive()
+
+    def wake(self) -> None:
+        """Have every request that waits for a URL look again."""
+        self.pool.wake_all()
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self.client.close()
+
     async def fetch(
         self, messages: Sequence[Message], seeds: Mapping[int, int], call: Call, save: Save
     ) -> dict[int, Answer]:

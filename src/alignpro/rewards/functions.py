@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
-from alignpro.runtime import processes
+from alignpro.runtime import functions, processes
 from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses
 
 ScoreFunction = Callable[..., Sequence[float | None]]
@@ -137,39 +134,15 @@ def load_function(spec: str, setting: str, arguments: Mapping[str, Any] | None =
 
     `arguments` are keyword arguments: of each call of a function, of the making of a class.
     """
-    _, _, rest = spec.partition(":")
-    module_name, colon, name = rest.partition(":")
-    if not colon or not module_name or not name:
-        raise SettingsError(f"{setting} {spec!r} is not of the form python:module:function")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise SettingsError(
-            f"{setting} {spec}: importing {module_name} failed ({type(error).__name__}: {error})"
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = ", ".join(n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_"))
-        raise SettingsError(f"{setting} {spec}: {module_name} has no function {name!r}; it has {known or 'none'}")
-    return FunctionReward(f"{module_name}:{name}", *_with_arguments(function, spec, setting, arguments or {}))
+    name, function = functions.named(spec, setting)
+    return FunctionReward(name, *_with_arguments(function, spec, setting, arguments or {}))
 
 
 def _with_arguments(
     function: Any, spec: str, setting: str, arguments: Mapping[str, Any]
 ) -> tuple[ScoreFunction, Named]:
     if isinstance(function, type):
-        try:
-            made: Any = function(**arguments)
-        except Exception as error:
-            raise SettingsError(
-                f"{setting} {spec}: making it from arguments {dict(arguments)} failed ({type(error).__name__}: {error})"
-            ) from error
-        if not callable(made):
-            raise SettingsError(f"{setting} {spec}: the class has no __call__ that takes (prompts, responses)")
-        function, arguments = made, {}
+        function, arguments = functions.made(function, arguments, spec, setting, "(prompts, responses)"), {}
     try:
         signature = inspect.signature(function)
     except ValueError:  # what is written in C need not tell its signature

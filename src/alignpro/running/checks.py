@@ -14,10 +14,12 @@ from alignpro.models.loading import Role, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
-from alignpro.remote.address import is_endpoint
+from alignpro.remote.address import is_elsewhere
+from alignpro.remote.function import FunctionModel
 from alignpro.rewards.composite import check_scales
 from alignpro.rewards.model import RewardModel
 from alignpro.running.pieces import PieceName, Pieces
+from alignpro.runtime import files
 from alignpro.runtime.trackers import check as check_trackers
 from alignpro.train.policy import check_trainable
 from alignpro.types import FrozenModel, Prompt, Prompter, ReadsRows, Reward
@@ -55,6 +57,10 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
             check_not_adapter(settings.prompter.model, settings.prompter.lora, "prompter", "prompter.model")
         if "frozen" in needs and settings.rlhf.enabled:
             _check_oracle(settings)
+        if "frozen" in needs and settings.evaluate.sampling and is_elsewhere(str(settings.frozen.model)):
+            raise SettingsError(
+                f"evaluate.sampling is for models that are here; set that of {settings.frozen.model} in frozen.sampling"
+            )
 
 
 def check_named(settings: Settings, options: Mapping[str, str], command: str, reopened: Path | None) -> None:
@@ -115,6 +121,17 @@ def tell_rows(pieces: Iterable[object], prompts: Sequence[Prompt], say: Callable
         say(line)
 
 
+def tell_changed_source(pieces: Pieces, kept: Path, say: Callable[[str], None]) -> None:
+    """Say where the run in `kept` goes on with a function whose source is not what it began with."""
+    if "frozen" in pieces and isinstance(pieces.frozen, FunctionModel):
+        began = (files.read_json(kept / "environment.json") or {}).get("frozen_weights")
+        if began not in (None, pieces.frozen_weights):
+            say(
+                f"frozen: the source of {pieces.frozen.name}, or its arguments, changed since this run began; it is"
+                " asked anew, and what was trained so far was trained on the former answers"
+            )
+
+
 def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: Callable[[str], None]) -> None:
     """Say of which parts a prompt or an answer could spell out a turn, since their templates mark turns by words."""
     for section, part in parts.items():
@@ -152,9 +169,10 @@ def check_lengths(lm: LanguageModel, prompts: tuple[Prompt, ...], section: str, 
 def _check_prompters_are_here(settings: Settings) -> None:
     names = [("prompter.model", settings.prompter.model), *(("prompter.before", b) for b in settings.prompter.before)]
     for setting, name in names:
-        if is_endpoint(str(name)):
+        if is_elsewhere(str(name)):
             raise SettingsError(
-                f"{setting} {name}: a prompter's weights must be here, not behind a URL; give a folder or a hub id"
+                f"{setting} {name}: a prompter's weights must be here, not behind a URL or in a function; give a folder"
+                " or a hub id"
             )
 
 
@@ -162,7 +180,7 @@ def _check_noise(settings: Settings) -> None:
     for spec in settings.headroom.noise:
         check_noise(spec)
         kind, _ = parse_noise(spec)
-        if kind in ("weights", "temperature") and is_endpoint(str(settings.frozen.model)):
+        if kind in ("weights", "temperature") and is_elsewhere(str(settings.frozen.model)):
             raise SettingsError(
                 f"headroom.noise {spec}: the frozen model is behind {settings.frozen.model}, so its {kind} cannot be"
                 " changed; use drop=SHARE, swap=SHARE or model=PATH"
@@ -170,7 +188,7 @@ def _check_noise(settings: Settings) -> None:
 
 
 def _check_oracle(settings: Settings) -> None:
-    if is_endpoint(str(settings.frozen.model)):
+    if is_elsewhere(str(settings.frozen.model)):
         raise SettingsError(
             f"rlhf.enabled: the oracle fine-tunes the frozen model, whose weights are behind {settings.frozen.model};"
             " set --rlhf.enabled=false and leave rlhf out of evaluate.arms"

@@ -20,7 +20,7 @@ from alignpro.models.local import (
     with_meta_prompt,
     without_meta_prompt,
 )
-from alignpro.remote.address import is_endpoint
+from alignpro.remote.address import is_elsewhere, is_function
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
 from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
@@ -63,6 +63,8 @@ def load(
         if for_run:
             checks.check_trainable_pieces(pieces)
         checks.tell(pieces, say)
+        if kept is not None:
+            checks.tell_changed_source(pieces, kept, say)
     except BaseException:
         endpoints.close()
         raise
@@ -75,7 +77,7 @@ def _load(
     device, loaded = device_of(settings.device), dict[PieceName, Any]()
     if "prompts" in wanted:
         loaded["prompts"] = prompts_of(settings.data, settings.split_seed)
-    if "frozen" in wanted and is_endpoint(str(settings.frozen.model)):
+    if "frozen" in wanted and is_elsewhere(str(settings.frozen.model)):
         loaded["frozen"] = _frozen(settings, device, endpoints)
     if "reward" in wanted:
         loaded["reward"] = load_reward(settings.reward, device, settings.dtype, endpoints=endpoints)
@@ -113,8 +115,10 @@ def _load(
 
 def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenModel:
     frozen = settings.frozen
-    if is_endpoint(str(frozen.model)):
+    if is_elsewhere(str(frozen.model)):
         frame = Frame.of("{prompt}" if frozen.template is None else frozen.template, frozen.system, "frozen")
+        if is_function(str(frozen.model)):
+            return endpoints.load_function(frozen, frame)
         return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
     return load_frozen(frozen, device, settings.dtype)
 

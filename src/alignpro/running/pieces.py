@@ -15,6 +15,7 @@ from alignpro.flow.prompters import Chain
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.remote.function import FunctionModel
 from alignpro.remote.opened import Endpoints
 from alignpro.types import FrozenModel, Judge, Prompter, Reward, RewriteTerms
 
@@ -39,7 +40,7 @@ class _Piece(Generic[T]):
 
 @dataclass(frozen=True)
 class Pieces:
-    """What was loaded for a job, and the models behind URLs in it, which whoever holds the pieces closes.
+    """What was loaded for a job, and its models computed elsewhere, which whoever holds the pieces closes.
 
     `prompter` is that of the settings, from which training starts and by which it is measured, and `passes` are the
     fixed ones before it. `second_reward` and `prompt_terms` are None where the settings name none.
@@ -69,12 +70,14 @@ class Pieces:
     def local_frozen(self) -> LocalFrozenModel:
         """The frozen model, whose weights are here. Raises SettingsError where they are not."""
         if not isinstance(self.frozen, LocalFrozenModel):
-            raise SettingsError(f"frozen.model {self.frozen.name} is an endpoint; its weights are not here")
+            raise SettingsError(f"frozen.model {self.frozen.name} is computed elsewhere; its weights are not here")
         return self.frozen
 
     @property
     def frozen_weights(self) -> str | None:
-        """A digest of the frozen model's weights, None where they are behind a URL."""
+        """A digest of the frozen model's weights, or of the source of the function that it is; None behind a URL."""
+        if isinstance(self.frozen, FunctionModel):
+            return self.frozen.function.source
         return fingerprint(self.frozen.lm.model) if isinstance(self.frozen, LocalFrozenModel) else None
 
     @property

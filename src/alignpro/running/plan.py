@@ -17,7 +17,7 @@ from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.judges.question import question
 from alignpro.models.framing import transcript
-from alignpro.remote.address import is_endpoint
+from alignpro.remote.address import is_elsewhere, is_endpoint
 from alignpro.running.prompts import prompts_of
 from alignpro.types import Prompt
 
@@ -144,7 +144,7 @@ def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
     except AlignProError as error:
         yield str(error)
         return
-    remote = is_endpoint(str(settings.frozen.model))
+    remote = is_elsewhere(str(settings.frozen.model))
     yield f"answers that it will ask of the frozen model, {settings.frozen.model}" + ("" if remote else " (local)")
     yield from _table(needs, settings.frozen.endpoint if remote else EndpointSettings())
     for source in settings.reward.terms or (settings.reward,):

@@ -21,7 +21,7 @@ from alignpro.runtime import files, processes
 from alignpro.types import FloatArray, Generation, Prompt
 
 BESIDE = re.compile(
-    r"(budget|headroom|compare|judge|reward_learning|sft|pairs|frozen\.endpoint|reward\.endpoint)(\.|$)|track"
+    r"(budget|headroom|compare|judge|reward_learning|sft|pairs|frozen\.endpoint|frozen\.concurrency|frozen\.timeout|reward\.endpoint)(\.|$)|track"
     r"|evaluate\.(arms|bootstrap|judge|tie_margin|every|monitor_prompts)(\.|$)"
 )
 """Settings that change no answer of an arm."""

@@ -20,6 +20,7 @@ from alignpro.models.loading import Role, device_of, resolve
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.verify import PREFIX, load_verifier
+from alignpro.runtime import functions
 from alignpro.studies.paper.grid import Cell
 
 GPU_GIB = 75
@@ -90,7 +91,7 @@ def _models(settings: Settings) -> Iterator[Lack]:
         elif not is_endpoint(name):
             try:
                 if name.startswith("python:"):
-                    load_function(name, setting)
+                    (functions.named if role == "frozen" else load_function)(name, setting)
                 elif name.startswith(PREFIX):
                     load_verifier(name, setting)
                 else:
