@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[LocalPrompter, list[Step]]:
     steps: list[Step] = []
     for number in range(1, chosen.steps + 1):
         seed = derive(chosen.seed, "step", number)
-        batch = np.random.default_rng(seed).choice(prompts.train, chosen.prompts, replace=False).tolist()
+        batch = some(prompts.train, chosen.prompts, seed)
 
         # x -> x' -> y -> r: G rewrites of each prompt, an answer of the frozen model to each, its reward. The reward
         # sees the user's own x, never x', or the prompter would learn to ask for something easier.
@@ -78,9 +78,13 @@ def main(argv: Sequence[str] | None = None) -> tuple[LocalPrompter, list[Step]]:
         steps.append(learn(made, prompter, reference, optimizer, chosen.kl_coef))
         print(f"step {number:3}  reward {steps[-1].reward:6.3f}  KL {steps[-1].kl:5.2f}  (9) {steps[-1].objective:.3f}")
 
-    held_out = np.random.default_rng(chosen.seed).choice(prompts.test, chosen.test_prompts, replace=False).tolist()
-    compare(held_out, prompter, reference, frozen, reward, chosen.seed)
+    compare(some(prompts.test, chosen.test_prompts, chosen.seed), prompter, reference, frozen, reward, chosen.seed)
     return prompter, steps
+
+
+def some(prompts: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
+    """So many of the prompts, none twice."""
+    return [prompts[i] for i in np.random.default_rng(seed).choice(len(prompts), count, replace=False)]
 
 
 def learn(
