@@ -14,6 +14,7 @@ from alignpro.train.collectors import prompter_collector
 from alignpro.train.loop import Job, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import copy_of
+from alignpro.types import as_prompts
 
 LAM, SEEDS = 0.3, (0, 1)
 ONLINE = {"epochs": 2, "minibatch_size": 288}
@@ -50,7 +51,7 @@ def trained(method, seed, folder, lam=LAM, **update):
     stop = StopRequest("")
     if method in OFFLINE:
         gathered = offline.gather(
-            words.prompts,
+            as_prompts(words.prompts),
             words.prompter,
             words.frozen,
             words.reward,
@@ -69,7 +70,7 @@ def trained(method, seed, folder, lam=LAM, **update):
         words.prompter.lm,
         learner(policy.lm.model, settings),
         collect,
-        words.prompts,
+        as_prompts(words.prompts),
         settings,
         Job(folder, "training", seed, stop, Progress()),
         max_failed=0.0,
