@@ -63,6 +63,11 @@ def as_prompts(xs: Iterable[str | Prompt]) -> tuple[Prompt, ...]:
     return tuple(map(Prompt.of, xs))
 
 
+def columns_of(prompts: Iterable[Prompt]) -> tuple[str, ...]:
+    """Names of the columns that any of the rows has, in the order in which they come."""
+    return tuple(dict.fromkeys(name for prompt in prompts for name in prompt.row))
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """An answer y as rewards and judges see it: its text, and whether it ended by itself. Nothing of x' is in it."""

@@ -21,6 +21,7 @@ from alignpro.prompt import Response as Response
 from alignpro.prompt import Turn as Turn
 from alignpro.prompt import as_prompts as as_prompts
 from alignpro.prompt import as_responses as as_responses
+from alignpro.prompt import columns_of as columns_of
 
 Verdict = Literal["a", "b", "tie"]
 FloatArray = npt.NDArray[np.float64]

@@ -11,7 +11,7 @@ import numpy as np
 from alignpro.adapters.environment import Environment, asked, before
 from alignpro.errors import DataError
 from alignpro.rng import derive
-from alignpro.types import Prompt, as_prompts
+from alignpro.types import Prompt, as_prompts, columns_of
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -28,7 +28,7 @@ def rows(environment: Environment, prompts: Sequence[str | Prompt], column: str 
     column of the data that TRL or these rows already have.
     """
     frame, xs = environment.frame, as_prompts(prompts)
-    names = dict.fromkeys(name for x in xs for name in x.row)
+    names = columns_of(xs)
     own = {"prompt", column, _before(column)}
     if taken := [name for name in names if name in own | TRLS_OWN]:
         raise DataError(f"the data has a column {taken[0]!r}, which TRL or the adapter has too; rename it")

@@ -16,7 +16,7 @@ import numpy as np
 from alignpro.adapters.environment import Environment, asked, before, environment
 from alignpro.errors import DataError, RewardFailure, SettingsError
 from alignpro.rng import derive
-from alignpro.types import Prompt, as_prompts
+from alignpro.types import Prompt, as_prompts, columns_of
 
 VARIABLE, FIELD = "ALIGNPRO_SETTINGS", "original"
 BEFORE, ROW = "before", "row"
@@ -32,7 +32,7 @@ def rows(
     prompter without one.
     """
     xs = as_prompts(prompts)
-    turns, names = any(not x.alone for x in xs), dict.fromkeys(name for x in xs for name in x.row)
+    turns, names = any(not x.alone for x in xs), columns_of(xs)
     return [
         {
             "data_source": data_source,

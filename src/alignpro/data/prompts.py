@@ -31,6 +31,11 @@ class Prompts:
     dropped: dict[str, int]
     notes: tuple[str, ...] = ()
 
+    @property
+    def everyone(self) -> tuple[Prompt, ...]:
+        """Those of both sides."""
+        return (*self.train, *self.test)
+
 
 def load_prompts(settings: DataSettings, seed: int) -> Prompts:
     """Prompts of what data.prompts names, split into training and testing, or beside those of data.test.

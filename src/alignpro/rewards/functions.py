@@ -14,7 +14,7 @@ import numpy as np
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
 from alignpro.runtime import functions, processes
-from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses
+from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses, columns_of
 
 ScoreFunction = Callable[..., Sequence[float | None]]
 """(prompts, responses, **what it names) -> scores."""
@@ -37,7 +37,7 @@ class Named:
 
     def given(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> dict[str, list[Any]]:
         """The keyword arguments of a call: a list for each name, as long as the prompts, None where a row lacks it."""
-        held = dict.fromkeys(name for prompt in prompts for name in prompt.row)
+        held = columns_of(prompts)
         wanted = [*self.columns, *(name for name in self.optional if name in held), *(held if self.every else ())]
         made: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in wanted}
         if CONVERSATIONS in wanted:
@@ -70,7 +70,7 @@ class FunctionReward:
         """Which of the columns it names rows lack. Raises SettingsError for one that no row has, and for a column that
         is called as a parameter of its own."""
         told, named = [], self.named
-        held = dict.fromkeys(name for prompt in prompts for name in prompt.row)
+        held = columns_of(prompts)
         given = (*named.own, *(name for name in named.columns if name in (CONVERSATIONS, FINISH)))
         if taken := [name for name in given if name in held]:
             raise SettingsError(

@@ -96,7 +96,7 @@ def check_trainable_pieces(pieces: Pieces) -> None:
 def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     """Say what the user should know of the pieces. Raises PromptTooLong where a prompt fits no context."""
     if "prompts" in pieces:
-        everyone = (*pieces.prompts.train, *pieces.prompts.test)
+        everyone = pieces.prompts.everyone
         if "prompter" in pieces:
             check_lengths(pieces.prompters[0].lm, everyone, "prompter", say)
         if "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):

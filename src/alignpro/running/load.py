@@ -90,7 +90,7 @@ def _load(
     if "prompts" in wanted:
         checks.tell_rows(
             (loaded.get(name) for name in ("reward", "second_reward", "judge")),
-            (*loaded["prompts"].train, *loaded["prompts"].test),
+            loaded["prompts"].everyone,
             say,
         )
     if kept is not None:
@@ -109,7 +109,7 @@ def _load(
         reference = loaded["prompter"].lm if "prompter" in wanted else None
         loaded["prompt_terms"] = load_prompt_terms(settings.prompt_terms, reference)
         if "prompts" in wanted:
-            checks.tell_rows([loaded["prompt_terms"]], (*loaded["prompts"].train, *loaded["prompts"].test), say)
+            checks.tell_rows([loaded["prompt_terms"]], loaded["prompts"].everyone, say)
     return loaded
 
 

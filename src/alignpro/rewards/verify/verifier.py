@@ -12,7 +12,7 @@ import numpy as np
 
 from alignpro.errors import DataError, SettingsError, UnusableRow
 from alignpro.runtime import processes
-from alignpro.types import Prompt, Response, RewardResult
+from alignpro.types import Prompt, Response, RewardResult, columns_of
 
 Gold = TypeVar("Gold")
 SHOWN = 3
@@ -48,7 +48,7 @@ class Verifier(Generic[Gold]):
         """
         for column in self.columns:
             if prompts and not any(column in prompt.row for prompt in prompts):
-                there = ", ".join(dict.fromkeys(name for prompt in prompts for name in prompt.row)) or "none"
+                there = ", ".join(columns_of(prompts)) or "none"
                 raise DataError(
                     f"{self.name} reads the column {column!r}, and no prompt has it; the columns there are: {there}."
                     " Name the right one in reward.arguments"
