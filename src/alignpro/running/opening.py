@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,17 @@ Load = Callable[[Settings, Callable[[str], None], Path | None], Loaded]
 """What a job works on, from its settings, how to speak, and the folder of a job that goes on."""
 
 
+_turn = threading.RLock()
+"""Jobs of one process take turns: torch's threads and default precision, random generators, what transformers makes
+models by and the modules of the user's functions are the process's."""
+
+
 @dataclass(frozen=True)
 class OpenRun(Generic[Loaded]):
     """A job in its folder, what it works on, and how to speak and stop.
 
-    While entered, Ctrl-C asks it to stop; when left, the connections of its models behind URLs end.
+    While entered, Ctrl-C asks it to stop; when left, the connections of its models behind URLs end, and a job of
+    another thread may begin.
     """
 
     folder: RunFolder
@@ -62,6 +69,7 @@ class OpenRun(Generic[Loaded]):
             _close(self.pieces)
         finally:
             self.stop.__exit__(kind, error, trace)
+            _turn.release()
 
 
 Run = OpenRun[Pieces]
@@ -80,11 +88,31 @@ def open_run(
     """Check and load everything, then claim `out` for a new job, or reopen it where the job goes on.
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
-    alone. `stopping` says what follows on Ctrl-C. Raises UsageError, SettingsError, RunFolderTaken, and what `load`
-    raises; the folder is untouched then.
+    alone. `stopping` says what follows on Ctrl-C. A job of another thread is waited for. Raises UsageError,
+    SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
     """
+    progress = Progress()
+    if not _turn.acquire(blocking=False):
+        progress.say(f"{out}: another job of this process is under way; this one begins when that has ended")
+        _turn.acquire()
+    try:
+        return _opened(settings, out, load, progress, stopping, resume, changed)
+    except BaseException:
+        _turn.release()
+        raise
+
+
+def _opened(
+    settings: Settings | None,
+    out: Path,
+    load: Load[Loaded],
+    progress: Progress,
+    stopping: str,
+    resume: bool,
+    changed: bool,
+) -> OpenRun[Loaded]:
     processes.begin()
-    progress, folder = Progress(), RunFolder(out)
+    folder = RunFolder(out)
     if resume and not changed:
         folder, settings = run_folder.reopen(out, settings)
     assert settings is not None
