@@ -38,8 +38,8 @@ def empty_texts(rows: Rows) -> str | None:
         return None
     return (
         f"at step {step} the policy wrote nothing in {share:.0%} of its samples ({first:.0%} at step"
-        f" {rows[0]['step']}). Look at what the reward gives short texts; a lower learning_rate or a higher kl.coef keeps it closer to"
-        " its reference"
+        f" {rows[0]['step']}). Look at what the reward gives short texts; a lower learning_rate or a higher"
+        " kl.coef keeps it closer to its reference"
     )
 
 
