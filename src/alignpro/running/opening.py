@@ -91,44 +91,29 @@ def open_run(
     alone. `stopping` says what follows on Ctrl-C. A job of another thread is waited for. Raises UsageError,
     SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
     """
-    progress = Progress()
+    progress, folder = Progress(), RunFolder(out)
     if not _turn.acquire(blocking=False):
         progress.say(f"{out}: another job of this process is under way; this one begins when that has ended")
         _turn.acquire()
+    pieces: object = None
     try:
-        return _opened(settings, out, load, progress, stopping, resume, changed)
-    except BaseException:
-        _turn.release()
-        raise
-
-
-def _opened(
-    settings: Settings | None,
-    out: Path,
-    load: Load[Loaded],
-    progress: Progress,
-    stopping: str,
-    resume: bool,
-    changed: bool,
-) -> OpenRun[Loaded]:
-    processes.begin()
-    folder = RunFolder(out)
-    if resume and not changed:
-        folder, settings = run_folder.reopen(out, settings)
-    assert settings is not None
-    count = threads.use(threads_of(settings, folder, resume))
-    pieces = load(settings, progress.say, out if resume else None)
-    try:
+        processes.begin()
+        if resume and not changed:
+            folder, settings = run_folder.reopen(out, settings)
+        assert settings is not None
+        count = threads.use(threads_of(settings, folder, resume))
+        pieces = taken = load(settings, progress.say, out if resume else None)
         if not resume:
-            folder = run_folder.claim(out, pieces.settings)
-            if isinstance(pieces, Pieces):
-                pieces.endpoints.keep(folder.path)
+            folder = run_folder.claim(out, taken.settings)
+            if isinstance(taken, Pieces):
+                taken.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
-            files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
+            files.write_json(folder.path / "environment.json", environment(settings, taken, count))
     except BaseException:
         _close(pieces)
+        _turn.release()
         raise
-    return OpenRun(folder, pieces, progress, StopRequest(stopping), count)
+    return OpenRun(folder, taken, progress, StopRequest(stopping), count)
 
 
 def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:

@@ -182,7 +182,7 @@ def _forget(name: str) -> None:
     module = sys.modules.get(name)
     if module is not None and _is_own(module):
         del sys.modules[name]
-        with contextlib.suppress(OSError, NotImplementedError, ValueError):
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
             Path(importlib.util.cache_from_source(str(module.__file__))).unlink()
 
 
