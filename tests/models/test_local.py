@@ -1,11 +1,17 @@
+import numpy as np
 import pytest
 import torch
 from tiny import save_model
 
 from alignpro.config import FrozenSettings, PrompterSettings, Sampling
-from alignpro.errors import ModelNotUsable, PromptTooLong, SettingsError
+from alignpro.errors import ModelNotUsable, PromptTooLong, RewardFailure, SettingsError
+from alignpro.flow.failures import check_failures
+from alignpro.flow.prompters import IdentityPrompter
+from alignpro.flow.rollout import rollout
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen, load_prompter
+from alignpro.models.sampler import NOT_FINITE
+from alignpro.rewards.functions import FunctionReward
 
 
 @pytest.fixture
@@ -64,3 +70,24 @@ def test_weights_that_are_no_language_model_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelNotUsable, match="no weights could be loaded"):
         load_frozen(settings(FrozenSettings, folder))
+
+
+def test_an_answer_whose_logits_are_nan_is_a_failed_sample_and_past_max_failed_the_run_stops(tmp_path):
+    save_model(tmp_path, seed=2)
+    frozen = load_frozen(FrozenSettings(model=str(tmp_path), sampling=Sampling(max_new_tokens=1)))
+    (broken,) = frozen.lm.frame.tokens("z")
+    with torch.no_grad():
+        frozen.lm.model.get_input_embeddings().weight[broken] = np.nan
+    words = FunctionReward("words", lambda prompts, responses: [float(len(r.split())) for r in responses])
+    drawn = rollout(["tell me", "a z", "rain"], IdentityPrompter(), frozen, words, responses=3, seed=0)
+    assert np.isnan(drawn.rewards[1]).all() and np.isfinite(drawn.rewards[[0, 2]]).all()
+    assert drawn.failures == {NOT_FINITE: 3}
+    check_failures(drawn.rewards, drawn.failures, 0.4, "step 1")
+    with pytest.raises(RewardFailure, match=r"step 1: 3 of 9 samples .*logits are not finite"):
+        check_failures(drawn.rewards, drawn.failures, 0.2, "step 1")
+    prompter = load_prompter(PrompterSettings(model=str(tmp_path), sampling=Sampling(max_new_tokens=1)))
+    with torch.no_grad():
+        prompter.lm.model.get_input_embeddings().weight[broken] = np.nan
+    told = []
+    (good, bad) = prompter.rewrite_each(["tell me", "a z"], 2, 0, lambda b, g, rewrite: told.append(b))
+    assert [g.failure for g in bad] == [NOT_FINITE] * 2 and all(g.text for g in good) and set(told) == {0}

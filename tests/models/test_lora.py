@@ -1,10 +1,14 @@
 """An adapter over weights that stay: exact at the start, off for the reference, gone at the end."""
 
+import json
+import warnings
+
 import numpy as np
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM
+from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from tiny import CLASSES, make_model, save_model
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.errors import ModelNotUsable, SettingsError
@@ -110,9 +114,92 @@ def test_adapters_are_seeded_and_their_layers_must_exist(tmp_path):
         with trainable(lm, LoraSettings(), TrainSettings(), "prompter.lora", seed) as (policy, _):
             weights.append(next(w for n, w in policy.model.named_parameters() if "lora_A" in n).clone())
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-    wrong = LoraSettings(targets=["c_attn"])
-    with pytest.raises(SettingsError, match=r"prompter.lora.targets.*q_proj"), opened(lm, wrong):
+    for wrong, told in (
+        (["c_attn"], r"c_attn.*q_proj"),
+        (".*", "reaches the whole model"),
+        (".*mlp.*", r"layers.0.mlp"),
+    ):
+        settings = LoraSettings(targets=wrong)
+        with pytest.raises(SettingsError, match=rf"prompter\.lora\.targets.*{told}"), opened(lm, settings):
+            pass
+
+
+@pytest.mark.parametrize("targets", [["embed_tokens"], ["q_proj", "lm_head"], ".*(embed_tokens|v_proj)"])
+def test_an_adapter_of_tied_embeddings_is_refused_and_one_of_two_matrices_is_not(targets, tmp_path):
+    lm = tied(tmp_path)
+    with (
+        pytest.raises(SettingsError, match=r"prompter.lora.targets reach .*(embed_tokens|lm_head).*name other layers"),
+        opened(lm, LoraSettings(targets=targets)),
+    ):
         pass
+    with opened(lm, LoraSettings(targets="all-linear")) as (policy, _):
+        assert not any("lm_head" in n or "embed" in n for n, _ in policy.model.named_parameters() if "lora" in n)
+    with opened(prompter(tmp_path / "untied"), LoraSettings(targets=targets)) as (policy, _):
+        assert any("lora" in n for n, _ in policy.model.named_parameters())
+
+
+@pytest.mark.parametrize("tying", [False, True])
+@pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head", "q_proj"]])
+def test_an_adapter_from_elsewhere_on_tied_embeddings_is_refused_unless_it_ties_both_ends(targets, tying, tmp_path):
+    made_elsewhere(tmp_path, target_modules=targets, ensure_weight_tying=tying)
+    if tying:
+        assert_merged_as_plain_peft(tmp_path)
+    else:
+        with pytest.raises(ModelNotUsable, match=r"frozen.model .*cannot be merged; train it with ensure_weight_tying"):
+            load_frozen(FrozenSettings(model=str(tmp_path / "adapter")))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+        {"target_modules": ["q_proj"], "trainable_token_indices": [5, 6]},
+    ],
+)
+def test_embeddings_that_an_adapter_holds_whole_are_merged_as_plain_peft_computes_them(more, tmp_path):
+    made_elsewhere(tmp_path, **more)
+    assert_merged_as_plain_peft(tmp_path)
+
+
+def tied(folder):
+    """The tiny model with one matrix for both ends, as small models mostly have."""
+    save_model(folder, seed=4)
+    sizes = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": True}
+    torch.manual_seed(4)
+    LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(folder)
+    return load_prompter(PrompterSettings(model=str(folder), sampling=Sampling(max_new_tokens=8)), dtype="float32").lm
+
+
+def made_elsewhere(folder, **more):
+    """An adapter by plain peft, with something to say, in `folder`/adapter."""
+    lm = tied(folder / "base")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        policy = get_peft_model(lm.model, LoraConfig(r=4, task_type="CAUSAL_LM", **more))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in policy.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.3)
+    policy.save_pretrained(folder / "adapter")
+
+
+def assert_merged_as_plain_peft(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = AutoPeftModelForCausalLM.from_pretrained(folder / "adapter").eval()
+    here = load_frozen(FrozenSettings(model=str(folder / "adapter"), sampling=Sampling(max_new_tokens=8))).lm.model
+    bare = tied(folder / "again").model
+    ids = torch.tensor([QUERIES[1]])
+    with torch.no_grad():
+        wanted, got, base = plain(ids).logits, here(ids).logits, bare(ids).logits
+        here.save_pretrained(folder / "merged")
+        saved = AutoModelForCausalLM.from_pretrained(folder / "merged").eval()(ids).logits
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-3)
+    torch.testing.assert_close(saved, wanted, rtol=0, atol=1e-3)
+    assert (wanted - base).abs().max() > 1
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])

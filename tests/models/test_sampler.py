@@ -5,7 +5,7 @@ from tiny import make_model
 
 from alignpro.config import Sampling
 from alignpro.models.logprobs import score
-from alignpro.models.sampler import sample
+from alignpro.models.sampler import NOT_FINITE, sample
 
 QUERIES = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [15], [16, 17, 18, 19]]
 
@@ -100,3 +100,53 @@ def test_padding_changes_no_score(extra):
     padded = score(model, [*QUERIES[:2], [3] * (9 + extra)], [*actions, np.arange(2, 9 + extra)], 0, batch_size=8)
     for a, b in zip(alone, padded, strict=False):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+class Broken(torch.nn.Module):
+    """Gives `value` for one token, or for all, after token 9."""
+
+    def __init__(self, value, everywhere):
+        super().__init__()
+        self.model, self.value, self.everywhere = make_model(), value, everywhere
+        self.config, self.generation_config = self.model.config, self.model.generation_config
+
+    def forward(self, input_ids, **given):
+        output = self.model(input_ids, **given)
+        if self.everywhere:
+            output.logits[input_ids[:, -1] == 9] = self.value
+        else:
+            output.logits[input_ids[:, -1] == 9, -1, 40] = self.value
+        return output
+
+
+@pytest.mark.parametrize(
+    ("value", "everywhere"), [(np.nan, False), (np.nan, True), (np.inf, False), (np.inf, True), (-np.inf, True)]
+)
+@pytest.mark.parametrize("sampling", [{}, {"top_k": 1}, {"top_k": 7, "top_p": 0.9}, {"temperature": 0.3, "top_p": 0.5}])
+def test_logits_that_are_no_distribution_fail_their_row_and_no_other(value, everywhere, sampling):
+    queries, told = [[5, 6, 7], [8, 10, 9], [15], [16, 17, 18, 19]], []
+    model = Broken(value, everywhere)
+    settings = Sampling(max_new_tokens=12, **sampling)
+
+    def drawn(model):
+        rows = sample(model, queries, [2] * 4, settings, [1], 0, 0, ended=lambda row, g: told.append((row, g)))
+        return [g for row in rows for g in row]
+
+    for row, (got, wanted) in enumerate(zip(drawn(model), drawn(model.model), strict=True)):
+        if row in (2, 3) or 9 in wanted.tokens[: 11 if wanted.finish == "length" else None]:
+            assert got.failure == NOT_FINITE and got.text == "" and not got.tokens.size
+        else:
+            assert got.failure is None and got.tokens.tolist() == wanted.tokens.tolist()
+    half = told[: len(told) - 8]
+    assert len(half) == sum(g.failure is None for _, g in half) > 0
+
+
+def test_logits_of_minus_infinity_forbid_a_token_and_are_no_failure():
+    class Forbidding(Broken):
+        def forward(self, input_ids, **given):
+            output = self.model(input_ids, **given)
+            output.logits[..., 100:] = -np.inf
+            return output
+
+    rows = draw(Forbidding(0.0, False), counts=(9, 9, 9, 9))
+    assert all(g.failure is None and g.tokens.max() < 100 for row in rows for g in row)

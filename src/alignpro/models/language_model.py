@@ -87,7 +87,7 @@ class LanguageModel:
             ended=ended if each is not None else None,
         )
         return [
-            [replace(g, text=self._decode(g), query=query) for g in row]
+            [g if g.failure else replace(g, text=self._decode(g), query=query) for g in row]
             for query, row in zip(queries, drawn, strict=True)
         ]
 

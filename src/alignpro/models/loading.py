@@ -62,15 +62,41 @@ def load_tokenizer(name: str, role: Role) -> Any:
 
 
 def merged(model: Any, adapter: str) -> Any:
-    """The model with the adapter's product added to its weights, and with the layers that it holds whole."""
-    from peft import PeftConfig, PeftModel
+    """The model with the adapter's product added to its weights, and with the layers that it holds whole.
 
+    Raises ValueError for an adapter of tied embeddings that is not tied itself: no weights are both ends of it.
+    """
+    from peft import PeftConfig, PeftModel
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    tied = tied_ends(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # told here, or harmless
         config = PeftConfig.from_pretrained(adapter)
         if config.task_type == "CAUSAL_LM" and not hasattr(model, "prepare_inputs_for_generation"):
             config.task_type = None  # a language model's adapter, whose layers a classifier has too
-        return PeftModel.from_pretrained(model, adapter, config=config).merge_and_unload()
+        adapted = PeftModel.from_pretrained(model, adapter, config=config)
+        changes = [layer for layer in adapted.modules() if isinstance(layer, BaseTunerLayer)]
+        changes = [layer for layer in changes if not isinstance(layer, TrainableTokensLayer)]  # peft ties those itself
+        if any(layer.get_base_layer() in tied for layer in changes):
+            if not getattr(config, "target_modules_to_tie", None):
+                raise ValueError(
+                    "the adapter changes the embeddings or the output layer, which are one in its base model, and ties"
+                    " no two adapters, so it cannot be merged; train it with ensure_weight_tying=True, on other layers,"
+                    " or on a base whose tie_word_embeddings is false"
+                )
+            output = model.get_output_embeddings()  # the product is added once to the weights that both ends share
+            model.set_output_embeddings(output.get_base_layer())
+        return adapted.merge_and_unload()
+
+
+def tied_ends(model: Any) -> list[Any]:
+    """The modules of the embeddings and of the output layer where they share their weights, or none."""
+    first, last = model.get_input_embeddings(), getattr(model, "get_output_embeddings", lambda: None)()
+    shared = first is not None and last is not None and first.weight is last.weight
+    return [first, last] if shared else []
 
 
 def is_adapter(name: str, role: Role) -> bool:

@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignpro.config import LoraSettings
 from alignpro.errors import SettingsError
+from alignpro.models.loading import tied_ends
 from alignpro.models.sharding import like
 
 
@@ -87,20 +88,34 @@ def adapted(
 
 
 def check_targets(model: Any, settings: LoraSettings, where: str) -> None:
-    """Raise SettingsError for layers that the model does not have; `where` names the setting."""
-    wanted, layers = settings.targets, [name for name, m in model.named_modules() if _adaptable(m)]
+    """Raise SettingsError for layers that the model does not have, and for embeddings that are its output layer too;
+    `where` names the setting."""
+    wanted, modules = settings.targets, dict(model.named_modules())
     if wanted is None or wanted == "all-linear":
         return
+    layers = [name for name, module in modules.items() if _adaptable(module)]
     if isinstance(wanted, str):
-        missing = [] if any(re.fullmatch(wanted, name) for name in layers) else [wanted]
+        reached = {wanted: [name for name in modules if re.fullmatch(wanted, name)]}
     else:
-        missing = [one for one in wanted if not any(f".{name}".endswith(f".{one}") for name in layers)]
-        missing = missing or ([] if wanted else ["[]"])
+        reached = {one: [name for name in layers if f".{name}".endswith(f".{one}")] for one in wanted}
+    missing = [one for one, names in reached.items() if not {*names} & {*layers}] or ([] if wanted else ["[]"])
     if missing:
         known = sorted({name.rsplit(".", 1)[-1] for name in layers})
         raise SettingsError(
             f"{where}.targets {', '.join(missing)}: no layer of that name can carry an adapter; this model has"
             f" {', '.join(known)}, and all-linear takes every one but the output layer"
+        )
+    every = {name for names in reached.values() for name in names}
+    if unfit := every - {*layers}:
+        raise SettingsError(
+            f"{where}.targets {wanted} reaches {min(unfit) or 'the whole model'}, which is no layer and can carry no"
+            " adapter; let the pattern end in the names of layers"
+        )
+    ends = tied_ends(model)
+    if tied := sorted(name for name in every if modules[name] in ends):
+        raise SettingsError(
+            f"{where}.targets reach {', '.join(tied)}, whose weights are both the embeddings and the output layer of"
+            " this model: merged, an adapter of one would change the other; name other layers, or all-linear"
         )
 
 

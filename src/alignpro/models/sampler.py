@@ -27,6 +27,8 @@ from alignpro.types import Generation, Seed
 Ended = Callable[[int, Generation], None]
 COMPACT_BELOW = 0.8
 """Share of rows still running under which the finished ones are taken out of the batch."""
+NOT_FINITE = "the model's logits are not finite"
+"""The failure of a text that broke off where no token could be drawn."""
 
 
 def sample(
@@ -44,9 +46,10 @@ def sample(
 
     `logprobs` are log-softmax(logits / temperature) over the whole vocabulary at each sampled token, the closing
     end-of-text token included; with top_p or top_k they are those before truncation. `finish` is "length" where
-    `max_new_tokens` came before an end-of-text token. `ended` is called with the number of each row, counted through
-    all `counts`, as soon as it has ended; it changes no draw. With a seed for each query its rows do not depend on the
-    other queries. Several processes share the rows.
+    `max_new_tokens` came before an end-of-text token. A row whose logits hold nan or infinity, so that they are no
+    distribution, has a `failure` and no tokens. `ended` is called with the number of each row, counted through
+    all `counts`, as soon as it has ended without one; it changes no draw. With a seed for each query its rows do not
+    depend on the other queries. Several processes share the rows.
     """
     total, steps = sum(counts), sampling.max_new_tokens
     streams = zip(seed, counts, strict=True) if isinstance(seed, Sequence) else [(seed, total)]
@@ -116,10 +119,12 @@ def _run(
     logprobs = torch.zeros(n, sampling.max_new_tokens, device=device)
     lengths = torch.full((n,), sampling.max_new_tokens, device=device)
     stopped = torch.zeros(n, dtype=torch.bool, device=device)
+    broken = torch.zeros(n, dtype=torch.bool, device=device)
     row = torch.arange(n, device=device)  # where each row of the shrinking batch stood at first
     for step in range(sampling.max_new_tokens):
         token, logprob = _draw(logits.float(), noise[row, step], sampling)
-        running = ~stopped[row]
+        broken[row] |= ~logprob.isfinite() & ~stopped[row]
+        running = ~stopped[row] & ~broken[row]
         tokens[row, step] = torch.where(running, token, pad_id)
         logprobs[row, step] = torch.where(running, logprob, 0.0)
         ending = running & torch.isin(token, ends)
@@ -147,11 +152,13 @@ def _run(
 
     tokens, logprobs = tokens.cpu(), logprobs.cpu()
     made = [
-        _generation(tokens[i], logprobs[i], length, stop)
-        for i, (length, stop) in enumerate(zip(lengths.tolist(), stopped.tolist(), strict=True))
+        Generation("", failure=NOT_FINITE) if failed else _generation(tokens[i], logprobs[i], length, stop)
+        for i, (length, stop, failed) in enumerate(
+            zip(lengths.tolist(), stopped.tolist(), broken.tolist(), strict=True)
+        )
     ]
     for i, generation in enumerate(made):
-        if ended is not None and generation.finish == "length":
+        if ended is not None and generation.finish == "length" and not generation.failure:
             ended(i, generation)
     return made
 
@@ -168,7 +175,7 @@ def _generation(tokens: Tensor, logprobs: Tensor, length: int, stopped: bool) ->
 
 def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated
-    log-probabilities."""
+    log-probabilities, nan where the logits are no distribution."""
     logprobs = (logits / sampling.temperature).log_softmax(-1)
     kept = logprobs
     if sampling.top_k and sampling.top_k < logits.shape[-1]:
@@ -181,6 +188,9 @@ def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Te
             torch.zeros_like(kept, dtype=torch.bool).scatter(1, index, before >= sampling.top_p), -torch.inf
         )
     cumulative = kept.exp().cumsum(-1)
-    wanted = noise.unsqueeze(1) * cumulative[:, -1:]
+    whole = cumulative[:, -1:]
+    wanted = torch.minimum(
+        noise.unsqueeze(1) * whole, whole.nextafter(torch.zeros_like(whole))
+    )  # never rounded past it
     token = torch.searchsorted(cumulative, wanted, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
     return token, logprobs.gather(1, token.unsqueeze(1)).squeeze(1)
