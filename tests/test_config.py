@@ -1,6 +1,11 @@
+import math
+import re
+
 import pytest
+from pydantic import ValidationError
 
 from alignpro import config
+from alignpro.config.section import sections_in
 from alignpro.errors import SettingsError
 
 
@@ -61,3 +66,30 @@ def test_an_unknown_recipe_names_its_neighbour(tmp_path):
 def test_each_setting_is_listed_once():
     assert len(config.keys()) == len(set(config.keys()))
     assert "train.kl.coef" in set(config.keys())
+
+
+def _numbers(section=config.Settings, prefix=()):
+    """Every setting that is a number or holds some, as (its section, its name)."""
+    for name, field in section.model_fields.items():
+        below = sections_in(field.annotation)
+        for inner in below:
+            yield from _numbers(inner, (*prefix, name))
+        if not below and "float" in str(field.annotation):
+            yield section, name
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_no_setting_takes_a_number_that_is_not_finite(number):
+    found = dict.fromkeys(_numbers())
+    assert {"learning_rate", "coef", "std", "clip", "lams", "head", "money", "alpha"} <= {name for _, name in found}
+    for section, name in found:
+        for given in (number, [number], [0.5, number], {"helpful": number}):
+            with pytest.raises(ValidationError) as refused:
+                section.model_validate({name: given})
+            assert any(fault["loc"][0] == name for fault in refused.value.errors())
+
+
+@pytest.mark.parametrize("override", ["train.ppo.learning_rate=.inf", "train.kl.coef=nan", "rlhf.kl.target=1e999"])
+def test_such_a_number_is_told_by_its_setting(override):
+    with pytest.raises(SettingsError, match=re.escape(override.split("=")[0]) + ": input should be a finite number"):
+        config.load("lab", [override])

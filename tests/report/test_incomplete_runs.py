@@ -189,3 +189,12 @@ def test_a_torn_file_is_told_of_in_the_same_words_wherever_the_folder_stands(tmp
         pages.append(write_report(folder).read_bytes())
     assert pages[0] == pages[1]
     assert b"evaluation.json is not complete JSON; sample its answers again by" in pages[0]
+
+
+def test_what_a_training_was_warned_of_stands_at_the_top(run_dir: Path) -> None:
+    write_lines(run_dir / "notices.jsonl", [{"step": 7, "about": "kl", "text": "at step 7 the KL is 38.0 nats"}])
+    write_lines(run_dir / "rlhf" / "notices.jsonl", [{"step": 2, "about": "empty", "text": "it wrote <nothing>"}])
+    page = page_of(run_dir)
+    assert "Before you trust these figures" in page.summary
+    assert "at step 7 the KL is 38.0 nats." in page.summary
+    assert "The RLHF oracle: it wrote <nothing>." in page.summary

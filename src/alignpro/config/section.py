@@ -21,9 +21,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A group of settings; unknown keys are errors and values are not coerced across kinds."""
+    """A group of settings; unknown keys are errors, values are not coerced across kinds, and numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:

@@ -18,6 +18,7 @@ import yaml
 from alignpro.errors import DamagedResult, UsageError
 from alignpro.results import Evaluation, Headroom, Judged, Sample, read
 from alignpro.results.base import number
+from alignpro.runtime.notices import FILE
 from alignpro.types import FloatArray
 
 _WITHOUT = {
@@ -47,6 +48,7 @@ class Run:
     monitor: tuple[Sample, ...]
     judgements: tuple[Judged, ...]
     notes: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def begun(self) -> bool:
@@ -89,6 +91,12 @@ def read_run(run_dir: Path) -> Run:
         monitor=_samples(lines, "monitor"),
         judgements=tuple(map(Judged.model_validate, read_lines(run_dir / "judgements.jsonl", notes))),
         notes=tuple(notes),
+        notices=tuple(
+            f"{of}{line['text']}."
+            for part, of in (("", ""), ("rlhf", "The RLHF oracle: "))
+            for line in read_lines(run_dir / part / FILE, notes)
+            if line.get("text")
+        ),
     )
 
 

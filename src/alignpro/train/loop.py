@@ -23,6 +23,7 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.sharding import like, whole
+from alignpro.results.words import plain
 from alignpro.rng import derive
 from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
@@ -30,6 +31,7 @@ from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.update import Experience, Learner
+from alignpro.train.watch import Watch
 from alignpro.types import Prompt
 
 
@@ -96,6 +98,7 @@ def train(
     done = _resume(job, policy, learner, average) or Progressed(0, kl, spent)
     files.keep_rows(job.folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
     files.keep_rows(job.folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
+    watch = Watch(job.folder, done.step, job.progress.say)
     saved = done.step
     if monitor and done.step == 0 and settings.steps:
         monitor.after(0, settings.steps)
@@ -138,10 +141,13 @@ def train(
             row = {"step": step, **metrics, "failed": int(np.isnan(collected.worth).sum())}
             row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
             files.append_jsonl(job.folder / "metrics.jsonl", [row])
+            watch.after(row)
             if job.track:
                 job.track(row)
             done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
-            advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
+            width = 4 * metrics["reward_std"] / len(collected.rewards) ** 0.5
+            reward = plain(metrics["reward"], width)
+            advance(step, f"reward {reward}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
             if monitor:
                 monitor.after(step, settings.steps)
             stopping = job.stop.agreed()
@@ -233,6 +239,7 @@ def _learn(
         **learner.update(experience, kl_coef=kl.value, temperature=temperature, seed=seed),
         "action_tokens": float(np.mean([len(t) for t in tokens])),
         "cut_off": float(np.mean([a.finish == "length" for a in actions])),
+        "empty": float(np.mean([len(a.tokens) > 0 and not a.text.strip() for a in collected.actions])),
         "learning_rate": settings.update.learning_rate * scale,
     }
 

@@ -1,0 +1,62 @@
+"""Signs that a training goes wrong though every number is finite; each is told once, in progress and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignpro.runtime import files
+from alignpro.runtime.notices import Notices
+
+FURTHEST = 20.0
+"""Nats of KL past which a policy is told of: as far from its reference as the best of some e^20, 500 million, draws."""
+EMPTY = 0.1
+"""Share of empty texts past which they are told of: half of what `reward.max_failed` lets pass by default."""
+
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of metrics.jsonl, the newest last; in one that was read back, nan is None."""
+Sign = Callable[[Rows], str | None]
+"""What to tell after the newest row; None for nothing."""
+
+
+def far_away(rows: Rows) -> str | None:
+    """The policy's KL to its reference is past FURTHEST."""
+    step, kl = rows[-1]["step"], rows[-1]["kl"]
+    if not kl > FURTHEST:
+        return None
+    return (
+        f"at step {step} the KL is {kl:.1f} nats a sample, past {FURTHEST:g}: the policy writes what its reference"
+        " never would. Look at its samples; a lower learning_rate or a higher kl.coef keeps it closer"
+    )
+
+
+def empty_texts(rows: Rows) -> str | None:
+    """More of the policy's texts are empty than EMPTY, and than twice the share of the first step."""
+    step, share, first = rows[-1]["step"], rows[-1]["empty"], rows[0].get("empty") or 0.0
+    if not share > max(EMPTY, 2 * first):
+        return None
+    return (
+        f"at step {step} the policy wrote nothing in {share:.0%} of its samples ({first:.0%} at step"
+        f" {rows[0]['step']}). Look at what the reward gives short texts; a lower learning_rate or a higher"
+        " kl.coef keeps it closer to its reference"
+    )
+
+
+SIGNS: dict[str, Sign] = {"kl": far_away, "empty": empty_texts}
+"""By the kind of notice."""
+
+
+class Watch:
+    """Looks for every sign after each step, from the one after `step` on; `folder` holds metrics.jsonl."""
+
+    def __init__(self, folder: Path, step: int, say: Callable[[str], None]) -> None:
+        self._rows: list[Mapping[str, Any]] = list(files.read_jsonl(folder / "metrics.jsonl"))
+        self._notices = Notices(folder, say, step)
+
+    def after(self, row: Mapping[str, Any]) -> None:
+        """Tell what the step's row, and those before it, are signs of."""
+        self._rows.append(row)
+        for kind, sign in SIGNS.items():
+            if text := sign(self._rows):
+                self._notices.tell(kind, text, row["step"])

@@ -1,0 +1,62 @@
+"""A training that goes wrong with finite numbers is told of once, and once only after it was resumed."""
+
+import re
+
+import pytest
+
+from alignpro.runtime.files import append_jsonl, read_jsonl
+from alignpro.train.watch import EMPTY, FURTHEST, Watch
+
+
+def row(step, kl=0.5, empty=0.0):
+    return {"step": step, "kl": kl, "empty": empty}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fine", "gone", "says"),
+    [
+        ("kl", {"kl": FURTHEST}, {"kl": 38.0}, "at step 3 the KL is 38.0 nats"),
+        ("kl", {"kl": float("nan")}, {"kl": float("inf")}, "at step 3 the KL is inf nats"),
+        (
+            "empty",
+            {"empty": EMPTY},
+            {"empty": 0.62},
+            r"at step 3 the policy wrote nothing in 62% of its samples \(0% at",
+        ),
+    ],
+)
+def test_each_sign_is_told_once_past_its_bound(tmp_path, kind, fine, gone, says):
+    said = []
+    watch = Watch(tmp_path, 0, said.append)
+    for step, figures in enumerate(({}, fine, gone, gone), 1):
+        append_jsonl(tmp_path / "metrics.jsonl", [row(step, **figures)])
+        watch.after(row(step, **figures))
+        assert len(said) == (step > 2)
+    (kept,) = read_jsonl(tmp_path / "notices.jsonl")
+    assert (kept["about"], kept["step"]) == (kind, 3)
+    assert re.search(says, kept["text"])
+    assert kept["text"] in said[0]
+
+
+def test_a_reference_that_writes_nothing_now_and_then_is_no_collapse(tmp_path):
+    said = []
+    watch = Watch(tmp_path, 0, said.append)
+    for step, share in enumerate((0.3, 0.5, 0.6), 1):
+        watch.after(row(step, empty=share))
+    assert not said
+    watch.after(row(4, empty=0.61))
+    assert len(said) == 1
+
+
+def test_a_resumed_run_says_no_notice_twice_and_forgets_those_of_steps_made_again(tmp_path):
+    said = []
+    first = Watch(tmp_path, 0, said.append)
+    for step in (1, 2, 3):
+        first.after(row(step, kl=0.5 + 30 * (step > 1), empty=0.9 * (step > 2)))
+    assert [r["about"] for r in read_jsonl(tmp_path / "notices.jsonl")] == ["kl", "empty"]
+    append_jsonl(tmp_path / "metrics.jsonl", [row(1), row(2, kl=30.5)])
+    again = Watch(tmp_path, 2, said.append)
+    again.after(row(3, kl=30.5))
+    assert len(said) == 2
+    again.after(row(4, empty=0.9))
+    assert [(r["about"], r["step"]) for r in read_jsonl(tmp_path / "notices.jsonl")] == [("kl", 2), ("empty", 4)]
