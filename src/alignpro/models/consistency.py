@@ -29,7 +29,7 @@ DRAWN, HALF_DRAWN = 2, 6
 """Tokens drawn after each, in float32 and in half precision."""
 
 
-def check_agreement(model: nn.Module, pad_id: int, context: int, where: str) -> None:
+def check_consistency(model: nn.Module, pad_id: int, context: int, where: str) -> None:
     """Compare a row sampled in a padded batch with its score there and alone. Raises ModelNotUsable where they differ.
 
     A few short passes; weights in half precision compute in float32 meanwhile and are as they were afterwards, but

@@ -28,8 +28,8 @@ from alignpro import config
 from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.errors import ModelNotUsable, PromptTooLong, SettingsError
 from alignpro.judges.loading import load_judge
-from alignpro.models import agreement, sampler
-from alignpro.models.agreement import check_agreement
+from alignpro.models import consistency, sampler
+from alignpro.models.consistency import check_consistency
 from alignpro.models.local import load_frozen, load_prompter
 from alignpro.models.logprobs import score
 from alignpro.models.lora import check_targets
@@ -125,7 +125,7 @@ def test_a_model_that_forgets_the_prompt_is_refused(dtype, monkeypatch):
     monkeypatch.setattr(sampler, "_is_recurrent", lambda model: False)  # so its state is not given back to it
     for kind in SERVED:
         with pytest.raises(ModelNotUsable, match="does not go on from what it has read"):
-            check_agreement(make(kind).to(dtype), 0, 1024, "frozen.model X")
+            check_consistency(make(kind).to(dtype), 0, 1024, "frozen.model X")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -134,7 +134,7 @@ def test_models_that_agree_pass_and_are_as_they_were(kind, dtype):
     model = make_model(kind).to(dtype)
     before = {name: (weight, weight.data_ptr(), weight.clone()) for name, weight in model.named_parameters()}
     state = torch.random.get_rng_state()
-    check_agreement(model, 0, 1024, "prompter.model X")
+    check_consistency(model, 0, 1024, "prompter.model X")
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, weight in model.named_parameters():
         same, place, values = before[name]
@@ -163,10 +163,10 @@ class HalfOnly(torch.nn.Module):
 
 def test_of_kernels_for_half_precision_alone_a_gross_difference_is_told():
     good = HalfOnly(forgets=False)
-    check_agreement(good, 0, 1024, "frozen.model X")
-    assert good.passes == agreement.HALF_DRAWN + 2
+    check_consistency(good, 0, 1024, "frozen.model X")
+    assert good.passes == consistency.HALF_DRAWN + 2
     with pytest.raises(ModelNotUsable, match=r"0\.5 would be rounding"):
-        check_agreement(HalfOnly(forgets=True), 0, 1024, "frozen.model X")
+        check_consistency(HalfOnly(forgets=True), 0, 1024, "frozen.model X")
 
 
 def test_weights_that_give_no_numbers_are_told_at_load(tmp_path):
