@@ -25,7 +25,7 @@ from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
-from alignpro.running.checks import check_named, check_not_adapter
+from alignpro.running.checks import check_named
 from alignpro.running.load import load
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
@@ -96,7 +96,6 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)
-    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
     base = load_base(str(own.base), settings.seed, device, settings.dtype)
     check_fit(base.model, own, "reward_learning")
     model, tokenizer = base.model, base.tokenizer
