@@ -170,3 +170,30 @@ def test_answers_are_read_back_from_what_a_run_wrote(trained):
     assert {(len(a.prompts), len(row)) for a in arms for row in a.responses} == {(4, 2)}
     texts = [row["response"] for row in rows if row["stage"] == "evaluation" and row["arm"] == "gibbs_2"]
     assert [g.text for row in arms[-1].responses for g in row] == texts
+
+
+@pytest.mark.parametrize(("size", "margin"), [(1.0, 0.0), (1e-6, 0.0), (1e16, 0.0), (1.0, 0.2)])
+def test_rounding_decides_no_win(size, margin):
+    """Scores of 0.3 and 0.1 + 0.2, and 0.8 and 0.6 with a tie margin of 0.2: equal, whatever their size."""
+    one, other = (0.3 * size, (0.1 + 0.2) * size) if margin == 0 else (0.8, 0.6)
+    scores = iter([one] * 90 + [other] * 90)
+    judge = RewardJudge(FunctionReward("sums", lambda xs, ys: [next(scores) for _ in ys]), margin)
+    row = win_rate(random_arm("a", 0), random_arm("b", 1), judge, 200, 0)
+    assert (row["win"], row["tie"], row["loss"], row["win_rate"]) == (0, 90, 0, 0.5)
+
+
+def test_an_answer_ties_with_itself_whatever_two_scorings_of_it_say():
+    """A model scores a text a little otherwise in another batch."""
+    noise = np.random.default_rng(0)
+    a = random_arm("a", 0)
+    row = win_rate(a, a, RewardJudge(FunctionReward("noisy", lambda xs, ys: noise.normal(size=len(ys)))), 200, 0)
+    assert row["tie"] == 90
+
+
+def test_judgements_are_written_unrounded():
+    judge = RewardJudge(FunctionReward("small", lambda xs, ys: [1.23456789e-9 * len(y) for y in ys]))
+    rows, [row] = judge_arms(
+        [(random_arm("a", 0), random_arm("b", 1))], judge, None, 200, 0, lambda *_: None, lambda: None
+    )
+    assert {one.orders[0].scores[0] for one in rows} <= {1.23456789e-9 * n for n in range(100)}
+    assert row["win"] + row["loss"] > 0

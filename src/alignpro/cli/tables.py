@@ -36,7 +36,7 @@ def arms(summary: Evaluation) -> None:
     columns += [summary.heading(second)] if second else []
     rows = []
     for name, arm in summary.arms.items():
-        cells = [name, told(arm.reward), told(arm.variance, ".2f"), told(arm.kl, ".2f")]
+        cells = [name, told(arm.reward), told(arm.variance), told(arm.kl)]
         cells += [told(arm.second)] if second else []
         cells.append(told(over.get(name)))
         rows.append(cells)
@@ -139,7 +139,7 @@ def side_by_side(found: SideBySide) -> None:
     for arm in dict.fromkeys(arm for run in runs.values() for arm in run.arms):
         for name, run in ((name, run) for name, run in runs.items() if arm in run.arms):
             one, wins = run.arms[arm], run.wins_over(arm, "no_prompter")
-            cells = [arm, name, told(one.reward), told(one.variance, ".2f"), told(one.kl, ".2f")]
+            cells = [arm, name, told(one.reward), told(one.variance), told(one.kl)]
             cells += [told(one.second)] if second else []
             won = "-"
             if wins:

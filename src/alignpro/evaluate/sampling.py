@@ -88,7 +88,7 @@ def second_rewards(reward: Reward, prompts: Sequence[Prompt], responses: Sequenc
 
 
 def sample_rows(arm: ArmResult, stage: str, step: int) -> list[Sample]:
-    """Rows for samples.jsonl, five digits of each reward."""
+    """Rows for samples.jsonl."""
     rows = []
     for b, prompt in enumerate(arm.prompts):
         for k, (rewrite, response) in enumerate(zip(arm.rewrites[b], arm.responses[b], strict=True)):
@@ -100,17 +100,13 @@ def sample_rows(arm: ArmResult, stage: str, step: int) -> list[Sample]:
                     prompt_id=b,
                     rewrite=rewrite.text,
                     response=response.text,
-                    reward=_rounded(arm.rewards[b, k]),
-                    second_reward=math.nan if arm.second_rewards is None else _rounded(arm.second_rewards[b, k]),
+                    reward=float(arm.rewards[b, k]),
+                    second_reward=math.nan if arm.second_rewards is None else float(arm.second_rewards[b, k]),
                     finish=response.finish,
                     failure=response.failure,
-                    reward_terms={name: _rounded(values[b, k]) for name, values in arm.parts.items()},
-                    prompt_terms={name: _rounded(values[b, k]) for name, values in arm.prompt_terms.items()},
+                    reward_terms={name: float(values[b, k]) for name, values in arm.parts.items()},
+                    prompt_terms={name: float(values[b, k]) for name, values in arm.prompt_terms.items()},
                     **told(prompt),
                 )
             )
     return rows
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 5)

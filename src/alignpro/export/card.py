@@ -10,7 +10,8 @@ from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings
 from alignpro.models.framing import usage
-from alignpro.results import Estimate, Evaluation, words
+from alignpro.results import Evaluation
+from alignpro.results.words import told
 
 FORMS = {
     "merged": "a low-rank adapter, merged into the weights here",
@@ -121,14 +122,14 @@ def _evaluation(evaluation: Evaluation) -> str:
         "| --- | --- | --- | --- | --- |" + (" --- |" if second else ""),
     ]
     for name, arm in evaluation.arms.items():
-        row = f"| `{name}` | {n} | {_told(arm.reward)} | {_told(arm.kl)} | {arm.failed} |"
-        lines.append(row + (f" {_told(arm.second)} |" if second else ""))
+        row = f"| `{name}` | {n} | {told(arm.reward)} | {told(arm.kl)} | {arm.failed} |"
+        lines.append(row + (f" {told(arm.second)} |" if second else ""))
     named = (evaluation.reward, evaluation.second_reward)
     by_accuracy = [w for w in evaluation.win_rates if w.accuracy and w.judge not in named]
     if evaluation.differences:
         lines += ["", "Paired by prompt:", "", "| difference | by | mean |", "| --- | --- | --- |"]
-        lines += [f"| `{d.a}` - `{d.b}` | {shown(d.reward)} | {_told(d.mean)} |" for d in evaluation.differences]
-        lines += [f"| `{w.a}` - `{w.b}` | {shown(w.judge)} (accuracy) | {_told(w.accuracy)} |" for w in by_accuracy]
+        lines += [f"| `{d.a}` - `{d.b}` | {shown(d.reward)} | {told(d.mean)} |" for d in evaluation.differences]
+        lines += [f"| `{w.a}` - `{w.b}` | {shown(w.judge)} (accuracy) | {told(w.accuracy)} |" for w in by_accuracy]
     if won := [w for w in evaluation.win_rates if w.accuracy is None]:
         lines += [
             "",
@@ -138,8 +139,8 @@ def _evaluation(evaluation: Evaluation) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         lines += [
-            f"| `{w.a}` over `{w.b}` | {shown(w.judge)} | {w.judged} | {_told(w.rate)}"
-            f" | {_told(w.order_consistency)} | {w.unparsed} | {_told(w.length_difference)} |"
+            f"| `{w.a}` over `{w.b}` | {shown(w.judge)} | {w.judged} | {told(w.rate)}"
+            f" | {told(w.order_consistency)} | {w.unparsed} | {told(w.length_difference)} |"
             for w in won
         ]
     return "\n".join(lines)
@@ -156,7 +157,3 @@ def _limits(settings: Settings, evaluation: Evaluation | None) -> Iterable[str]:
     yield "The held-out prompts come from the same source as the training prompts."
     if evaluation.reward in {row.judge for row in evaluation.win_rates if row.accuracy is None}:
         yield "Wins were judged by the reward that was trained on, so they say no more than the mean rewards do."
-
-
-def _told(figure: Estimate | None) -> str:
-    return words.told(figure, ".3g")

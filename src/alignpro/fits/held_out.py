@@ -12,6 +12,7 @@ from alignpro.data.preferences import Preference
 from alignpro.data.records import normalised
 from alignpro.maths import calibration
 from alignpro.maths.calibration import Clusters
+from alignpro.maths.rounding import difference
 from alignpro.maths.stats import Interval
 from alignpro.results import Calibration, CalibrationError, Estimate, LengthBias, OfConfidence, OfStrength, Scores
 from alignpro.rng import derive
@@ -36,7 +37,7 @@ def clusters(pairs: Sequence[Preference]) -> Clusters:
 
 def accuracy(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
     """Share of pairs whose chosen answer scores higher, a tie counting half, and (1) in nats."""
-    margins, cluster = values[:, 0] - values[:, 1], clusters(pairs)
+    margins, cluster = difference(values[:, 0], values[:, 1]), clusters(pairs)
     scored = np.isfinite(margins)
     right = _told(calibration.ratio(calibration.right(margins[scored]), cluster[scored], draws, seed))
     loss = _told(calibration.ratio(calibration.log_loss(margins[scored]), cluster[scored], draws, seed))
@@ -45,7 +46,7 @@ def accuracy(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: 
 
 def figures(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
     """Fields of LearnedReward from scores [N, 2]; pairs without a score are counted and left out."""
-    margins = values[:, 0] - values[:, 1]
+    margins = difference(values[:, 0], values[:, 1])
     kept = np.flatnonzero(np.isfinite(margins))
     scored, margins, cluster = [pairs[i] for i in kept.tolist()], margins[kept], clusters(pairs)[kept]
     lengths = np.array([[len(p.chosen.split()), len(p.rejected.split())] for p in scored], dtype=np.float64)

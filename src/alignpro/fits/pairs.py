@@ -25,6 +25,7 @@ from alignpro.errors import UsageError
 from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
+from alignpro.maths.rounding import difference
 from alignpro.maths.stats import mean_over_responses
 from alignpro.models.framing import Frame, Message
 from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
@@ -111,7 +112,7 @@ def try_prompts(
         seed=derive(seed, "choose"),
     )
     means = mean_over_responses(first.rewards)
-    gains = means[:, 1:] - means[:, :1]
+    gains = difference(means[:, 1:], means[:, :1])
     same = [[normalised(g.text) == normalised(x.text) for g in row] for x, row in zip(prompts, drawn, strict=True)]
     gains[np.array(same)] = np.nan
     best = np.where(np.isnan(gains), -np.inf, gains).argmax(1)
@@ -128,7 +129,8 @@ def try_prompts(
             seed=derive(seed, "fresh"),
         )
         halves = again.rewards.reshape(len(won), 2, 2, own.fresh)  # those that decide, those that measure
-        fresh[won] = np.diff(mean_over_responses(halves), axis=1)[:, 0]
+        plainly, rewritten = np.moveaxis(mean_over_responses(halves), 1, 0)
+        fresh[won] = difference(rewritten, plainly)
         asked[won] += again.frozen_calls
         failures = failures + again.failures
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alignpro.results import Advice, Estimate, Headroom
+from alignpro.results.words import MINUS, percent, told
 
 ENOUGH = 0.8
 """Share of the optimum's gain from which a cheaper way counts as good enough."""
@@ -29,10 +30,10 @@ def advice(estimated: Headroom) -> Advice:
     gain = point.gain
     rounding = ROUNDING * abs(point.reward.value)
     said = (
-        f"The best prompter at kl_coef {point.kl_coef:g} would gain {_two(gain)} in reward over no prompter, for"
+        f"The best prompter at kl_coef {point.kl_coef:g} would gain {told(gain)} in reward over no prompter, for"
         f" {point.kl.value:.1f} nats of KL"
     )
-    ceiling = f"; fine-tuning it would gain {_two(estimated.d1)}" if estimated.d1 else ""
+    ceiling = f"; fine-tuning it would gain {told(estimated.d1)}" if estimated.d1 else ""
     if not gain.lo > rounding:
         little = estimated.bounds is not None and gain.hi <= max(rounding, SMALL * estimated.bounds.span)
         hopeful = [gain for gain in _gains(estimated) if gain.lo > rounding]
@@ -81,12 +82,8 @@ def _trained(estimated: Headroom, share: Estimate | None, said: str, ceiling: st
     return _say("more", f"{said}; {reached}{ceiling}. Longer training, or more prompts to train on, may get the rest.")
 
 
-def _two(gain: Estimate) -> str:
-    return f"{gain.value:.2f} [{gain.lo:.2f}, {gain.hi:.2f}]"
-
-
 def _share(share: Estimate) -> str:
-    return f"{share.value:.0%} [{share.lo:.0%}, {share.hi:.0%}]"
+    return percent(share).replace(MINUS, "-")
 
 
 def _more(estimated: Headroom) -> str:

@@ -71,7 +71,7 @@ class Comparison:
         orders = tuple(
             Order(
                 verdict=j.verdict,
-                scores=(round(j.scores[0], 5), round(j.scores[1], 5)),
+                scores=j.scores,
                 reason=j.reason or "",
                 failure=j.failure or "",
             )

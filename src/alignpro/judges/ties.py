@@ -1,13 +1,16 @@
 """The rule for ties: who wins by two scores, by two orders of presenting, and what a tie is worth.
 
-Two answers tie where their scores are within the tie margin, and where the two orders of presenting disagree. A tie
-counts half. Equal answers tie without a language model being asked. Nothing else in the package decides a tie.
+Two answers tie where their scores are within the tie margin or differ by rounding, and where the two orders of
+presenting disagree. A tie counts half. Equal answers tie without a language model being asked. Nothing else in the
+package decides a tie.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from alignpro.maths.rounding import difference
 from alignpro.types import Judgement, Verdict
 
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
@@ -18,12 +21,10 @@ def by_scores(
     scores: tuple[float, float], tie_margin: float, reason: str = "", failure: str | None = None
 ) -> Judgement:
     """The judgement that two scores make: the higher wins, within `tie_margin` a tie, none where one is missing."""
-    margin = scores[0] - scores[1]
-    if margin != margin:
+    if math.isnan(scores[0] - scores[1]):
         return Judgement(None, scores, reason, failure or "no score")
-    if abs(margin) <= tie_margin:
-        return Judgement("tie", scores, reason)
-    return Judgement("a" if margin > 0 else "b", scores, reason)
+    a_over_b, b_over_a = difference(scores, [scores[1] + tie_margin, scores[0] + tie_margin]) > 0
+    return Judgement("a" if a_over_b else "b" if b_over_a else "tie", scores, reason)
 
 
 def by_orders(orders: Sequence[Judgement]) -> Verdict | None:

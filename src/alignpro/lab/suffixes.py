@@ -13,7 +13,8 @@ from alignpro.errors import UsageError
 from alignpro.flow.rollout import rollout
 from alignpro.lab import world
 from alignpro.maths import stats
-from alignpro.results import Sample
+from alignpro.results import Estimate, Sample
+from alignpro.results.words import told
 from alignpro.rng import derive
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward, Seed
 
@@ -61,9 +62,9 @@ def search(
     yield f"{len(found)} suffixes on {len(prompts)} prompts, {responses} answers each; mean reward by {reward.name}"
     for value, suffix, _ in found[:5]:
         yield f"  {value:7.3f}  {suffix or '(none)'}"
-    difference, (low, high) = stats.paired_difference(ours, found[0][2], 2000, seed)
+    difference, interval = stats.paired_difference(ours, found[0][2], 2000, seed)
     yield f"  {stats.mean(ours):7.3f}  align_pro"
-    yield f"align_pro less the best suffix: {difference:.3f} [{low:.3f}, {high:.3f}], 95% bootstrap over prompts"
+    yield f"align_pro less the best suffix: {told(Estimate(difference, *interval))}, 95% over prompts"
 
 
 def _align_pro(samples: Sequence[Sample], prompts: int) -> FloatArray:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from alignpro.maths import rounding
 from alignpro.types import FloatArray
 
 Interval = tuple[float, float]
@@ -117,8 +118,7 @@ def studentised_interval(per_prompt: FloatArray, draws: int, seed: int, level: f
     if len(present) < 10:
         return t_interval(present.tolist())
     centre, error = present.mean(), present.std(ddof=1)
-    rounding = 1e-12 * np.abs(present).max()  # equal figures have a spread of some 1e-17 of them
-    if error <= rounding:
+    if error <= 1e-12 * np.abs(present).max():  # equal figures have a spread of some 1e-17 of them
         return (float(centre), float(centre))
     shares = resamples(len(present), draws, seed)
     away = present - centre
@@ -160,7 +160,7 @@ def t_quantile(freedom: int) -> float:
 
 def paired_difference(a: FloatArray, b: FloatArray, draws: int, seed: int) -> tuple[float, Interval]:
     """Mean over prompts of a's mean less b's, and its interval; both [B, K] on the same prompts."""
-    difference = prompt_means(a) - prompt_means(b)
+    difference = rounding.difference(prompt_means(a), prompt_means(b))
     return _nanmean(difference), mean_interval(difference, draws, seed)
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from alignpro.report.palette import Looks
 from alignpro.report.templating import cut
 from alignpro.results import Sample
+from alignpro.results.words import Form, form_for
 
 BUDGET = 4_200_000
 """Bytes of examples in the page."""
@@ -52,6 +53,7 @@ def examples(
         ],
         "reward": reward,
         "second": second_reward,
+        "forms": [_form([s.reward for s in samples]), _form([s.second_reward for s in samples])],
     }
     payload = f'{{"head":{_dumped(head)},"prompts":[{",".join(kept)}]}}'
     rule = (
@@ -89,13 +91,19 @@ def _answer(samples: list[Sample]) -> dict[str, Any]:
     }
 
 
+def _form(values: list[float]) -> Form:
+    """How rewards, and their differences, are told: by how much they vary."""
+    present = [value for value in values if math.isfinite(value)]
+    return form_for(max(map(abs, present), default=0.0), float(np.std(present)) if present else 0.0)
+
+
 def _mean(values: list[float]) -> float | None:
     present = [value for value in values if math.isfinite(value)]
     return _rounded(math.fsum(present) / len(present)) if present else None
 
 
 def _rounded(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
+    return float(f"{value:.12g}") if math.isfinite(value) else None  # equal but for rounding is equal
 
 
 def _dumped(value: object) -> str:

@@ -14,7 +14,7 @@ from alignpro.report.drawing import DASHES, INK, canvas, cross, drawing, inline,
 from alignpro.report.palette import Look, looks
 from alignpro.report.row_charts import Row, groups
 from alignpro.results import UNKNOWN, Estimate, Evaluation, GibbsPoint, Headroom, Point, Trained
-from alignpro.results.words import count, decimals_of, number
+from alignpro.results.words import count, form_of, number
 
 _ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
 NO_PROMPTER, REFERENCE, TRAINED, GIBBS, RLHF = _ARMS.values()
@@ -178,7 +178,7 @@ def distance(axes: Axes, kl_coef: float, best: Point, trained: Trained, short: E
         ends = [max(0.0, low - beyond), high + beyond]
         heights = [best.reward.value + kl_coef * (end - best.kl.value) for end in ends]
         axes.plot(ends, heights, color=INK["ink"], linewidth=1, linestyle=DASHES, zorder=1.5)
-    said = f"{number(short.value, decimals_of(short))} (B4)"
+    said = f"{number(short.value, form_of(short))} (B4)"
     width = axes.get_xlim()[1]
     # Nothing lies above the tangent; but its left has no room by the axis, and may hold the optimum's interval.
     if at < 0.15 * width:

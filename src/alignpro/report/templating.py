@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from alignpro.report.palette import TOKENS
 from alignpro.results import UNKNOWN, Estimate
-from alignpro.results.words import count, decimals_of, number, percent, spoken
+from alignpro.results.words import count, form_of, number, percent, spoken
 from alignpro.runtime.templating import environment
 
 
@@ -56,7 +56,7 @@ def _percent(share: Estimate | float | None) -> str:
 
 
 def _either_side(half: float) -> str:
-    return f"± {number(half, decimals_of(Estimate(half, 0.0, half)))}"
+    return f"± {number(half, form_of(Estimate(half, 0.0, half)))}"
 
 
 def _asset(name: str) -> Markup:

@@ -27,6 +27,7 @@ from alignpro.results.base import (
 )
 from alignpro.results.estimate import UNKNOWN, Estimate
 from alignpro.results.show import Table
+from alignpro.results.words import told
 
 SHARE = "share"
 """The kind of a mean of rewards that are 0 or 1 in all arms."""
@@ -234,7 +235,7 @@ class Evaluation(Document):
         return sorted(rows, key=lambda row: row.judge == self.reward)
 
     def __repr__(self) -> str:
-        means = ", ".join(f"{name} {arm.reward.value:.3g}" for name, arm in self.arms.items())
+        means = ", ".join(f"{name} {told(arm.reward)}" for name, arm in self.arms.items())
         return f"Evaluation({self.prompts} prompts; {self.reward}: {means})"
 
     def _table(self) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from alignpro.maths.rounding import difference
 from alignpro.results.base import Interval, Number, PromptId, Result, Rows, Text
 
 
@@ -33,4 +34,4 @@ class Judged(Result):
     @property
     def margin(self) -> float:
         """Score of `a` less that of `b`, mean over the orders."""
-        return math.fsum(order.scores[0] - order.scores[1] for order in self.orders) / (len(self.orders) or math.nan)
+        return math.fsum(difference(*order.scores) for order in self.orders) / (len(self.orders) or math.nan)

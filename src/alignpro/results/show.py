@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignpro.results.estimate import Estimate
-from alignpro.results.words import NOTHING, told
+from alignpro.results.words import NOTHING, form_for, number, told
 from alignpro.runtime.templating import environment
 
 LABEL, SCALE, ROW = 190, 260, 24
@@ -52,11 +52,14 @@ def shown(table: Table) -> str:
         Mark(name, ROW * (place + 0.5), across(one.value), (across(one.lo), across(one.hi)) if one.bounded else None)
         for place, (name, one) in enumerate(found)
     ]
-    scale = [(across(end), anchor, f"{end:.3g}") for end, anchor in ((low, "start"), (low + width, "end"))]
+    scale = [
+        (across(end), anchor, number(end, form_for(max(abs(low), abs(high)), width)))
+        for end, anchor in ((low, "start"), (low + width, "end"))
+    ]
     page = environment("alignpro.results").get_template("notebook.html")
     return page.render(
         table=table,
-        told=lambda one: told(one, ".3g", NOTHING),
+        told=lambda one: told(one, NOTHING),
         marks=marks,
         scale=scale,
         foot=ROW * len(found) + 14,

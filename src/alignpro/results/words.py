@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-import re
 
 from alignpro.results.estimate import Estimate
 
 MINUS = "\u2212"
 NOTHING = "\u2013"
+FAINT, LARGE, LEAST = 1e-4, 1e7, 1e-12
+"""Sizes below the one and from the other on are told in powers of ten: 1.2e-6."""
+
+Form = tuple[int, int]
+"""Decimals, and the power of ten that they are of: (1, -6) tells 1.2e-6."""
 
 
-def number(value: float, decimals: int | None = None, signed: bool = False) -> str:
-    """`value` with `decimals`, or three significant digits; a dash for nan."""
+def number(value: float, form: int | Form | None = None, signed: bool = False) -> str:
+    """`value` with the decimals of `form`, or three significant digits; a dash for nan."""
     if math.isnan(value):
         return NOTHING
-    if decimals is None:
-        decimals = 2 if value == 0 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    if form is None or (isinstance(form, int) and abs(value) >= LARGE):
+        form = form_for(abs(value))
+    decimals, power = (form, 0) if isinstance(form, int) else form
+    told = value / 10.0**power
+    text = f"{told:+.{decimals}f}" if signed else f"{told:.{decimals}f}"
     if not text.strip("+-0."):
         text = text.lstrip("+-")  # neither sign belongs to what rounds to zero
-    return text.replace("-", MINUS)
+    return (f"{text}e{power}" if power else text).replace("-", MINUS)
 
 
 def count(value: float | None) -> str:
@@ -28,48 +34,58 @@ def count(value: float | None) -> str:
     return NOTHING if value is None or math.isnan(value) else f"{value:,.0f}".replace(",", "\u202f")
 
 
-def decimals_of(estimate: Estimate) -> int:
-    """Decimals that give the interval's width two digits, and no bound that is not zero the look of a zero."""
-    width = estimate.hi - estimate.lo
-    if math.isnan(width) or width <= 0:
-        return 3
-    decimals = min(4, max(0, 1 - math.floor(math.log10(width))))
-    while decimals < 4 and any(bound != 0 and round(bound, decimals) == 0 for bound in (estimate.lo, estimate.hi)):
+def form_for(size: float, width: float = 0.0) -> Form:
+    """How figures up to `size` are told: two digits of `width`, or three of `size` where there is no width."""
+    if not (math.isfinite(size) and size > 0):
+        return (2, 0)
+    magnitude = math.floor(math.log10(size))
+    last = math.floor(math.log10(width)) - 1 if LEAST * size < width < math.inf else magnitude - 2
+    power = 0 if FAINT <= size < LARGE else magnitude
+    return (min(15, max(0, power - last)), power)
+
+
+def form_of(estimate: Estimate) -> Form:
+    """Digits that give the interval's width two of them, and no bound that is not zero the look of a zero."""
+    ends = (estimate.lo, estimate.hi)
+    if not estimate.bounded:
+        return form_for(abs(estimate.value))
+    decimals, power = form_for(max(map(abs, (estimate.value, *ends))), estimate.hi - estimate.lo)
+    while decimals < 4 and any(end != 0 and round(end / 10.0**power, decimals) == 0 for end in ends):
         decimals += 1
-    return decimals
+    return (decimals, power)
 
 
-def interval(estimate: Estimate, decimals: int | None = None) -> str:
+def interval(estimate: Estimate, form: int | Form | None = None) -> str:
     """`[lo, hi]`, or nothing without an interval."""
     if not estimate.bounded:
         return ""
-    decimals = decimals_of(estimate) if decimals is None else decimals
-    return f"[{number(estimate.lo, decimals)}, {number(estimate.hi, decimals)}]"
+    form = form_of(estimate) if form is None else form
+    return f"[{number(estimate.lo, form)}, {number(estimate.hi, form)}]"
 
 
 def spoken(estimate: Estimate | None, signed: bool = False) -> str:
     """`value [lo, hi]` with the digits that the interval warrants; a dash where there is none."""
     if estimate is None:
         return NOTHING
-    if not estimate.bounded:
-        return number(estimate.value, signed=signed)
-    decimals = decimals_of(estimate)
-    return f"{number(estimate.value, decimals, signed)} {interval(estimate, decimals)}"
+    form = form_of(estimate)
+    return f"{number(estimate.value, form, signed)} {interval(estimate, form)}".rstrip()
 
 
 def percent(share: Estimate | None) -> str:
-    """A share as `63% [60, 66]`; a decimal more where the interval is narrow; a dash where there is none."""
-    if share is None:
+    """A share as `63% [60, 66]`; more decimals where the interval is narrow; a dash where there is none."""
+    if share is None or not share.defined:
         return NOTHING
     points = share.scaled(100)
-    decimals = 1 if points.bounded and points.hi - points.lo < 4 else 0
-    bounds = f" {interval(points, decimals)}" if points.bounded else ""
-    return f"{number(points.value, decimals)}%{bounds}" if share.defined else NOTHING
+    width = points.hi - points.lo if points.bounded else math.nan
+    decimals = min(15, max(0, math.ceil(-math.log10(width / 4)))) if width > 0 else 0
+    return f"{number(points.value, decimals)}% {interval(points, decimals)}".rstrip()
 
 
-def told(estimate: Estimate | None, form: str = ".3f", nothing: str = "-") -> str:
-    """`value [lo, hi]` in a fixed `form`, for terminals and Markdown; `nothing` where there is no value."""
-    if estimate is None or not estimate.defined:
-        return nothing
-    value, lo, hi = (re.sub(r"^-(?=[0.]*$)", "", f"{end:{form}}") for end in (estimate.value, *estimate.ci95))
-    return f"{value} [{lo}, {hi}]" if estimate.bounded else value
+def told(estimate: Estimate | None, nothing: str = "-") -> str:
+    """As `spoken`, for terminals and Markdown; `nothing` where there is no value."""
+    return nothing if estimate is None or not estimate.defined else spoken(estimate).replace(MINUS, "-")
+
+
+def plain(value: float, width: float = 0.0) -> str:
+    """A figure without its interval, for terminals: two digits of the `width` that the interval would have."""
+    return number(value, form_for(abs(value), width)).replace(MINUS, "-")

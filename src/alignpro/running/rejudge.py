@@ -14,6 +14,7 @@ from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.comparisons import read_answers
 from alignpro.report import write_report
 from alignpro.results import Evaluation, JudgeAgreement, Sample, read, read_rows, write
+from alignpro.results.words import told
 from alignpro.rng import derive
 from alignpro.running import stages
 from alignpro.running.checks import tell_rows
@@ -102,8 +103,6 @@ def measure_agreement(settings: Settings, path: Path, out: Path, limit: int | No
     notes = [f"{agreement.unparsed} pairs have no verdict: {agreement.unparsed_reasons}"] if agreement.unparsed else []
     if not judge.symmetric:
         same = agreement.position_consistency
-        notes.append(
-            f"share of pairs with the same verdict in both orders: {same.value:.3f} [{same.lo:.3f}, {same.hi:.3f}]"
-        )
+        notes.append(f"share of pairs with the same verdict in both orders: {told(same)}")
     agreement.notes = tuple(notes)
     return agreement

@@ -25,6 +25,7 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.sharding import gathered, like, whole
+from alignpro.results.words import plain
 from alignpro.rng import derive
 from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
@@ -166,7 +167,9 @@ def train(
             if job.track:
                 job.track(row)
             done.kl = done.kl.after(metrics["kl"], len(collected.rewards))
-            advance(step, f"reward {metrics['reward']:.3f}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
+            width = 4 * metrics["reward_std"] / len(collected.rewards) ** 0.5
+            reward = plain(metrics["reward"], width)
+            advance(step, f"reward {reward}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
             if monitor:
                 monitor.after(step, settings.steps)
             stopping = job.stop.agreed()

@@ -33,11 +33,13 @@
   state.a = armNames.includes("align_pro") ? "align_pro" : armNames[armNames.length - 1];
   state.b = ["no_prompter", ...armNames].find((name) => armNames.includes(name) && name !== state.a) ?? NONE;
 
-  const figure = (value, signed) => {
+  const figure = (value, [decimals, power], signed) => {
     if (value === null || value === undefined) return "–";
-    const text = Math.abs(value).toFixed(2);
-    return (text === "0.00" ? "" : value < 0 ? "−" : signed ? "+" : "") + text;
+    const text = (Math.abs(value) / 10 ** power).toFixed(decimals);
+    const sign = Number(text) === 0 ? "" : value < 0 ? "−" : signed ? "+" : "";
+    return sign + text + (power === 0 ? "" : `e${power}`.replace("-", "−"));
   };
+  const [OF_REWARD, OF_SECOND] = head.forms;
   const gap = (entry, key) => {
     const a = entry.arms[state.a]?.[key] ?? null;
     if (state.b === NONE) return a;
@@ -120,9 +122,9 @@
       box.append(make("p", "kind", "not answered by this arm"));
       return box;
     }
-    const second = head.second && answer.s !== null ? ` · ${head.second} ${figure(answer.s)}` : "";
-    const mean = answer.n > 1 ? ` · mean of ${answer.n} ${figure(answer.mean)}` : "";
-    title.append(make("span", "", `reward ${figure(answer.r)}${mean}${second}`));
+    const second = head.second && answer.s !== null ? ` · ${head.second} ${figure(answer.s, OF_SECOND)}` : "";
+    const mean = answer.n > 1 ? ` · mean of ${answer.n} ${figure(answer.mean, OF_REWARD)}` : "";
+    title.append(make("span", "", `reward ${figure(answer.r, OF_REWARD)}${mean}${second}`));
     if (answer.failure) box.append(make("p", "kind failure", `Failed: ${answer.failure}`));
     if (answer.rewrite === null) box.append(make("p", "kind", "Prompt sent as it is"));
     else addText(box, "Rewritten prompt x′", answer.rewrite);
@@ -135,8 +137,8 @@
     top.append(make("span", "", `Original prompt x · ${entry.id}`));
     if (state.b !== NONE) {
       const differences = make("span", "", "A − B, means: ");
-      differences.append(make("b", "", `${figure(gap(entry, "mean"), true)} ${head.reward}`));
-      if (head.second) differences.append(make("span", "", ` · ${figure(gap(entry, "smean"), true)} ${head.second}`));
+      differences.append(make("b", "", `${figure(gap(entry, "mean"), OF_REWARD, true)} ${head.reward}`));
+      if (head.second) differences.append(make("span", "", ` · ${figure(gap(entry, "smean"), OF_SECOND, true)} ${head.second}`));
       top.append(differences);
     }
     const prompt = make("div", "text prompt", entry.x);
