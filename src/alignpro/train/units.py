@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.errors import RewardFailure
+from alignpro.maths.rounding import DOUBLE
 from alignpro.types import FloatArray
 
 ENOUGH = 32
 """Rewards after which the units stay as they are; a step of fewer leaves them to be made out better by the next."""
-ROUNDING = 1e-12
-"""Deviation, as a share of the mean, up to which rewards are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Units:
             raise RewardFailure(
                 f"rewards as large as {float(np.abs(worth).max()):.3g} have no mean in float64; scale the reward down"
             )
-        return Units(count, mean, deviation if deviation > ROUNDING * abs(mean) else 0.0)
+        return Units(count, mean, deviation if deviation > DOUBLE * abs(mean) else 0.0)
 
     def canonical(self, worth: FloatArray) -> FloatArray:
         """Rewards [N] as learners see them. Raises RewardFailure for one that float32 does not hold so."""
