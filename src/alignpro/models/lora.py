@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignpro.config import LoraSettings
 from alignpro.errors import SettingsError
-from alignpro.models.loading import tied_ends
+from alignpro.models.loading import making, tied_ends
 from alignpro.models.sharding import like
 
 
@@ -77,7 +77,7 @@ def adapted(
         modules_to_save=list(whole or ()) or None,
     )
     check_targets(model, settings, where)
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with making, torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
         torch.manual_seed(seed)
         policy = get_peft_model(model, config)

@@ -12,7 +12,7 @@ from torch import nn
 
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
-from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, merged, resolve
+from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, making, merged, resolve
 from alignpro.models.padding import pad
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
@@ -116,6 +116,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
+    making.acquire()
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # what is missing is told below, in one line
     try:
@@ -136,6 +137,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({first_line(error)})") from error
     finally:
         hf_logging.set_verbosity(level)
+        making.release()
     if lacking:
         raise ModelNotUsable(
             f"reward.model {name}: its weights lack {', '.join(lacking[:3])}, which a classifier scores with, so that"

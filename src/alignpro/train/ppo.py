@@ -15,6 +15,7 @@ from alignpro.config import PpoSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths import losses
 from alignpro.maths.kl import k1
+from alignpro.models.loading import making
 from alignpro.models.logprobs import Actions, forward, hidden_states
 from alignpro.models.sharding import gathered
 from alignpro.runtime import processes
@@ -26,9 +27,10 @@ class ValueHead(nn.Module):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(hidden_size, 1)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        with making:
+            self.linear = nn.Linear(hidden_size, 1)
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return torch.as_tensor(self.linear(hidden.float())).squeeze(-1)
