@@ -19,6 +19,7 @@ from alignpro.fits import held_out
 from alignpro.fits.classifier import Base, load_base, quiet
 from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
 from alignpro.models.loading import device_of, display_name
+from alignpro.models.padding import context_of
 from alignpro.report import write_reward_report
 from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
@@ -100,7 +101,7 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     check_fit(base.model, own, "reward_learning")
     model, tokenizer = base.model, base.tokenizer
     dropped = preferences.dropped
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    limit = context_of(model.config.get_text_config())
     with quiet():  # rows that are too long are counted here
         train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
         test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
