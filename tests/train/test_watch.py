@@ -8,8 +8,9 @@ from alignpro.runtime.files import append_jsonl, read_jsonl
 from alignpro.train.watch import EMPTY, FURTHEST, Watch
 
 
-def row(step, kl=0.5, empty=0.0):
-    return {"step": step, "kl": kl, "empty": empty}
+def row(step, kl=0.5, empty=0.0, objective=0.6, reward_unit=0.5):
+    figures = {"kl": kl, "empty": empty, "objective": objective, "reward_zero": 0.6, "reward_unit": reward_unit}
+    return {"step": step, **figures}
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,21 @@ def test_a_resumed_run_says_no_notice_twice_and_forgets_those_of_steps_made_agai
     assert len(said) == 2
     again.after(row(4, empty=0.9))
     assert [(r["about"], r["step"]) for r in read_jsonl(tmp_path / "notices.jsonl")] == [("kl", 2), ("empty", 4)]
+
+
+def test_training_that_does_harm_is_told_over_several_steps(tmp_path):
+    said = []
+    watch = Watch(tmp_path, 0, said.append)
+    for step, objective in enumerate((-0.5, 0.6, 0.6, 0.6, 0.6, -0.5, -0.9), 1):
+        watch.after(row(step, objective=objective))
+        assert len(said) == (step == 7)
+    assert "is 0.08; the untrained policy's was 0.6" in said[0]
+
+
+def test_rewards_that_are_all_equal_are_told(tmp_path):
+    said = []
+    watch = Watch(tmp_path, 0, said.append)
+    for step in range(1, 7):
+        watch.after(row(step, reward_unit=float("nan")))
+        assert len(said) == (step >= 5)
+    assert "all rewards of 5 steps are equal (0.6)" in said[0]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from alignpro.config.section import Positive, Section, Share
+from alignpro.config.section import Positive, Rate, Section, Share
 from alignpro.config.weights import LoraSettings
 
 
@@ -18,7 +18,7 @@ class FitSettings(Section):
     batch_tokens: Positive = Field(
         16_384, description="tokens computed at a time, padding among them; a larger batch is computed in pieces"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
+    learning_rate: Rate = Field(
         1e-5, description="step size of Adam at its highest; LoRA takes more, about 1e-4, and so do tiny models"
     )
     warmup: Share = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from alignpro.config.section import Positive, Section, Share
+from alignpro.config.section import Positive, Rate, Section, Share
 from alignpro.config.weights import LoraSettings
 
 Method = Literal["ppo", "rloo", "grpo", "weighted_likelihood", "dpo", "exo"]
@@ -28,7 +28,7 @@ class KlSettings(Section):
 class UpdateSettings(Section):
     """What every method's update has; names and defaults as in the literature."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
+    learning_rate: Rate = Field(
         1e-5, description="step size of Adam; LoRA takes more, about 1e-4, and so do tiny models"
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises from 0")
@@ -61,15 +61,13 @@ class PpoSettings(OnlineSettings):
 
     value_clip: Annotated[float, Field(gt=0)] = Field(
         0.2,
-        description="how far a step may move the value head's estimates before moving them further earns nothing, in"
-        " units of reward",
+        description="how far a step may move the value head's estimates before moving them further earns nothing; 1"
+        " is the deviation of the reference's rewards",
     )
     value_coef: Annotated[float, Field(ge=0)] = Field(
         0.1, description="weight of the value head's loss beside the policy's"
     )
-    value_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="learning rate of the value head; null: learning_rate"
-    )
+    value_learning_rate: Rate | None = Field(None, description="learning rate of the value head; null: learning_rate")
     gamma: Share = Field(1.0, description="discount a token of rewards to come; 1: none, as the objective has it")
     gae_lambda: Share = Field(
         0.95,
@@ -82,7 +80,9 @@ class GroupSettings(OnlineSettings):
     """RLOO and GRPO: the other rewrites of the same prompt are the baseline."""
 
     divide_by_deviation: bool = Field(
-        False, description="GRPO's division by the group's deviation; moves its optimum away from rho*"
+        False,
+        description="GRPO's division by the group's deviation, in units of the reference's; moves its optimum away from"
+        " rho*",
     )
 
 

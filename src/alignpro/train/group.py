@@ -27,6 +27,7 @@ class GroupLearner(Learner):
 
     def __init__(self, policy: Any, settings: GroupSettings, advantage: Advantage) -> None:
         self.policy, self.settings, self.advantage = policy, settings, advantage
+        self.powers = {} if settings.divide_by_deviation else {"policy_loss": 1, "advantage_std": 1}
         self.optimizer = adam(policy, settings.learning_rate)
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:

@@ -24,7 +24,9 @@ from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected
+from alignpro.train.guard import check
 from alignpro.train.offline_losses import Loss
+from alignpro.train.units import Units
 from alignpro.train.update import Experience, Learner, adam, step
 from alignpro.types import FrozenModel, Generation, Prompt, Prompter, Reward, RewriteTerms
 
@@ -90,6 +92,12 @@ def calls(gathered: Mapping[Any, Gathered]) -> int:
     return sum(row.frozen_calls for row in gathered.values())
 
 
+def units_of(gathered: Mapping[Any, Gathered]) -> Units:
+    """The units of everything that the reference was sampled for."""
+    worth = np.concatenate([np.repeat(row.rewards, row.counts) for row in gathered.values()])
+    return Units().after(worth[np.isfinite(worth)])
+
+
 def replay(gathered: Mapping[Prompt, Gathered]) -> Collect:
     """The stored rollouts of a step's prompts, in place of new ones."""
 
@@ -139,8 +147,8 @@ class OfflineLearner(Learner):
             r, k = _policy_figures(mine.detach() - reference[part], rewards[part], counts[part])
             reward, kl = reward + weight * r / prompts, kl + weight * k / prompts
         figures = processes.total_figures({"loss": total, "reward": reward, "kl": kl})
-        norm = step(self.optimizer, self.settings.max_grad_norm)
-        return figures | norm | {"objective": figures["reward"] - kl_coef * figures["kl"], "updates": 1.0}
+        check(figures)
+        return figures | step(self.optimizer, self.settings.max_grad_norm) | {"updates": 1.0}
 
 
 def _policy_figures(h: Tensor, rewards: Tensor, counts: Tensor) -> tuple[float, float]:

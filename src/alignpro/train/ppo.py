@@ -41,6 +41,7 @@ class Ppo(Learner):
 
     def __init__(self, policy: Any, settings: PpoSettings) -> None:
         self.policy, self.settings = policy, settings
+        self.powers = {"value_loss": 2} if settings.whiten_advantages else {"policy_loss": 1, "value_loss": 2}
         self.value_head = ValueHead(policy.config.get_text_config().hidden_size).to(policy.device)
         rate = settings.value_learning_rate or settings.learning_rate
         self.optimizer = adam(
@@ -55,7 +56,7 @@ class Ppo(Learner):
         kl = k1(experience.logprobs, experience.ref_logprobs)
         rewards = adv.token_rewards(experience.rewards, kl, mask, kl_coef)
         advantages, returns = adv.gae(rewards, old_values, mask, settings.gamma, settings.gae_lambda)
-        explained = 1 - _masked_variance(returns - old_values, mask) / _masked_variance(returns, mask)
+        explained = adv.explained_variance(old_values, returns, mask)
         if settings.whiten_advantages:
             advantages = adv.whiten(advantages, mask)
 
@@ -76,7 +77,7 @@ class Ppo(Learner):
             return policy_loss + settings.value_coef * value_loss, figures | {"value_loss": value_loss.detach()}
 
         metrics = sweep(self.optimizer, mask, settings, loss, seed)
-        return metrics | {"explained_variance": float(explained)}
+        return metrics | {"explained_variance": explained}
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"value_head": self.value_head.state_dict()}
@@ -98,7 +99,3 @@ class Ppo(Learner):
                 predicted = self.value_head(hidden_states(self.policy, part))
                 values[rows, : part.action.shape[1]] = predicted.masked_fill(~part.action_mask, 0.0)
         return processes.total(values)
-
-
-def _masked_variance(values: Tensor, mask: Tensor) -> Tensor:
-    return values[mask].var(correction=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from alignpro.maths.kl import k3
 from alignpro.models.logprobs import Actions
 from alignpro.models.sharding import clip
 from alignpro.runtime import processes
+from alignpro.train.guard import check, check_weights
 from alignpro.train.master_weights import MasterAdam
 
 
@@ -22,7 +24,8 @@ from alignpro.train.master_weights import MasterAdam
 class Experience:
     """N rows of actions taken: logprobs and ref_logprobs [N, T] (0 on padding), rewards, groups, counts [N].
 
-    Rows of one group answer the same prompt; `counts` says how often each was drawn.
+    Rows of one group answer the same prompt; `counts` says how often each was drawn. Rewards, and the `kl_coef` beside
+    them, are in the units of `train.units`.
     """
 
     actions: Actions
@@ -36,13 +39,16 @@ class Experience:
 class Learner(Protocol):
     """A method: what it holds beside the policy, and what it does with a step's experience.
 
-    A checkpoint keeps its optimiser; a method that holds more says so in `state_dict` and `load_state_dict`.
+    A checkpoint keeps its optimiser; a method that holds more says so in `state_dict` and `load_state_dict`. `powers`
+    names the metrics that are in units of reward, and the power of the unit.
     """
 
     optimizer: torch.optim.Optimizer
+    powers: Mapping[str, int] = {}
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
-        """Improve the policy; the metrics of `docs/metrics.md`."""
+        """Improve the policy; the metrics of `docs/metrics.md`. Raises LossNotFinite before a step that would ruin
+        it."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,6 +113,7 @@ def sweep(
             if settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl:
                 stopped = True  # before the step that would carry the policy further
                 break
+            check(figures)
             figures |= step(optimizer, settings.max_grad_norm)
             for name, number in figures.items():
                 log.setdefault(name, []).append(number)
@@ -117,11 +124,14 @@ def sweep(
 
 
 def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[str, float]:
-    """One step of the optimiser on the gradients of all processes, summed and clipped; the norm before clipping."""
-    figures = {}
+    """One step of the optimiser on the gradients of all processes, summed and clipped; the norm before clipping.
+
+    Raises LossNotFinite, before the step where the gradient is not finite.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     processes.total_gradients(parameters)
-    if max_grad_norm is not None:
-        figures["grad_norm"] = clip(parameters, max_grad_norm)
+    figures = {"grad_norm": clip(parameters, math.inf if max_grad_norm is None else max_grad_norm)}
+    check(figures)
     optimizer.step()
+    check_weights(parameters)
     return figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ FURTHEST = 20.0
 """Nats of KL past which a policy is told of: as far from its reference as the best of some e^20, 500 million, draws."""
 EMPTY = 0.1
 """Share of empty texts past which they are told of: half of what `reward.max_failed` lets pass by default."""
+
+LATELY = 5
+"""Steps over which the objective is averaged before it is compared with the reference's."""
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of metrics.jsonl, the newest last; in one that was read back, nan is None."""
@@ -43,7 +47,31 @@ def empty_texts(rows: Rows) -> str | None:
     )
 
 
-SIGNS: dict[str, Sign] = {"kl": far_away, "empty": empty_texts}
+def worse(rows: Rows) -> str | None:
+    """Lately the objective, KL paid for, lies below the reference's by more than a deviation of the reference's."""
+    lately = [row["objective"] for row in rows[-LATELY:]]
+    newest = rows[-1]
+    if len(lately) < LATELY or not sum(lately) / LATELY < newest["reward_zero"] - newest["reward_unit"]:
+        return None
+    return (
+        f"up to step {newest['step']} the objective of {LATELY} steps, reward less kl.coef times KL, is"
+        f" {sum(lately) / LATELY:.3g}; the untrained policy's was {newest['reward_zero']:.3g}. Training makes it worse:"
+        " lower the learning_rate"
+    )
+
+
+def equal_rewards(rows: Rows) -> str | None:
+    """No reward has differed from any other."""
+    newest = rows[-1]
+    if len(rows) < LATELY or not math.isnan(newest["reward_unit"]):
+        return None
+    return (
+        f"all rewards of {len(rows)} steps are equal ({newest['reward_zero']:.3g}): there is nothing to learn from, and"
+        " the policy stays as it was. Look at the reward, or give it prompts on which answers differ"
+    )
+
+
+SIGNS: dict[str, Sign] = {"kl": far_away, "empty": empty_texts, "objective": worse, "equal": equal_rewards}
 """By the kind of notice."""
 
 
