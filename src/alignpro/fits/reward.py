@@ -25,13 +25,14 @@ from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
-from alignpro.running.checks import check_named
+from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, run_folder
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
+from alignpro.train.step_size import usual_rate
 from alignpro.types import Reward
 
 NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
@@ -96,6 +97,7 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)
+    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
     base = load_base(str(own.base), settings.seed, device, settings.dtype)
     check_fit(base.model, own, "reward_learning")
     model, tokenizer = base.model, base.tokenizer
@@ -178,7 +180,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 tokens=own.batch_tokens,
             ),
             len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(model) / 3,
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,

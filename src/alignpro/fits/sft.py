@@ -25,12 +25,13 @@ from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
 from alignpro.results import Epoch, Estimate, FittedPrompter, Sides
 from alignpro.rng import derive
-from alignpro.running.checks import check_named
+from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load, load_trained
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files
 from alignpro.train import sft, supervised
+from alignpro.train.step_size import usual_rate
 from alignpro.types import FloatArray
 
 NEEDED = {"prompter.model": "--base MODEL", "sft.pairs": "--pairs FILE"}
@@ -82,6 +83,7 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
 
 def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Work:
     check_named(settings, NEEDED, "sft", kept)
+    check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
     pieces = load(settings, {"prompter"}, say)
     lm = pieces.prompter.lm
     check_fit(lm.model, settings.sft, "sft")
@@ -154,7 +156,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
             lambda step: batches[step - 1],
             lambda batch: sft.pieces(policy.model, batch, policy.pad_id, own.batch_tokens),
             0 if stopped else len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(policy.model),
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,

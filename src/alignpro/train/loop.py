@@ -105,7 +105,7 @@ def train(
     done = _resume(job, policy, learner, average) or Progressed(0, kl, units or Units(), spent)
     files.keep_rows(job.folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
     files.keep_rows(job.folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
-    watch = Watch(job.folder, done.step, job.progress.say)
+    watch = Watch(job.folder, done.step, settings.steps, job.progress.say)
     saved = done.step
     if monitor and done.step == 0 and settings.steps:
         monitor.after(0, settings.steps)
@@ -155,7 +155,7 @@ def train(
                 step,
                 derive(job.seed, "update", step),
             )
-            average.after_step()
+            average.after_step(step)
             done.step = step
             done.frozen_calls += collected.frozen_calls
             done.failures += collected.failures
@@ -184,7 +184,8 @@ def train(
 class Average:
     """A moving average of a model's trained weights: less of the last steps' noise in what training gives.
 
-    After each step, average = keep * average + (1 - keep) * weights. With keep 0 the weights themselves are the result.
+    After each step, average = keep * average + (1 - keep) * weights; early on with less of keep, so that the weights
+    it began with do not linger. With keep 0 the weights themselves are the result.
     """
 
     def __init__(self, model: torch.nn.Module, keep: float) -> None:
@@ -192,10 +193,12 @@ class Average:
         trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad) if keep else ()
         self.weights = {name: p.detach().float().clone() for name, p in trained}
 
-    def after_step(self) -> None:
+    def after_step(self, step: int) -> None:
+        """Take in the weights after `step`, from 1."""
+        keep = min(self._keep, step / (step + 9))
         for name, weight in self._model.named_parameters():
             if name in self.weights:
-                self.weights[name].lerp_(weight.detach().float(), 1 - self._keep)
+                self.weights[name].lerp_(weight.detach().float(), 1 - keep)
 
     @torch.no_grad()
     def take(self) -> None:
@@ -236,9 +239,7 @@ def _learn(
     ref = [a.logprobs for a in actions]
     if not collected.from_reference:
         ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size)
-    scale = _scale(step, settings)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * scale
+    rate = learner.step_size.begin(learner.optimizer, _scale(step, settings))
     mean_kl = float(np.mean([a.logprobs.sum() - r.sum() for a, r in zip(actions, ref, strict=True)], dtype=np.float64))
     sampled = {
         "reward": float(rewards.mean()),
@@ -272,7 +273,7 @@ def _learn(
         "action_tokens": float(np.mean([len(t) for t in tokens])),
         "cut_off": float(np.mean([a.finish == "length" for a in actions])),
         "empty": float(np.mean([len(a.tokens) > 0 and not a.text.strip() for a in collected.actions])),
-        "learning_rate": settings.update.learning_rate * scale,
+        "learning_rate": rate,
     }
 
 
@@ -285,10 +286,13 @@ def _check_policy(policy: LanguageModel, collected: Collected) -> None:
 
 
 def _rate(settings: TrainSettings) -> str:
-    """The learning rate by the name of its setting."""
+    """What sets the size of steps, by the name of its setting."""
     section = "rlhf" if isinstance(settings, RlhfSettings) else "train"
     part = next(name for name in ("ppo", "group", "offline") if getattr(settings, name) is settings.update)
-    return f"{section}.{part}.learning_rate (it is {settings.update.learning_rate:g})"
+    update = settings.update
+    if update.learning_rate is None:
+        return f"{section}.{part}.step_kl (it is {update.step_kl:g})"
+    return f"{section}.{part}.learning_rate (it is {update.learning_rate:g})"
 
 
 def _scale(step: int, settings: TrainSettings) -> float:
