@@ -35,7 +35,7 @@ ESTIMATE = (
     "rlhf.kl.coef=2",
 )
 REWARDS = """
-import math, os, signal, time
+import math, os, signal, sys, time
 
 def length(prompts, responses):
     return [len(r) / 10 for r in responses]
@@ -70,6 +70,9 @@ def wrong_count(prompts, responses):
 
 def always_none(prompts, responses):
     return [None] * len(prompts)
+
+def leaves(prompts, responses):
+    sys.exit(0)
 """
 
 

@@ -96,10 +96,13 @@ def test_a_reward_that_fails_now_and_then_is_masked_and_counted(workshop, tmp_pa
     assert all(row["reward"] is not None for row in rows)
 
 
-def test_a_reward_that_fails_too_often_stops_the_run_and_says_why(workshop, tmp_path, turned_down):
+@pytest.mark.parametrize(
+    ("reward", "said"), [("always_none", "reward gave None"), ("leaves", "reward raised SystemExit: 0")]
+)
+def test_a_reward_that_fails_too_often_stops_the_run_and_says_why(workshop, tmp_path, turned_down, reward, said):
     words = [w for w in models(workshop) if not w.startswith("--reward")]
-    got = turned_down("run", *words, "--reward=python:rewards:always_none", *SMALL, f"--out={tmp_path / 'run'}", code=1)
-    assert "reward gave None" in got
+    got = turned_down("run", *words, f"--reward=python:rewards:{reward}", *SMALL, f"--out={tmp_path / 'run'}", code=1)
+    assert said in got
     assert "reward.max_failed" in got
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import warnings
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,8 @@ from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
 from alignpro.runtime import processes
 
+making = threading.RLock()
+"""Held while a model or a layer is made: transformers changes for the whole process how torch makes them."""
 Role = Literal["prompter", "frozen", "reward"]
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json"})
@@ -41,9 +44,10 @@ def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, devi
     base = base_of(source, name, role)
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
     try:
-        model = auto.from_pretrained(base or source, dtype=dtype_of(dtype, device), **placed)
-        if base is not None:
-            model = merged(model, source)
+        with making:
+            model = auto.from_pretrained(base or source, dtype=dtype_of(dtype, device), **placed)
+            if base is not None:
+                model = merged(model, source)
     except FAULTS as error:
         raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({first_line(error)})") from error
     return (model if placed else model.to(device)).eval()

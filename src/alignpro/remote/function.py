@@ -114,6 +114,7 @@ def _loaded(spec: str, arguments: Mapping[str, Any]) -> Function:
     source = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     if isinstance(call, type):
         call, arguments = functions.made(call, arguments, spec, SETTING, "messages"), {}
+    functions.check_gives(call, spec, SETTING, "text", may_await=True)
     if mixed := [n for n in arguments if n in (*GIVEN, "messages")]:
         raise SettingsError(f"frozen.arguments.{mixed[0]}: {spec} gets it with every call; leave it out")
     return _as_called(Function(name, call, source, arguments=arguments), spec)
@@ -280,14 +281,16 @@ class _Calls:
 
 def _called(function: Function, messages: Sequence[Message], given: Mapping[str, Any]) -> _Outcome:
     try:
-        return _Outcome(function(messages, given))
+        with functions.in_this_process():
+            return _Outcome(function(messages, given))
     except BaseException as error:  # whatever it is, it is this call's end alone
         return _failed(error)
 
 
 async def _awaited(function: Function, messages: Sequence[Message], given: Mapping[str, Any]) -> _Outcome:
     try:
-        return _Outcome(await function(messages, given))
+        with functions.in_this_process():
+            return _Outcome(await function(messages, given))
     except BaseException as error:
         return _failed(error)
 

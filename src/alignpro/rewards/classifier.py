@@ -12,8 +12,8 @@ from torch import nn
 
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
-from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, merged, resolve
-from alignpro.models.padding import pad
+from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, making, merged, resolve
+from alignpro.models.padding import context_of, pad
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
 from alignpro.runtime import processes
@@ -69,8 +69,7 @@ def labels_of(model: Any, rows: Sequence[Row]) -> list[str]:
 
 def token_limit(model: Any) -> int:
     """Tokens that fit; a table of positions that keeps some for padding, as RoBERTa's does, has fewer than its rows."""
-    config = model.config.get_text_config()
-    limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    limit = context_of(model.config.get_text_config())
     embeddings = getattr(getattr(model, "base_model", None), "embeddings", None)
     positions = getattr(embeddings, "position_embeddings", None)
     kept = getattr(positions, "padding_idx", None)
@@ -116,6 +115,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
+    making.acquire()
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # what is missing is told below, in one line
     try:
@@ -136,6 +136,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({first_line(error)})") from error
     finally:
         hf_logging.set_verbosity(level)
+        making.release()
     if lacking:
         raise ModelNotUsable(
             f"reward.model {name}: its weights lack {', '.join(lacking[:3])}, which a classifier scores with, so that"

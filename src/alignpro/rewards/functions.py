@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +18,8 @@ from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_respon
 
 ScoreFunction = Callable[..., Sequence[float | None]]
 """(prompts, responses, **what it names) -> scores."""
+_NO_LISTS = (Mapping, Set, str, bytes, bytearray)
+"""What can be gone through, and not in the order of the pairs or not by scores."""
 CONVERSATIONS, FINISH = "conversations", "finish"
 """What a function may name that is no column: the prompts with what stands before them, as messages; and whether each
 answer ended by itself ("stop") or was cut off ("length")."""
@@ -52,8 +54,9 @@ class FunctionReward:
     """r(x, y) by a function of (prompts, responses), both lists of text of one length, that gives one number a pair.
 
     It may name columns of the data, `conversations` and `finish` (`Named`), each a list as long. A pair whose score is
-    None, not a finite number, or missing is masked with a reason. Where the function raises, or gives the wrong number
-    of scores, it is asked again pair by pair, so that one bad pair does not cost the others. Several processes each ask
+    None, not a finite number, or missing is masked with a reason. Where the function raises or asks the process to
+    exit, or gives the wrong number of scores or no list of them, it is asked again pair by pair, so that one bad pair
+    does not cost the others. Several processes each ask
     it for their share of the pairs.
     """
 
@@ -97,9 +100,11 @@ class FunctionReward:
 
     def _read(self, pairs: Sequence[tuple[Prompt, Response]]) -> list[tuple[float, str | None]]:
         try:
-            scores: Any = self._call(pairs)
+            scores = self._call(pairs)
             whole = len(scores) == len(pairs)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # SystemExit too: it is asked to score, not to end the run
             # Counted below: each pair is tried by itself and keeps its own reason.
             whole = False
         return [_number(s) for s in scores] if whole else [self._one(pair) for pair in pairs]
@@ -107,16 +112,36 @@ class FunctionReward:
     def _one(self, pair: tuple[Prompt, Response]) -> tuple[float, str | None]:
         try:
             scores = self._call([pair])
-            if len(scores) != 1:
-                return math.nan, f"reward gave {len(scores)} scores for 1 pair"
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except _NoScores as error:
+            return math.nan, f"reward gave {error}"
+        except BaseException as error:
             return math.nan, f"reward raised {type(error).__name__}: {str(error)[:80]}"
-        return _number(scores[0])
+        return _number(scores[0]) if len(scores) == 1 else (math.nan, f"reward gave {len(scores)} scores for 1 pair")
 
-    def _call(self, pairs: Sequence[tuple[Prompt, Response]]) -> Sequence[float | None]:
+    def _call(self, pairs: Sequence[tuple[Prompt, Response]]) -> list[Any]:
         prompts, responses = [x for x, _ in pairs], [y for _, y in pairs]
         more = self.named.given(prompts, responses)
-        return self.function([x.text for x in prompts], [y.text for y in responses], **more)
+        with functions.in_this_process():
+            return _listed(self.function([x.text for x in prompts], [y.text for y in responses], **more))
+
+
+class _NoScores(Exception):
+    """A function gave what is no list of scores; the message says what."""
+
+
+def _listed(scores: Any) -> list[Any]:
+    """The scores in a list, where they have the order of the pairs. Raises _NoScores."""
+    if inspect.iscoroutine(scores):
+        scores.close()  # it will not be awaited, and need not say so
+    shape = getattr(scores, "shape", None)
+    if shape is not None and len(shape) == 2 and shape[1] == 1 and hasattr(scores, "reshape"):
+        return list(scores.reshape(-1))  # as a score head gives them
+    if not isinstance(scores, _NO_LISTS) and hasattr(scores, "__len__") and (shape is None or len(shape) == 1):
+        return list(scores)
+    told = "" if shape is None else f" of shape {tuple(shape)}"
+    raise _NoScores(f"{type(scores).__name__}{told}, and wanted is a list of numbers, one for each pair")
 
 
 def _number(score: Any) -> tuple[float, str | None]:
@@ -124,8 +149,8 @@ def _number(score: Any) -> tuple[float, str | None]:
         return math.nan, "reward gave None"
     try:
         value = float(score)
-    except (TypeError, ValueError):
-        return math.nan, f"reward gave {type(score).__name__}, not a number"
+    except Exception as error:
+        return math.nan, f"reward gave {type(score).__name__}, not a number ({str(error)[:80]})"
     return (value, None) if math.isfinite(value) else (math.nan, f"reward gave {value}")
 
 
@@ -143,6 +168,7 @@ def _with_arguments(
 ) -> tuple[ScoreFunction, Named]:
     if isinstance(function, type):
         function, arguments = functions.made(function, arguments, spec, setting, "(prompts, responses)"), {}
+    functions.check_gives(function, spec, setting, "scores")
     try:
         signature = inspect.signature(function)
     except ValueError:  # what is written in C need not tell its signature

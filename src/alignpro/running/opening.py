@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,17 @@ Load = Callable[[Settings, Callable[[str], None], Path | None], Loaded]
 """What a job works on, from its settings, how to speak, and the folder of a job that goes on."""
 
 
+_turn = threading.RLock()
+"""Jobs of one process take turns: torch's threads and default precision, random generators, what transformers makes
+models by and the modules of the user's functions are the process's."""
+
+
 @dataclass(frozen=True)
 class OpenRun(Generic[Loaded]):
     """A job in its folder, what it works on, and how to speak and stop.
 
-    While entered, Ctrl-C asks it to stop; when left, the connections of its models behind URLs end.
+    While entered, Ctrl-C asks it to stop; when left, the connections of its models behind URLs end, and a job of
+    another thread may begin.
     """
 
     folder: RunFolder
@@ -62,6 +69,7 @@ class OpenRun(Generic[Loaded]):
             _close(self.pieces)
         finally:
             self.stop.__exit__(kind, error, trace)
+            _turn.release()
 
 
 Run = OpenRun[Pieces]
@@ -80,27 +88,32 @@ def open_run(
     """Check and load everything, then claim `out` for a new job, or reopen it where the job goes on.
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
-    alone. `stopping` says what follows on Ctrl-C. Raises UsageError, SettingsError, RunFolderTaken, and what `load`
-    raises; the folder is untouched then.
+    alone. `stopping` says what follows on Ctrl-C. A job of another thread is waited for. Raises UsageError,
+    SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
     """
-    processes.begin()
     progress, folder = Progress(), RunFolder(out)
-    if resume and not changed:
-        folder, settings = run_folder.reopen(out, settings)
-    assert settings is not None
-    count = threads.use(threads_of(settings, folder, resume))
-    pieces = load(settings, progress.say, out if resume else None)
+    if not _turn.acquire(blocking=False):
+        progress.say(f"{out}: another job of this process is under way; this one begins when that has ended")
+        _turn.acquire()
+    pieces: object = None
     try:
+        processes.begin()
+        if resume and not changed:
+            folder, settings = run_folder.reopen(out, settings)
+        assert settings is not None
+        count = threads.use(threads_of(settings, folder, resume))
+        pieces = taken = load(settings, progress.say, out if resume else None)
         if not resume:
-            folder = run_folder.claim(out, pieces.settings)
-            if isinstance(pieces, Pieces):
-                pieces.endpoints.keep(folder.path)
+            folder = run_folder.claim(out, taken.settings)
+            if isinstance(taken, Pieces):
+                taken.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
-            files.write_json(folder.path / "environment.json", environment(settings, pieces, count))
+            files.write_json(folder.path / "environment.json", environment(settings, taken, count))
     except BaseException:
         _close(pieces)
+        _turn.release()
         raise
-    return OpenRun(folder, pieces, progress, StopRequest(stopping), count)
+    return OpenRun(folder, taken, progress, StopRequest(stopping), count)
 
 
 def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
