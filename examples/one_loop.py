@@ -96,7 +96,7 @@ def learn(
     rows = np.flatnonzero(np.isfinite(worth))
     rewrites = [[rewrite for row in made.rewrites for rewrite in row][i] for i in rows]
     groups = torch.as_tensor(rows // len(made.rewrites[0]))  # [N]: rows of one prompt are one group
-    rewards = torch.as_tensor(worth[rows], dtype=torch.float32)
+    rewards = torch.as_tensor(worth[rows])
 
     # The actions are the rewrites' tokens, [N, T]. Sampling noted log rho(x'|x) token by token; one pass of the
     # reference gives log rho_sft(x'|x). Their difference k1, summed over tokens, is one unbiased draw of the KL. (E4)
@@ -108,7 +108,7 @@ def learn(
 
     # RLOO: a rewrite's advantage is R - kl_coef * KL, less the mean of the prompt's other rewrites. The baseline does
     # not depend on the rewrite itself, so the gradient of (9) stays unbiased.
-    advantages = leave_one_out(rewards, kl, groups, kl_coef)
+    advantages = leave_one_out(rewards, kl, groups, kl_coef).float()
     update(prompter, optimizer, actions, sampled, advantages)
     return Step(float(rewards.mean()), float(kl.mean()), float((rewards - kl_coef * kl).mean()))
 

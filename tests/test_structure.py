@@ -155,6 +155,7 @@ OTHERWISE = {
     "judge",
     "kl",
     "no_prompter",
+    "objective",
     "optimum",
     "output_tokens",
     "prompt",

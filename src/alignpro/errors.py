@@ -12,7 +12,7 @@
     │   └── RunFolderTaken                 the output folder holds another run
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
         ├── RewardFailure                  the reward failed for too large a share of samples
-        ├── LossNotFinite                  a fit's loss or gradient became nan or infinite
+        ├── LossNotFinite                  a loss, gradient or weight in training became nan or infinite
         ├── CheckpointError                a checkpoint could not be written, or none could be read
         ├── HubUnreachable                 a hub id was asked for and the hub cannot be reached
         ├── EndpointDown                   every URL has failed for longer than the patience, or a function never ends
@@ -84,7 +84,7 @@ class RewardFailure(RunFailure):
 
 
 class LossNotFinite(RunFailure):
-    """A loss or gradient that is nan or infinite; the weights before it are kept."""
+    """A loss, gradient or weight that is nan or infinite; the newest checkpoint is kept."""
 
 
 class CheckpointError(RunFailure):

@@ -1,9 +1,10 @@
+import math
 from functools import partial
 
 import pytest
 import torch
 
-from alignpro.maths.advantages import gae, group_relative, leave_one_out, token_rewards, whiten
+from alignpro.maths.advantages import explained_variance, gae, group_relative, leave_one_out, token_rewards, whiten
 
 
 def ragged(seed=0, rows=6, length=7):
@@ -117,3 +118,39 @@ def test_divided_by_the_deviation_the_scale_of_a_groups_rewards_is_lost_but_not_
     assert torch.allclose(priced - free, plain)
     equal = group_relative(torch.ones_like(rewards), kl, groups, 0.0, divide=True)
     assert (equal == 0).all()
+
+
+EQUAL = {
+    "0.1": torch.full((5,), 0.1),
+    "100.1": torch.full((7,), 100.1),
+    "a million": torch.full((7,), 1e6 + 0.3),
+    "equal up to rounding": torch.tensor([0.3, 0.1 + 0.2, 0.3], dtype=torch.float64),
+    "a last digit apart": torch.tensor([100.1, 100.1 + 2**-17, 100.1]),
+}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_equal_rewards_have_no_advantage_however_large(name):
+    equal = EQUAL[name]
+    groups, none = torch.zeros(len(equal), dtype=torch.long), torch.zeros_like(equal)
+    assert (whiten(equal, torch.ones_like(equal, dtype=torch.bool)) == 0).all()
+    for method in METHODS.values():
+        assert (method(equal, none, groups, 0.1) == 0).all()
+        kl = torch.arange(len(equal)).to(equal)
+        assert torch.equal(method(equal, kl, groups, 0.1), method(none, kl, groups, 0.1))  # the KL keeps its price
+    assert math.isnan(explained_variance(none, equal, torch.ones_like(equal, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("level", [0.0, 1e3, -1e6])
+def test_a_difference_counts_however_large_the_rewards(level):
+    rewards = torch.tensor([0.0, 1.0, 4.0, -2.0]) + level
+    groups, none, mask = torch.tensor([0, 0, 1, 1]), torch.zeros(4), torch.ones(4, dtype=torch.bool)
+    assert leave_one_out(rewards, none, groups, 0.1).tolist() == [-1, 1, 6, -6]
+    assert group_relative(rewards, none, groups, 0.1).tolist() == [-0.5, 0.5, 3, -3]
+    root = math.sqrt(0.5)
+    assert group_relative(rewards, none, groups, 0.1, divide=True).tolist() == pytest.approx(
+        [-root, root, root, -root], rel=1e-5
+    )
+    assert whiten(rewards, mask).tolist() == pytest.approx([(r - 0.75) / math.sqrt(4.6875) for r in (0, 1, 4, -2)])
+    values = torch.tensor([0.0, 1.0, 4.0, 0.0]) + level
+    assert explained_variance(values, rewards, mask) == pytest.approx(1 - 0.75 / 4.6875)

@@ -45,10 +45,10 @@ def settings_of(method, lam, **update):
 
 
 def trained(method, seed, folder, lam=LAM, **update):
-    """The exact world, and log rho of what the method trained in it."""
+    """The exact world, log rho of what the method trained in it, and the units of rewards in which it did."""
     words, settings = few_words(seed), settings_of(method, lam, **update)
     policy = LocalPrompter(copy_of(words.prompter.lm))
-    stop = StopRequest("")
+    stop, units = StopRequest(""), None
     if method in OFFLINE:
         gathered = offline.gather(
             as_prompts(words.prompts),
@@ -62,10 +62,10 @@ def trained(method, seed, folder, lam=LAM, **update):
             stop=stop,
             advance=lambda *told: None,
         )
-        collect = offline.replay(gathered)
+        collect, units = offline.replay(gathered), offline.units_of(gathered)
     else:
         collect = prompter_collector(policy, words.frozen, words.reward, settings)
-    train(
+    done = train(
         policy.lm,
         words.prompter.lm,
         learner(policy.lm.model, settings),
@@ -74,9 +74,10 @@ def trained(method, seed, folder, lam=LAM, **update):
         settings,
         Job(folder, "training", seed, stop, Progress()),
         max_failed=0.0,
+        units=units,
     )
     world = enumerate_world(words.prompter, words.frozen, words.reward, words.prompts, lam=lam, beta=lam).world
-    return world, log_probabilities(policy.lm, words.prompts, sequences(policy.lm))
+    return world, log_probabilities(policy.lm, words.prompts, sequences(policy.lm)), done.units
 
 
 @pytest.mark.parametrize("method", UPDATES)
@@ -84,7 +85,7 @@ def test_every_method_reaches_the_closed_form_optimum(method, tmp_path):
     distances = []
     for seed in SEEDS:
         (tmp_path / str(seed)).mkdir()
-        world, log_rho = trained(method, seed, tmp_path / str(seed))
+        world, log_rho, _ = trained(method, seed, tmp_path / str(seed))
         distances.append(world.distance(log_rho))
         shortfall = world.objective(world.log_optimum) - world.objective(log_rho)
         assert shortfall == pytest.approx(LAM * distances[-1], abs=1e-9)  # (B4)
@@ -93,15 +94,16 @@ def test_every_method_reaches_the_closed_form_optimum(method, tmp_path):
 
 
 def test_dividing_by_the_groups_deviation_moves_the_fixed_point_to_where_the_docs_say(tmp_path):
-    world, log_rho = trained("grpo", 0, tmp_path, lam=1.0, divide_by_deviation=True)
+    world, log_rho, units = trained("grpo", 0, tmp_path, lam=1.0, divide_by_deviation=True)
     frozen = np.exp(world.log_frozen)
     noise = (world.reward**2 @ frozen.T - world.rewards_of_rewrites**2) / 4  # of a mean over four responses
     log_fixed = world.log_reference
+    lam = world.lam / units.deviation
     for _ in range(200):  # rho ~ rho_sft exp(R / (lam s)), s the deviation of measured rewards under rho itself
         rho = np.exp(log_fixed)
         mean = (rho * world.rewards_of_rewrites).sum(1, keepdims=True)
         deviation = np.sqrt((rho * ((world.rewards_of_rewrites - mean) ** 2 + noise)).sum(1, keepdims=True))
-        scores = world.log_reference + world.rewards_of_rewrites / (world.lam * deviation)
+        scores = world.log_reference + world.rewards_of_rewrites / (lam * deviation)
         log_fixed = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     away = float((np.exp(log_rho) * (log_rho - log_fixed)).sum(1).mean())
     assert away < 0.03

@@ -18,6 +18,8 @@ class OfText:
 
 Text = Annotated[str, OfText()]
 Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1e30)]
+"""A step size of Adam, which float32 holds."""
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from alignpro.config.section import Positive, Section, Share
+from alignpro.config.section import Positive, Rate, Section, Share
 from alignpro.config.weights import LoraSettings
 
 Method = Literal["ppo", "rloo", "grpo", "weighted_likelihood", "dpo", "exo"]
@@ -28,11 +28,16 @@ class KlSettings(Section):
 class UpdateSettings(Section):
     """What every method's update has; names and defaults as in the literature."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
-        1e-5, description="step size of Adam; LoRA takes more, about 1e-4, and so do tiny models"
+    learning_rate: Rate | None = Field(
+        None, description="step size of Adam; null: steered, so that every step moves the policy by step_kl"
+    )
+    step_kl: Annotated[float, Field(gt=0)] = Field(
+        0.05,
+        description="KL in nats a sample, of the policy before a step from the one after it, that a learning_rate of"
+        " null is steered to",
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises from 0")
-    anneal: bool = Field(False, description="lower the learning rate linearly, to a tenth of it at the last step")
+    anneal: bool = Field(True, description="lower the learning rate linearly, to a tenth of it at the last step")
     max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
         1.0, description="gradients of a larger norm are scaled down to it; null: never"
     )
@@ -61,18 +66,18 @@ class PpoSettings(OnlineSettings):
 
     value_clip: Annotated[float, Field(gt=0)] = Field(
         0.2,
-        description="how far a step may move the value head's estimates before moving them further earns nothing, in"
-        " units of reward",
+        description="how far a step may move the value head's estimates before moving them further earns nothing; 1"
+        " is the deviation of the reference's rewards",
     )
     value_coef: Annotated[float, Field(ge=0)] = Field(
         0.1, description="weight of the value head's loss beside the policy's"
     )
-    value_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="learning rate of the value head; null: learning_rate"
+    value_learning_rate: Rate = Field(
+        0.05, description="learning rate of the value head: about how far an update moves its values"
     )
     gamma: Share = Field(1.0, description="discount a token of rewards to come; 1: none, as the objective has it")
     gae_lambda: Share = Field(
-        0.95,
+        1.0,
         description="1: advantages from all rewards to come, noisy but unbiased; lower leans on the value head",
     )
     whiten_advantages: bool = Field(True, description="bring a step's advantages to mean 0 and variance 1")
@@ -82,7 +87,9 @@ class GroupSettings(OnlineSettings):
     """RLOO and GRPO: the other rewrites of the same prompt are the baseline."""
 
     divide_by_deviation: bool = Field(
-        False, description="GRPO's division by the group's deviation; moves its optimum away from rho*"
+        False,
+        description="GRPO's division by the group's deviation, in units of the reference's; moves its optimum away from"
+        " rho*",
     )
 
 
@@ -113,7 +120,7 @@ class TrainSettings(Section):
     group: GroupSettings = GroupSettings()
     offline: OfflineSettings = OfflineSettings()
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0,
+        0.9,
         description="part that a moving average of the weights keeps at each step; it is the result of training. 0: the"
         " last weights",
     )

@@ -19,6 +19,7 @@ from alignpro.fits import held_out
 from alignpro.fits.classifier import Base, load_base, quiet
 from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
 from alignpro.models.loading import device_of, display_name
+from alignpro.models.padding import context_of
 from alignpro.report import write_reward_report
 from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
@@ -31,6 +32,7 @@ from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, run_folder
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
+from alignpro.train.step_size import usual_rate
 from alignpro.types import Reward
 
 NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
@@ -100,7 +102,7 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     check_fit(base.model, own, "reward_learning")
     model, tokenizer = base.model, base.tokenizer
     dropped = preferences.dropped
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    limit = context_of(model.config.get_text_config())
     with quiet():  # rows that are too long are counted here
         train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
         test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
@@ -178,7 +180,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 tokens=own.batch_tokens,
             ),
             len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(model) / 3,
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,

@@ -12,7 +12,7 @@ from alignpro.types import FloatArray
 
 def check_failures(rewards: FloatArray, failures: Counter[str], max_failed: float, where: str) -> None:
     """Raise RewardFailure where more than the allowed share of samples has no reward."""
-    failed = int(np.isnan(rewards).sum())
+    failed = int((~np.isfinite(rewards)).sum())
     if (failed and failed > max_failed * rewards.size) or failed == rewards.size:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in failures.most_common(3))
         raise RewardFailure(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -33,10 +35,22 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda:
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
-    """Shift and scale to mean 0 and variance 1 over the masked entries; 0 elsewhere. Constant input gives zeros."""
+    """Shift and scale to mean 0 and variance 1 over the masked entries; 0 elsewhere. Values that are equal up to
+    rounding give zeros."""
     kept = values[mask]
-    centred = values - kept.mean()
-    return torch.where(mask, centred / (kept.std(correction=0) + 1e-8), 0.0)
+    centred, _ = _centred(kept, torch.zeros_like(kept, dtype=torch.long))
+    white = torch.zeros_like(values)
+    white[mask] = (centred / (centred.square().mean().sqrt() + 1e-8)).to(values)
+    return white
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+    """1 - variance(returns - values) / variance(returns) over the masked entries; nan where returns are equal up to
+    rounding."""
+    kept = returns[mask]
+    group = torch.zeros_like(kept, dtype=torch.long)
+    left, whole = (_centred(found, group)[0].square().mean() for found in (kept - values[mask], kept))
+    return float(1 - left / whole) if whole else math.nan
 
 
 def leave_one_out(rewards: Tensor, kl: Tensor, groups: Tensor, kl_coef: float) -> Tensor:
@@ -45,8 +59,9 @@ def leave_one_out(rewards: Tensor, kl: Tensor, groups: Tensor, kl_coef: float) -
     `rewards`, `kl` [N] (nats, summed over tokens), `groups` [N] integers. The baseline is independent of the row, so
     the gradient of (9) is unbiased.
     """
-    centred, count = _centred(rewards - kl_coef * kl, groups)
-    return centred * count / (count - 1).clamp(min=1)
+    centred, count = _centred(rewards, groups)
+    priced = centred - kl_coef * _centred(kl, groups)[0]
+    return (priced * count / (count - 1).clamp(min=1)).to(rewards)
 
 
 def group_relative(rewards: Tensor, kl: Tensor, groups: Tensor, kl_coef: float, divide: bool = False) -> Tensor:
@@ -54,19 +69,28 @@ def group_relative(rewards: Tensor, kl: Tensor, groups: Tensor, kl_coef: float, 
     2025).
 
     With `divide` the reward's part is over the group's deviation, as GRPO first had it. The fixed point then is (10)
-    with lam * std of R under the policy itself in place of lam: prompts whose rewards differ little pay little for KL
-    and are pushed as far as the others.
+    with kl_coef * std of R under the policy itself in place of lam: prompts whose rewards differ little pay little for
+    KL and are pushed as far as the others.
     """
     centred, count = _centred(rewards, groups)
     if divide:
-        variance = centred.new_zeros(int(groups.max()) + 1).index_add(0, groups, centred**2)[groups]
+        of = groups.cpu()
+        variance = centred.new_zeros(int(of.max()) + 1).index_add(0, of, centred**2)[of]
         centred = centred / ((variance / (count - 1).clamp(min=1)).sqrt() + 1e-6)
-    return centred - kl_coef * _centred(kl, groups)[0]
+    return (centred - kl_coef * _centred(kl, groups)[0]).to(rewards)
 
 
 def _centred(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Values less their group's mean [N], and the size of each row's group [N]."""
-    size = int(groups.max()) + 1
-    count = values.new_zeros(size).index_add(0, groups, torch.ones_like(values))
-    total = values.new_zeros(size).index_add(0, groups, values)
-    return values - (total / count.clamp(min=1))[groups], count[groups]
+    """Values less their group's mean [N], and the size of each row's group [N]; float64 on the CPU.
+
+    In a group whose values differ by no more than their own rounding, they are all 0.
+    """
+    rounding = 2 * torch.finfo(values.dtype).eps
+    values, groups = values.detach().cpu().double(), groups.cpu()
+    blank = values.new_zeros(int(groups.max()) + 1 if len(groups) else 0)
+    count = blank.index_add(0, groups, torch.ones_like(values))
+    largest = blank.scatter_reduce(0, groups, values, "amax", include_self=False)
+    away = values - largest[groups]  # 0 where all are equal, whatever their sum is rounded to
+    centred = away - (blank.index_add(0, groups, away) / count.clamp(min=1))[groups]
+    spread, size = (blank.scatter_reduce(0, groups, v.abs(), "amax") for v in (centred, values))
+    return torch.where((spread > rounding * size)[groups], centred, 0.0), count[groups]

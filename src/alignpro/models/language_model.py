@@ -9,6 +9,7 @@ from typing import Any
 from alignpro.config import Sampling
 from alignpro.errors import PromptTooLong
 from alignpro.models.framing import Frame
+from alignpro.models.padding import context_of
 from alignpro.models.sampler import sample
 from alignpro.types import Generation, OnDrawn, Prompt, Seed, Turn
 
@@ -31,8 +32,7 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """Tokens that prompt and answer may take together."""
-        config = self.model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+        return context_of(self.model.config.get_text_config())
 
     @property
     def pad_id(self) -> int:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from alignpro.config import META_PROMPTS, FrozenSettings, PrompterSettings, Settings
 from alignpro.errors import SettingsError
+from alignpro.models.consistency import check_consistency
 from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import display_name, load_tokenizer, load_weights
@@ -113,8 +114,8 @@ def load_language_model(
 ) -> LanguageModel:
     """A causal LM from a folder, a hub id, or `lab`; an adapter comes merged.
 
-    Raises ModelNotUsable for a folder without weights or tokenizer, HubUnreachable where the hub cannot be reached,
-    SettingsError for a template that would lose the prompt.
+    Raises ModelNotUsable for a folder without weights or tokenizer and for a model that does not sample what it scores,
+    HubUnreachable where the hub cannot be reached, SettingsError for a template that would lose the prompt.
     """
     from transformers import AutoModelForCausalLM
 
@@ -133,6 +134,7 @@ def load_language_model(
             f"{role}.sampling.max_new_tokens is {settings.sampling.max_new_tokens}, but {lm.name}'s context is"
             f" {lm.context}; leave room for the prompt"
         )
+    check_consistency(model, lm.pad_id, lm.context, f"{role}.model {settings.model}")
     return lm
 
 

@@ -23,6 +23,10 @@ from alignpro.errors import SettingsError
 from alignpro.models.loading import making, tied_ends
 from alignpro.models.sharding import like
 
+MAMBAS = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
+BYPASSED = {"out_proj", "conv1d"}
+"""Layers of MAMBAS whose weights their kernels take without calling the layer; peft raises for an adapter of one."""
+
 
 class AdapterOff(nn.Module):
     """A model that carries an adapter, computing without it: the reference, at no cost in memory."""
@@ -72,7 +76,7 @@ def adapted(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=settings.targets or default_targets(model),
+        target_modules=targets_of(model, settings),
         task_type="CAUSAL_LM" if whole is None else "SEQ_CLS",
         modules_to_save=list(whole or ()) or None,
     )
@@ -91,7 +95,7 @@ def check_targets(model: Any, settings: LoraSettings, where: str) -> None:
     """Raise SettingsError for layers that the model does not have, and for embeddings that are its output layer too;
     `where` names the setting."""
     wanted, modules = settings.targets, dict(model.named_modules())
-    if wanted is None or wanted == "all-linear":
+    if wanted == "all-linear":
         return
     layers = [name for name, module in modules.items() if _adaptable(module)]
     if isinstance(wanted, str):
@@ -106,6 +110,12 @@ def check_targets(model: Any, settings: LoraSettings, where: str) -> None:
             f" {', '.join(known)}, and all-linear takes every one but the output layer"
         )
     every = {name for names in reached.values() for name in names}
+    bypassed = {name.rsplit(".", 1)[-1] for name in every} & BYPASSED
+    if bypassed and model.config.get_text_config().model_type in MAMBAS:
+        raise SettingsError(
+            f"{where}.targets reach {', '.join(sorted(bypassed))}, whose weights Mamba's kernels take without calling"
+            " the layer, so that an adapter would do nothing; name other layers, or all-linear, which leaves them out"
+        )
     if unfit := every - {*layers}:
         raise SettingsError(
             f"{where}.targets {wanted} reaches {min(unfit) or 'the whole model'}, which is no layer and can carry no"
@@ -123,11 +133,14 @@ def _adaptable(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | nn.Embedding | Conv1D)
 
 
-def default_targets(model: Any) -> list[str] | str:
-    """The layers that peft adapts by default in this architecture, or all linear ones where it knows none."""
-    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
-
-    return list(KNOWN.get(model.config.get_text_config().model_type, ())) or "all-linear"
+def targets_of(model: Any, settings: LoraSettings) -> list[str] | str:
+    """The layers that get the adapter, as the settings name them; all linear ones are, in a Mamba, those whose adapter
+    its kernels do not read past."""
+    if settings.targets != "all-linear" or model.config.get_text_config().model_type not in MAMBAS:
+        return settings.targets
+    linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
+    output = [name for name, module in model.named_modules() if module is model.get_output_embeddings()]
+    return sorted({name.rsplit(".", 1)[-1] for name in linear if name not in output} - BYPASSED)
 
 
 def is_adapted(model: Any) -> bool:

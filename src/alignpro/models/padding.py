@@ -1,4 +1,4 @@
-"""Token rows of unlike length as one tensor and its mask."""
+"""Token rows of unlike length as one tensor and its mask, and how long a row may be."""
 
 from __future__ import annotations
 
@@ -26,3 +26,15 @@ def pad(
 def positions(mask: Tensor) -> Tensor:
     """Position ids [N, T] that count tokens and not padding."""
     return (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def context_of(config: Any) -> int:
+    """Tokens that a row may have, of the config of a model's text part.
+
+    Of LongRoPE those of its shorter reading: past them a row changes how the rows beside it, and its own first tokens,
+    are read, so that no two batches would agree.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # one, or one for each kind of layer
+    short = [k.get("original_max_position_embeddings") for k in kinds if k.get("rope_type") == "longrope"]
+    return min(int(limit) for limit in (getattr(config, "max_position_embeddings", None), *short, 1 << 30) if limit)

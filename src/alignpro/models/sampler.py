@@ -10,13 +10,14 @@ result does not depend on batch size or on the other rows.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from alignpro.config import Sampling
 from alignpro.models.padding import pad, positions
@@ -64,7 +65,7 @@ def sample(
         for start in range(0, len(mine), batch_size):
             rows = list(mine[start : start + batch_size])
             unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
-            drawn += _run(
+            drawn += sample_batch(
                 model,
                 [queries[i] for i in unique],
                 torch.as_tensor(inverse),
@@ -84,7 +85,7 @@ def sample(
     return [done[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
-def _run(
+def sample_batch(
     model: nn.Module,
     queries: Sequence[Sequence[int]],
     inverse: Tensor,
@@ -92,8 +93,9 @@ def _run(
     sampling: Sampling,
     eos_ids: Sequence[int],
     pad_id: int,
-    ended: Ended | None,
+    ended: Ended | None = None,
 ) -> list[Generation]:
+    """A continuation of `queries[inverse[i]]` for each row i of `noise` [N, T], in one batch of this process."""
     device = next(model.parameters()).device
     n = len(inverse)
     ids, mask = pad(queries, pad_id, "left", device)
@@ -102,11 +104,14 @@ def _run(
     ends = torch.as_tensor(eos_ids, dtype=torch.long, device=device)
 
     cache: Any = DynamicCache(config=model.config)
+    carried = {"past_key_values": cache}
+    if recurrent := _is_recurrent(model):
+        carried = {"cache_params": cache}
     output: Any = model(
         input_ids=ids,
         attention_mask=mask.long() if padded else None,
         position_ids=positions(mask),
-        past_key_values=cache,
+        **carried,
         use_cache=True,
         logits_to_keep=1,
     )
@@ -139,13 +144,13 @@ def _run(
         if len(keep) <= COMPACT_BELOW * len(row):
             cache.reorder_cache(keep)
             row, token, mask, position = row[keep], token[keep], mask[keep], position[keep]
-        if padded:
+        if padded and not recurrent:
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         output = model(
             input_ids=token.unsqueeze(1),
-            attention_mask=mask.long() if padded else None,
+            attention_mask=mask.long() if padded and not recurrent else None,
             position_ids=position.unsqueeze(1),
-            past_key_values=cache,
+            **carried,
             use_cache=True,
         )
         logits, position = output.logits[:, -1], position + 1
@@ -161,6 +166,12 @@ def _run(
         if ended is not None and generation.finish == "length" and not generation.failure:
             ended(i, generation)
     return made
+
+
+def _is_recurrent(model: nn.Module) -> bool:
+    """Whether what the model has read is a state alone (Mamba and its kin), in which there is no padding."""
+    own = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), model)
+    return "cache_params" in inspect.signature(own.forward).parameters
 
 
 def _tell(ended: Ended, rows: Sequence[int], i: int, generation: Generation) -> None:

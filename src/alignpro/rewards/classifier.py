@@ -13,7 +13,7 @@ from torch import nn
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, making, merged, resolve
-from alignpro.models.padding import pad
+from alignpro.models.padding import context_of, pad
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
 from alignpro.runtime import processes
@@ -69,8 +69,7 @@ def labels_of(model: Any, rows: Sequence[Row]) -> list[str]:
 
 def token_limit(model: Any) -> int:
     """Tokens that fit; a table of positions that keeps some for padding, as RoBERTa's does, has fewer than its rows."""
-    config = model.config.get_text_config()
-    limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    limit = context_of(model.config.get_text_config())
     embeddings = getattr(getattr(model, "base_model", None), "embeddings", None)
     positions = getattr(embeddings, "position_embeddings", None)
     kept = getattr(positions, "padding_idx", None)

@@ -5,6 +5,7 @@ The prompter and the RLHF oracle run through the same loop and differ in `collec
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,20 +17,22 @@ import numpy as np
 import torch
 
 from alignpro.config import TrainSettings
+from alignpro.config.training import RlhfSettings
 from alignpro.errors import Interrupted
 from alignpro.flow.failures import check_failures
 from alignpro.maths.kl import KlCoefficient
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import collate, score
 from alignpro.models.lora import load_trained_state, trained_state
-from alignpro.models.sharding import like, whole
+from alignpro.models.sharding import gathered, like, whole
 from alignpro.results.words import plain
 from alignpro.rng import derive
 from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
-from alignpro.train import checkpoint
+from alignpro.train import checkpoint, guard
 from alignpro.train.collectors import Collect, Collected
+from alignpro.train.units import PLAIN, Units
 from alignpro.train.update import Experience, Learner
 from alignpro.train.validation import Average, Monitor, Validation
 from alignpro.train.watch import Watch
@@ -57,6 +60,7 @@ class Progressed:
 
     step: int
     kl: KlCoefficient
+    units: Units = field(default_factory=Units)
     frozen_calls: int = 0
     seconds: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
@@ -74,44 +78,61 @@ def train(
     max_failed: float,
     monitor: Monitor | None = None,
     spent: int = 0,
+    units: Units | None = None,
 ) -> Progressed:
     """Train `policy` in place by `learner` for `settings.steps` steps, from the newest checkpoint of the job if any.
 
-    `spent` answers of the frozen model were asked before the first step. What `monitor` sees decides, by the settings,
+    `spent` answers of the frozen model were asked before the first step. `units` are those of rewards, where the
+    reference was sampled before; None takes them from the first step. What `monitor` sees decides, by the settings,
     whether it ends early and which weights are left in the policy. Every step's prompts and draws follow from
     (job.seed, step) alone, so a resumed run repeats an uninterrupted one. Raises RewardFailure past `max_failed`,
-    Interrupted where a stop was asked for, CheckpointError; each after saving what can be.
+    Interrupted where a stop was asked for, CheckpointError, each after saving what can be; LossNotFinite, with the
+    newest checkpoint left as it is.
     """
     kl = KlCoefficient(settings.kl.coef, settings.kl.adaptive, settings.kl.target, settings.kl.horizon)
     average = Average(policy.model, settings.average)
     validation = Validation(monitor, policy.model, average, settings, job.folder)
-    done = _resume(job, policy, learner, average, validation) or Progressed(0, kl, spent)
+    done = _resume(job, policy, learner, average, validation) or Progressed(0, kl, units or Units(), spent)
     files.keep_rows(job.folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
     files.keep_rows(job.folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
-    watch = Watch(job.folder, done.step, job.progress.say)
+    watch = Watch(job.folder, done.step, settings.steps, job.progress.say)
     saved = done.step
     validation.begin(done.step)
+
+    collected: Collected | None = None
+    step = done.step
+
+    def broken(fault: str) -> str:
+        return (
+            f"step {step} of {settings.steps}: {fault}; {guard.kept(saved)}. Start anew with a lower {_rate(settings)},"
+            " or look at kl.coef and the reward"
+        )
 
     def save() -> None:
         nonlocal saved
         if saved != done.step:
+            if collected is not None:
+                _check_policy(policy, collected)
             state = whole(_state(policy, learner, average, validation, done))
             processes.by_first(
                 lambda: checkpoint.save(job.folder / "checkpoints", done.step, state, settings.keep_checkpoints)
             )
             saved = done.step
 
-    with job.progress.task(job.name, settings.steps) as advance:
+    with job.progress.task(job.name, settings.steps) as advance, guard.telling(broken):
         while done.step < settings.steps and not validation.over:
             begun = time.perf_counter()
             step = done.step + 1
             batch_prompts = prompts_of_step(prompts, step, settings.prompts_per_step, job.seed)
             try:
-                collected = collect(batch_prompts, derive(job.seed, "step", step))
-                check_failures(collected.worth, collected.failures, max_failed, f"step {step}")
+                fresh = collect(batch_prompts, derive(job.seed, "step", step))
+                check_failures(fresh.worth, fresh.failures, max_failed, f"step {step}")
             except Exception:
                 save()
                 raise
+            collected = fresh
+            if units is None:
+                done.units = done.units.after(collected.worth[np.isfinite(collected.worth)])
             metrics = _learn(
                 policy,
                 reference,
@@ -119,15 +140,16 @@ def train(
                 collected,
                 settings,
                 done.kl,
+                done.units,
                 step,
                 derive(job.seed, "update", step),
             )
-            average.after_step()
+            average.after_step(step)
             done.step = step
             done.frozen_calls += collected.frozen_calls
             done.failures += collected.failures
             done.seconds += time.perf_counter() - begun
-            row = {"step": step, **metrics, "failed": int(np.isnan(collected.worth).sum())}
+            row = {"step": step, **metrics, "failed": int((~np.isfinite(collected.worth)).sum())}
             row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
             files.append_jsonl(job.folder / "metrics.jsonl", [row])
             watch.after(row)
@@ -175,6 +197,7 @@ def _learn(
     collected: Collected,
     settings: TrainSettings,
     kl: KlCoefficient,
+    units: Units,
     step: int,
     seed: int,
 ) -> dict[str, float]:
@@ -187,18 +210,7 @@ def _learn(
     ref = [a.logprobs for a in actions]
     if not collected.from_reference:
         ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size)
-    batch = collate(queries, tokens, policy.pad_id, device)
-    experience = Experience(
-        batch,
-        _padded([a.logprobs for a in actions], batch.action_mask),
-        _padded(ref, batch.action_mask),
-        torch.as_tensor(worth, dtype=torch.float32, device=device),
-        torch.as_tensor(collected.groups[rows], device=device),
-        torch.as_tensor(np.ones(len(rows)) if collected.counts is None else collected.counts[rows], device=device),
-    )
-    scale = _scale(step, settings)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * scale
+    rate = learner.step_size.begin(learner.optimizer, _scale(step, settings))
     mean_kl = float(np.mean([a.logprobs.sum() - r.sum() for a, r in zip(actions, ref, strict=True)], dtype=np.float64))
     sampled = {
         "reward": float(rewards.mean()),
@@ -206,16 +218,52 @@ def _learn(
         "objective": float(worth.mean()) - kl.value * mean_kl,
         "kl": mean_kl,
         "kl_coef": kl.value,
+        "reward_zero": units.mean,
+        "reward_unit": units.deviation if units.known else math.nan,
     }
+    learned: dict[str, float] = {}
+    if units.known:  # else all rewards are equal, and the best policy is the reference that it still is
+        batch = collate(queries, tokens, policy.pad_id, device)
+        experience = Experience(
+            batch,
+            _padded([a.logprobs for a in actions], batch.action_mask),
+            _padded(ref, batch.action_mask),
+            torch.as_tensor(units.canonical(worth), dtype=torch.float32, device=device),
+            torch.as_tensor(collected.groups[rows], device=device),
+            torch.as_tensor(np.ones(len(rows)) if collected.counts is None else collected.counts[rows], device=device),
+        )
+        learned = learner.update(experience, kl_coef=kl.value / units.deviation, temperature=temperature, seed=seed)
+        learned |= {name: learned[name] * units.deviation**power for name, power in learner.powers.items()}
+    if "reward" in learned:  # an offline method tells the policy's own, not that of the samples
+        learned["reward"] = units.told(learned["reward"])
+        learned["objective"] = learned["reward"] - kl.value * learned["kl"]
     return {
         **sampled,
         **collected.columns,
-        **learner.update(experience, kl_coef=kl.value, temperature=temperature, seed=seed),
+        **learned,
         "action_tokens": float(np.mean([len(t) for t in tokens])),
         "cut_off": float(np.mean([a.finish == "length" for a in actions])),
         "empty": float(np.mean([len(a.tokens) > 0 and not a.text.strip() for a in collected.actions])),
-        "learning_rate": settings.update.learning_rate * scale,
+        "learning_rate": rate,
     }
+
+
+def _check_policy(policy: LanguageModel, collected: Collected) -> None:
+    """Raise LossNotFinite where finite weights give log-probabilities that are not, of one action that was taken."""
+    action = next(a for a in collected.actions if len(a.tokens))
+    with gathered(policy.model):
+        (logprobs,) = score(policy.model, [action.query], [action.tokens], policy.pad_id)
+    guard.check({"the policy's log-probability of what it wrote": float(logprobs.sum())})
+
+
+def _rate(settings: TrainSettings) -> str:
+    """What sets the size of steps, by the name of its setting."""
+    section = "rlhf" if isinstance(settings, RlhfSettings) else "train"
+    part = next(name for name in ("ppo", "group", "offline") if getattr(settings, name) is settings.update)
+    update = settings.update
+    if update.learning_rate is None:
+        return f"{section}.{part}.step_kl (it is {update.step_kl:g})"
+    return f"{section}.{part}.learning_rate (it is {update.learning_rate:g})"
 
 
 def _scale(step: int, settings: TrainSettings) -> float:
@@ -239,6 +287,7 @@ def _state(
         "average": average.weights,
         "validation": validation.state(),
         "policy": trained_state(policy.model),
+        "units": asdict(done.units),
         "learner": learner.state_dict(),
         "random": checkpoint.random_states(),
         "kl": asdict(done.kl),
@@ -259,6 +308,7 @@ def _resume(
         average.weights = {n: like(saved.to(own[n].device), own[n]) for n, saved in state["average"].items()}
         if "validation" in state:  # there is none in checkpoints from before it decided anything
             validation.load_state(state["validation"])
+        state.setdefault("units", asdict(PLAIN))  # a run that began without goes on without
 
     latest = checkpoint.resume(job.folder / "checkpoints", put_back, job.progress.say)
     if latest is None:
@@ -267,6 +317,7 @@ def _resume(
     return Progressed(
         latest.step,
         KlCoefficient(**state["kl"]),
+        Units(**state["units"]),
         state["frozen_calls"],
         state["seconds"],
         Counter(state["failures"]),

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignpro.errors import Interrupted, LossNotFinite
+from alignpro.errors import Interrupted
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.rng import derive
 from alignpro.runtime.interrupt import StopRequest
-from alignpro.train import checkpoint
+from alignpro.train import checkpoint, guard
 from alignpro.train.master_weights import MasterAdam
 
 Batch = TypeVar("Batch")
@@ -90,6 +90,13 @@ def fit(
     )
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     saved = done = keeper.resume(model, optimizer) if keeper else 0
+
+    def told(fault: str) -> str:
+        return (
+            f"step {step} of {steps}: {fault} at a learning rate of {rate:.3g}; {guard.kept(saved)}. Start anew with a"
+            " lower learning_rate or max_grad_norm"
+        )
+
     model.train()
     while done < steps:
         step = done + 1
@@ -99,16 +106,12 @@ def fit(
         optimizer.zero_grad()
         loss = _backward(pieces(batch_of(step)))
         norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm is not None else math.inf)
-        if not (math.isfinite(loss) and bool(torch.isfinite(norm))):
-            kept = f"the checkpoint of step {saved} is whole" if saved else "no checkpoint was saved before it"
-            what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's length is {float(norm)}"
-            raise LossNotFinite(
-                f"step {step} of {steps}: the {what} at a learning rate of {rate:.3g}; {kept}. Start anew with a lower"
-                " learning_rate or max_grad_norm"
-            )
-        optimizer.step()
-        done = step
-        ends = bool(on_step and on_step(step, loss))
+        with guard.telling(told):
+            guard.check({"the loss": loss, "the gradient's length": float(norm)})
+            optimizer.step()
+            guard.check_weights(parameters)
+            done = step
+            ends = bool(on_step and on_step(step, loss))
         if keeper and (step % keeper.every == 0 or step == steps or ends or keeper.stop.asked):
             keeper.save(step, model, optimizer)
             saved = step

@@ -37,17 +37,20 @@ class Monitor:
 class Average:
     """A moving average of a model's trained weights: less of the last steps' noise in what training gives.
 
-    After each step, average = keep * average + (1 - keep) * weights. With keep 0 the weights themselves are the result.
+    After each step, average = keep * average + (1 - keep) * weights; early on with less of keep, so that the weights
+    it began with do not linger. With keep 0 the weights themselves are the result.
     """
 
     def __init__(self, model: torch.nn.Module, keep: float) -> None:
         self._model, self._keep = model, keep
         self.weights = {name: p.detach().float().clone() for name, p in _trained(model)} if keep else {}
 
-    def after_step(self) -> None:
+    def after_step(self, step: int) -> None:
+        """Take in the weights after `step`, from 1."""
+        keep = min(self._keep, step / (step + 9))
         for name, weight in _trained(self._model):
             if name in self.weights:
-                self.weights[name].lerp_(weight.detach().float(), 1 - self._keep)
+                self.weights[name].lerp_(weight.detach().float(), 1 - keep)
 
     def take(self) -> None:
         """Put the average into the model."""

@@ -27,6 +27,7 @@ from alignpro.train.collectors import Collect, oracle_collector, prompter_collec
 from alignpro.train.loop import Job, prompts_of_step, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import trainable
+from alignpro.train.units import Units
 from alignpro.train.validation import Monitor
 from alignpro.types import FloatArray
 
@@ -44,7 +45,7 @@ def train_prompter(run: Run, track: Track) -> None:
         policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
         models = pieces.models(policy, None, reference)
 
-        collect, spent = _experience(run, policy, reference)
+        collect, spent, units = _experience(run, policy, reference)
         spent += int((files.read_json(run.folder.reward_scales) or {}).get("frozen_calls", 0))
         train(
             policy_lm,
@@ -64,6 +65,7 @@ def train_prompter(run: Run, track: Track) -> None:
             max_failed=settings.reward.max_failed,
             monitor=_monitor(run, AlignPro(), models, settings.train, run.folder.samples),
             spent=spent,
+            units=units,
         )
         write_model(policy_lm.model, policy_lm.tokenizer, run.folder.prompter)
     processes.by_first(lambda: publish(run.folder.prompter))
@@ -153,14 +155,15 @@ def _unchanged(pieces: Pieces) -> Iterator[None]:
             )
 
 
-def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tuple[Collect, int]:
-    """Where training's samples come from, and the answers asked of the frozen model beforehand."""
+def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tuple[Collect, int, Units | None]:
+    """Where training's samples come from, the answers asked of the frozen model beforehand, and the units of rewards
+    where those tell them."""
     settings, pieces = run.settings, run.pieces
     if settings.train.method not in OFFLINE:
         collect = prompter_collector(
             pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms
         )
-        return collect, 0
+        return collect, 0, None
     seed, per_step = derive(settings.seed, "train"), settings.train.prompts_per_step
     steps = [prompts_of_step(pieces.prompts.train, s + 1, per_step, seed) for s in range(settings.train.steps)]
     prompts = list(dict.fromkeys(prompt for step in steps for prompt in step))
@@ -178,4 +181,4 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
             advance=advance,
             prompt_terms=pieces.prompt_terms,
         )
-    return offline.replay(gathered), offline.calls(gathered)
+    return offline.replay(gathered), offline.calls(gathered), offline.units_of(gathered)
