@@ -8,10 +8,10 @@ from tiny import save_model
 from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import collate, score
-from alignpro.train.loop import Average
 from alignpro.train.policy import trainable
 from alignpro.train.ppo import Ppo
 from alignpro.train.update import Experience
+from alignpro.train.validation import Average
 
 QUERIES = [[5, 6, 7, 8], [9, 10], [11]] * 40
 

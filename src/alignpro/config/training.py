@@ -124,6 +124,16 @@ class TrainSettings(Section):
         description="part that a moving average of the weights keeps at each step; it is the result of training. 0: the"
         " last weights",
     )
+    take: Literal["last", "best"] = Field(
+        "last",
+        description="the result of training: its last weights, or the best of those that validation looked at, by mean"
+        " reward less the price of its KL",
+    )
+    patience: Positive | None = Field(
+        None,
+        description="stop after so many looks at the validation prompts (evaluate.every) without a better one; null:"
+        " never",
+    )
     gradient_checkpointing: bool = Field(
         False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
     )
@@ -131,6 +141,11 @@ class TrainSettings(Section):
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
         2, description="newest checkpoints kept; where one is corrupt, the one before is taken"
     )
+
+    @property
+    def watched(self) -> bool:
+        """Whether validation decides what becomes of the training."""
+        return self.take == "best" or self.patience is not None
 
     @property
     def update(self) -> UpdateSettings:

@@ -111,7 +111,7 @@ def _say_endpoints(run: Run) -> None:
 def _announce(run: Run) -> None:
     pieces = run.pieces
     run.progress.say(
-        f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
+        f"{pieces.prompts.counted}; prompter"
         f" {pieces.pipeline().name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
         f" {_shared(run.threads)}; writing to {run.folder.path}"
     )
