@@ -34,6 +34,7 @@ from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, run_folder
 from alignpro.train import bradley_terry, guard, supervised
 from alignpro.train.bradley_terry import Comparisons
+from alignpro.train.step_size import usual_rate
 from alignpro.types import Reward
 
 NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
@@ -182,7 +183,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 tokens=own.batch_tokens,
             ),
             len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(model) / 3,
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,

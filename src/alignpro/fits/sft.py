@@ -31,6 +31,7 @@ from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files
 from alignpro.train import guard, sft, supervised
+from alignpro.train.step_size import usual_rate
 from alignpro.types import FloatArray
 
 NEEDED = {"prompter.model": "--base MODEL", "sft.pairs": "--pairs FILE"}
@@ -156,7 +157,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
             lambda step: batches[step - 1],
             lambda batch: sft.pieces(policy.model, batch, policy.pad_id, own.batch_tokens),
             0 if stopped else len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(policy.model),
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,

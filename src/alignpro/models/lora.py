@@ -95,7 +95,7 @@ def check_targets(model: Any, settings: LoraSettings, where: str) -> None:
     """Raise SettingsError for layers that the model does not have, and for embeddings that are its output layer too;
     `where` names the setting."""
     wanted, modules = settings.targets, dict(model.named_modules())
-    if wanted is None or wanted == "all-linear":
+    if wanted == "all-linear":
         return
     layers = [name for name, module in modules.items() if _adaptable(module)]
     if isinstance(wanted, str):
@@ -134,14 +134,10 @@ def _adaptable(module: nn.Module) -> bool:
 
 
 def targets_of(model: Any, settings: LoraSettings) -> list[str] | str:
-    """The layers that get the adapter: those of the settings, or those that peft adapts by default in this
-    architecture, or all linear ones where it knows none; never those that Mamba's kernels read past their adapter."""
-    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
-
-    kind = model.config.get_text_config().model_type
-    wanted = settings.targets or list(KNOWN.get(kind, ())) or "all-linear"
-    if wanted != "all-linear" or kind not in MAMBAS:
-        return wanted
+    """The layers that get the adapter, as the settings name them; all linear ones are, in a Mamba, those whose adapter
+    its kernels do not read past."""
+    if settings.targets != "all-linear" or model.config.get_text_config().model_type not in MAMBAS:
+        return settings.targets
     linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
     output = [name for name, module in model.named_modules() if module is model.get_output_embeddings()]
     return sorted({name.rsplit(".", 1)[-1] for name in linear if name not in output} - BYPASSED)

@@ -87,6 +87,12 @@ def check_not_adapter(name: str | None, lora: LoraSettings | None, role: Role, s
 def check_trainable_pieces(pieces: Pieces) -> None:
     """Raise SettingsError for pieces that a run is to train and cannot."""
     settings = pieces.settings
+    watched = settings.train.watched or (settings.rlhf.enabled and settings.rlhf.watched)
+    if watched and "prompts" in pieces and not pieces.prompts.validation:
+        raise SettingsError(
+            f"data.validation {settings.data.validation}: none of {len(pieces.prompts.train)} training prompts is left"
+            " for validation, by which take=best and patience go; give more prompts"
+        )
     if "prompter" in pieces and settings.train.steps:
         check_trainable(pieces.prompter.lm.model, settings.prompter.lora, "prompter.lora")
     if settings.rlhf.enabled and "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
