@@ -39,7 +39,9 @@ class EvaluateSettings(Section):
     )
     gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
     bootstrap: Annotated[int, Field(ge=100)] = Field(
-        2000, description="resamples of the prompts behind each interval, in headroom and agreement too"
+        2000,
+        description="resamples of the prompts behind intervals that have no formula: of shares of gains and of"
+        " frontiers in headroom, and of kappa in agreement",
     )
     second_reward: str | None = Field(
         None,

@@ -36,7 +36,9 @@ class FitSettings(Section):
     gradient_checkpointing: bool = Field(
         False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
     )
-    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="resamples of the prompts behind each interval")
+    bootstrap: Annotated[int, Field(ge=100)] = Field(
+        2000, description="resamples of the prompts behind the intervals of a reward's calibration; sft has none such"
+    )
     save_every: Positive = Field(100, description="steps between checkpoints")
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
         2, description="newest checkpoints kept; where one is corrupt, the one before is taken"
@@ -92,4 +94,6 @@ class PairsSettings(Section):
     )
     prompts: Positive | None = Field(None, description="training prompts to try; null: every one")
     chunk: Positive = Field(32, description="prompts sampled at a time")
-    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="resamples of the prompts behind each interval")
+    bootstrap: Annotated[int, Field(ge=100)] = Field(
+        2000, description="without effect, for files that hold it: the intervals of gains need no resamples"
+    )

@@ -118,7 +118,7 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
 
 def _evaluation(evaluation: Evaluation) -> str:
     n, reward, second = evaluation.prompts, evaluation.reward, evaluation.second_reward
-    of_shares = " (of shares, where the figure is an accuracy)" if evaluation.shares(reward) else " by bootstrap"
+    of_shares = " (of shares, where the figure is an accuracy)" if evaluation.shares(reward) else ""
     lines = [
         f"{n} held-out prompts, {evaluation.responses_per_prompt} samples each. Brackets are 95% intervals{of_shares}"
         f" over prompts. The reward is {shown(reward)}" + (f"; the second reward, {shown(second)}." if second else "."),

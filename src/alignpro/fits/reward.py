@@ -166,7 +166,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 model.eval()
                 values = held_out.scores(reward, work.test)
                 guard.check({"the largest held-out score": float(np.nanmax(values, initial=-np.inf))})
-                told = held_out.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
+                told = held_out.accuracy(values, work.test)
                 results.append_rows(curve_of(folder), [Milestone(step=step, pairs=seen[step - 1], **told)])
                 model.train()
             advance(step, f"loss {loss:.3f}")

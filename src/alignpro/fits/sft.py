@@ -67,14 +67,13 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
             f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held"
             f" out; prompter {work.lm.name}; writing to {folder.path}"
         )
-        seed = derive(settings.seed, "sft", "bootstrap")
         before = _losses(work.lm, work.test)
         if not folder.trained:
             with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
                 _train(run, replace(work.lm, model=model))
             publish(folder.prompter)
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
-        found = _summary(run, before, after, seed)
+        found = _summary(run, before, after)
     results.write(folder.path / "sft.json", found)
     write_sft_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
@@ -185,15 +184,14 @@ def _mean(losses: FloatArray) -> float:
     return float(losses[:, 0].sum() / losses[:, 1].sum())
 
 
-def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: int) -> FittedPrompter:
-    work, own = run.pieces, run.settings.sft
+def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray) -> FittedPrompter:
+    work = run.pieces
     rows = files.read_jsonl(curve_of(run.folder))
     place = {prompt: number for number, prompt in enumerate(dict.fromkeys(work.prompts["test"]))}
     cluster = np.array([place[prompt] for prompt in work.prompts["test"]], dtype=np.int64)
 
     def told(losses: FloatArray) -> Estimate:
-        value, ci95 = calibration.weighted(losses[:, 0], after[:, 1], cluster, own.bootstrap, seed)
-        return Estimate(value, *ci95)
+        return Estimate.of(*calibration.weighted(losses[:, 0], after[:, 1], cluster))
 
     loss = told(after)
     return FittedPrompter(
@@ -202,7 +200,7 @@ def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: in
         prompts=Sides(**{name: len(set(prompts)) for name, prompts in work.prompts.items()}),
         dropped=dict(work.dropped),
         loss_per_token=loss,
-        perplexity=Estimate(math.exp(loss.value), *map(math.exp, loss.ci95)),
+        perplexity=Estimate(math.exp(loss.value), math.exp(loss.lo), math.exp(loss.hi), loss.why),
         loss_before=told(before),
         gain=told(np.stack([before[:, 0] - after[:, 0], after[:, 1]], 1)),
         epochs=tuple(Epoch(epoch=row["epoch"], validation_loss=row["validation"]) for row in rows),
