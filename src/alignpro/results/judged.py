@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from alignpro.maths.rounding import difference
 from alignpro.results.base import Interval, Number, PromptId, Result, Rows, Text
 
 
@@ -34,4 +33,6 @@ class Judged(Result):
     @property
     def margin(self) -> float:
         """Score of `a` less that of `b`, mean over the orders."""
+        from alignpro.maths.rounding import difference  # numpy's weight is for those who ask
+
         return math.fsum(difference(*order.scores) for order in self.orders) / (len(self.orders) or math.nan)
