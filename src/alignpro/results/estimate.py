@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alignpro.maths.stats import Withheld
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -20,7 +18,7 @@ class Estimate:
     @classmethod
     def of(cls, value: float, interval: tuple[float, float]) -> Estimate:
         """A value with what maths gives for its interval, and the reason where that is withheld."""
-        return cls(value, *interval, interval.why if isinstance(interval, Withheld) else "")
+        return cls(value, *interval, getattr(interval, "why", ""))
 
     @property
     def ci95(self) -> list[float]:
