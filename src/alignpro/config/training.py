@@ -32,7 +32,7 @@ class UpdateSettings(Section):
         None, description="step size of Adam; null: steered, so that every step moves the policy by step_kl"
     )
     step_kl: Annotated[float, Field(gt=0)] = Field(
-        0.05,
+        0.02,
         description="KL in nats a sample, of the policy before a step from the one after it, that a learning_rate of"
         " null is steered to",
     )
@@ -120,7 +120,7 @@ class TrainSettings(Section):
     group: GroupSettings = GroupSettings()
     offline: OfflineSettings = OfflineSettings()
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.9,
+        0.95,
         description="part that a moving average of the weights keeps at each step; it is the result of training. 0: the"
         " last weights",
     )
