@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
+from alignpro.models.chat_template import keep_day
 from alignpro.runtime import processes
 
 making = threading.RLock()
@@ -60,7 +61,7 @@ def load_tokenizer(name: str, role: Role) -> Any:
     source = resolve(name, role)
     base = base_of(source, name, role)
     try:
-        return AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base)
+        return keep_day(AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base))
     except (*FAULTS, TypeError) as error:
         raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
 

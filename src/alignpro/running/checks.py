@@ -8,6 +8,7 @@ from pathlib import Path
 from alignpro.config import Settings
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate import arms
+from alignpro.judges.by_language_model import LlmJudge
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
@@ -95,6 +96,9 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     tell_plain_turns(
         {name: piece for name, piece in pieces.loaded.items() if name in ("prompter", "frozen", "reward")}, say
     )
+    judge = pieces.loaded.get("judge")
+    parts = {"prompter": pieces.loaded.get("prompter"), "frozen": pieces.loaded.get("frozen")}
+    tell_models(parts | {"judge": judge.model if isinstance(judge, LlmJudge) else None}, say)
     if "prompts" in pieces:
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
@@ -133,6 +137,25 @@ def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: 
             say(
                 f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
                 " that a text which spells it out can open a turn of its own"
+            )
+
+
+def tell_models(parts: Mapping[str, object], say: Callable[[str], None]) -> None:
+    """Say what is not done that the local models among the parts ask for, and how long their rows may be."""
+    for section, part in parts.items():
+        if not isinstance(part, LocalPrompter | LocalFrozenModel):
+            continue
+        if asked := part.lm.not_applied:
+            wanted = ", ".join(f"{name} {value}" for name, value in asked.items())
+            say(
+                f"{section}: generation_config of {part.name} asks for {wanted}, which is not applied here: texts are"
+                " drawn as the settings say, and a server that applies it draws others"
+            )
+        written = getattr(part.lm.model.config.get_text_config(), "max_position_embeddings", None) or 0
+        if part.lm.context < written:
+            say(
+                f"{section}: the context of {part.name} is {part.lm.context} tokens of {written}: LongRoPE reads longer"
+                " rows otherwise, and the rows beside them with them"
             )
 
 

@@ -1,0 +1,79 @@
+"""What a chat template is told and tells: the day that it writes, and the token that ends an answer."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from jinja2 import TemplateError
+
+REFUSALS = (TemplateError, TypeError, KeyError, ValueError)
+"""What a chat template raises on a turn that it does not know."""
+
+
+@dataclass
+class Clock:
+    """The day that chat templates with the date in them are told, and whether one of those loaded meanwhile has it."""
+
+    day: date
+    asked: bool = False
+
+
+_CLOCK: ContextVar[Clock | None] = ContextVar("clock", default=None)
+_CLOCKS: WeakKeyDictionary[Any, Clock] = WeakKeyDictionary()
+"""Of every tokenizer whose chat template asks for the date, what it is told."""
+
+
+@contextmanager
+def telling(day: str | None) -> Iterator[Clock]:
+    """Tokenizers that are loaded while this is open are told this day (YYYY-MM-DD) as long as they are used; None: that
+    of a surrounding `telling`, or today's."""
+    clock = Clock(date.fromisoformat(day)) if day else _CLOCK.get() or Clock(date.today())
+    token = _CLOCK.set(clock)
+    try:
+        yield clock
+    finally:
+        _CLOCK.reset(token)
+
+
+def keep_day(tokenizer: Any) -> Any:
+    """The tokenizer, its chat template told one day from now on, whenever it is filled."""
+    if "strftime_now" in str(getattr(tokenizer, "chat_template", None)):
+        clock = _CLOCKS[tokenizer] = _CLOCK.get() or Clock(date.today())
+        clock.asked = True
+    return tokenizer
+
+
+def told_day(tokenizer: Any) -> dict[str, str]:
+    """The chat template with the day in the place of its clock, as an argument of `apply_chat_template`."""
+    clock = _CLOCKS.get(tokenizer)
+    return {} if clock is None else {"chat_template": _dated(tokenizer.get_chat_template(), clock.day)}
+
+
+@functools.lru_cache
+def _dated(template: str, day: date) -> str:
+    return re.sub(r"\bstrftime_now\(\s*(['\"])(.*?)\1\s*\)", lambda call: json.dumps(day.strftime(call[2])), template)
+
+
+def turn_end(tokenizer: Any) -> int | None:
+    """The token that stands behind an answer where the chat template ends it, or else where the next turn begins."""
+    mark, asked = "\ue000", [{"role": "user", "content": "a"}, {"role": "assistant", "content": "\ue000"}]
+    added = {token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+    tokens = sorted({*added, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)
+    for turns in (asked, [*asked, asked[0]]):
+        try:
+            shown = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        except REFUSALS:
+            continue
+        behind = shown.rpartition(mark)[2].lstrip()
+        if end := next((token for token in tokens if behind.startswith(token)), None):
+            return int(tokenizer.convert_tokens_to_ids(end))
+    return None
