@@ -139,9 +139,9 @@ def compare(
         name: rollout(prompts, arm, frozen, reward, responses=4, seed=luck).rewards[:, 0] for name, arm in arms.items()
     }
     for name, rewards in scores.items():  # rewards [prompts, 4]; intervals are over prompts, the independent units (E5)
-        low, high = mean_interval(prompt_means(rewards), DRAWS, luck)
+        low, high = mean_interval(prompt_means(rewards))
         print(f"{name:20}{mean(rewards):6.2f} [{low:.2f}, {high:.2f}]")
-    gain, (low, high) = paired_difference(scores["align_pro"], scores["no_prompter"], DRAWS, luck)
+    gain, (low, high) = paired_difference(scores["align_pro"], scores["no_prompter"])
     print(f"align_pro - no_prompter, paired by prompt: {gain:.2f} [{low:.2f}, {high:.2f}]")
 
 

@@ -101,12 +101,13 @@ def call(folder: Path, *words: str, timeout: float = 120, **extra: str) -> tuple
 
 
 def models(folder: Path) -> list[str]:
-    """Options that name the tiny models, the prompts and a reward in `folder`."""
+    """Options that name the tiny models, the prompts, those to watch training by, and a reward in `folder`."""
     return [
         f"--prompter={folder / 'prompter'}",
         f"--frozen={folder / 'frozen'}",
         "--reward=python:rewards:length",
         f"--prompts={folder / 'prompts.txt'}",
+        f"--data.validation={folder / 'watched.txt'}",
     ]
 
 
@@ -120,7 +121,7 @@ def settings(folder: Path, *more: str) -> config.Settings:
     }
     given = [word.removeprefix("--").split("=", 1) for word in models(folder)]
     small = [word.removeprefix("--") for word in SMALL]
-    return config.load("local", [*(f"{names[name]}={value}" for name, value in given), *small, *more])
+    return config.load("local", [*(f"{names.get(name, name)}={value}" for name, value in given), *small, *more])
 
 
 class Spy:

@@ -55,6 +55,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(folder / "frozen", "qwen2", seed=2)
     numbers = (*range(8), 17, 37, 47, 57, 67, 70, 71, 72, 10, 27, 46, 52)  # seed 0 holds out the last four
     (folder / "prompts.txt").write_text("".join(f"tell me about thing {i}\n" for i in numbers))
+    (folder / "watched.txt").write_text("".join(f"tell me about thing {i}\n" for i in range(80, 85)))
     (folder / "rewards.py").write_text(REWARDS)
     return folder
 

@@ -20,7 +20,7 @@ BY_LENGTH = RewardJudge(FunctionReward("length", lambda xs, ys: [len(y) for y in
 
 def test_swapping_the_arms_mirrors_the_result():
     a, b = random_arm("a", 0), random_arm("b", 1)
-    there, back = win_rate(a, b, BY_LENGTH, 500, 3), win_rate(b, a, BY_LENGTH, 500, 3)
+    there, back = win_rate(a, b, BY_LENGTH), win_rate(b, a, BY_LENGTH)
     assert (there["win"], there["tie"], there["loss"]) == (back["loss"], back["tie"], back["win"])
     assert there["win_rate"] == pytest.approx(1 - back["win_rate"])
     assert there["ci95"] == pytest.approx([1 - back["ci95"][1], 1 - back["ci95"][0]], abs=0.02)
@@ -29,18 +29,18 @@ def test_swapping_the_arms_mirrors_the_result():
 
 def test_an_arm_against_itself_wins_half():
     a = random_arm("a", 0)
-    assert win_rate(a, a, BY_LENGTH, 200, 0)["win_rate"] == 0.5
+    assert win_rate(a, a, BY_LENGTH)["win_rate"] == 0.5
 
 
 def test_a_judge_that_prefers_a_place_shows_in_the_consistency_and_wins_nothing():
-    got = win_rate(random_arm("a", 0), random_arm("b", 1), AlwaysFirst(), 200, 0)
+    got = win_rate(random_arm("a", 0), random_arm("b", 1), AlwaysFirst())
     assert got["win_rate"] == 0.5
     assert got["order_consistency"] == 0
     assert got["tie"] == 90
 
 
 def test_unread_verdicts_are_left_out_and_counted():
-    got = win_rate(random_arm("a", 0), random_arm("b", 1), Mute(), 200, 0)
+    got = win_rate(random_arm("a", 0), random_arm("b", 1), Mute())
     assert got["unparsed"] == 90
     assert math.isnan(got["win_rate"])
     assert got["win"] == got["tie"] == got["loss"] == 0
@@ -49,17 +49,17 @@ def test_unread_verdicts_are_left_out_and_counted():
 def test_failed_responses_are_not_compared():
     a = arm("a", [["aaaa", "aaaa"], ["a", "a"]], failed={(0, 0)})
     b = arm("b", [["bb", "bb"], ["bb", "bb"]])
-    got = win_rate(a, b, BY_LENGTH, 200, 0)
+    got = win_rate(a, b, BY_LENGTH)
     assert (got["win"], got["loss"]) == (1, 2)
     assert got["win_rate"] == 0.5  # each prompt counts once, however many of its comparisons remain
 
 
 def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines():
     arms = [random_arm(name, i) for i, name in enumerate(("no_prompter", "reference_prompter", "align_pro", "rlhf"))]
-    summary = summarise(arms, "length", None, 200, 0)
+    summary = summarise(arms, "length", None)
     assert summary["prompts"] == 30
     assert summary["responses_per_prompt"] == 3
-    _, win_rates = judge_arms(pairs(arms), BY_LENGTH, None, 200, 0, lambda done, note: None, lambda: None)
+    _, win_rates = judge_arms(pairs(arms), BY_LENGTH, None, lambda done, note: None, lambda: None)
     compared = {(row["a"], row["b"]) for row in win_rates}
     assert {
         ("align_pro", "no_prompter"),
@@ -70,7 +70,7 @@ def test_the_summary_keeps_the_contract_and_pairs_every_arm_with_the_baselines()
     for row in summary["arms"].values():
         assert row["ci95"][0] <= row["mean_reward"] <= row["ci95"][1]
         assert row["reward_variance"] == pytest.approx(row["variance_between_prompts"] + row["variance_within_prompts"])
-    assert summarise(arms, "length", None, 200, 0) == summary
+    assert summarise(arms, "length", None) == summary
 
 
 def test_lengths_are_in_words_over_prompts_and_of_rewrites_where_there_are():
@@ -78,11 +78,11 @@ def test_lengths_are_in_words_over_prompts_and_of_rewrites_where_there_are():
     answered = arm("align_pro", responses, failed={(1, 1)})
     rewritten = replace(answered, rewrites=(((Generation("a b c"),) * 2), (Generation("a"),) * 2))
     given = replace(answered, rewrites=((Generation("x", "given"),) * 2,) * 2)
-    found = summarise([rewritten], "length", None, 200, 0, training_prompts=7)
+    found = summarise([rewritten], "length", None, training_prompts=7)
     assert found.arms["align_pro"].response_words.value == (3 + 1) / 2  # each prompt counts once
     assert found.arms["align_pro"].rewrite_words.value == 2
     assert (found["training_prompts"], found["arms"]["align_pro"]["mean_rewrite_words"]) == (7, 2)
-    assert summarise([given], "length", None, 200, 0).arms["align_pro"].rewrite_words is None
+    assert summarise([given], "length", None).arms["align_pro"].rewrite_words is None
 
 
 class Fixed:
@@ -135,14 +135,17 @@ def test_every_figure_has_an_interval_that_holds_it():
     kl[3] = np.nan
     a = replace(a, kl=kl, second_rewards=a.rewards * 2, bonus=a.rewards / 5, prompt_terms={"brevity": a.rewards})
     b = replace(b, second_rewards=b.rewards + 1)
-    summary = summarise([a, b], "letters", "twice", 300, 0)
+    summary = summarise([a, b], "letters", "twice")
     found = summary["arms"]["align_pro"]
     # A reward judges; texts have one word.
     same = {"order_consistency", "mean_length_difference", "mean_response_words", "mean_rewrite_words"}
-    for record in (found, found["second_reward"], win_rate(a, b, BY_LENGTH, 300, 0).tree()):
+    for record in (found, found["second_reward"], win_rate(a, b, BY_LENGTH).tree()):
         for name, value in record.items():
             if isinstance(value, float):
                 low, high = record.get(f"{name}_ci95") or record["ci95"]
+                if math.isnan(low):
+                    assert record[f"{name}_ci95_withheld"] == "all prompts alike" and name in same
+                    continue
                 assert low <= value + 1e-12 and value - 1e-12 <= high, name
                 assert low < high or name in same, name
     assert found["kl_to_reference"] == pytest.approx(np.nanmean(kl))

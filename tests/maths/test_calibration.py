@@ -34,7 +34,7 @@ def test_a_calibrated_model_has_the_error_that_chance_gives_it_and_an_over_sure_
     margins, cluster = simulated(rng, 4000, temperature=4.0)
     error, (low, _), by_chance = calibration.calibration_error(margins, cluster, 200, 0)
     assert low > by_chance
-    bins = calibration.reliability(margins, cluster, 200, 0)
+    bins = calibration.reliability(margins, cluster)
     assert bins[-1].confidence > bins[-1].ci95[1]
     assert sum(b.pairs for b in bins) == 4000
     assert error == pytest.approx(sum(abs(b.accuracy - b.confidence) * b.pairs for b in bins) / 4000)
@@ -43,11 +43,11 @@ def test_a_calibrated_model_has_the_error_that_chance_gives_it_and_an_over_sure_
 def test_saying_a_pair_several_times_narrows_no_interval():
     rng = np.random.default_rng(2)
     margins, cluster = simulated(rng, 400)
-    once = calibration.ratio(calibration.right(margins), cluster, 300, 0)
-    often = calibration.ratio(calibration.right(np.tile(margins, 7)), np.tile(cluster, 7), 300, 0)
+    once = calibration.share(calibration.right(margins), cluster)
+    often = calibration.share(calibration.right(np.tile(margins, 7)), np.tile(cluster, 7))
     assert often[0] == pytest.approx(once[0])
     assert often[1] == pytest.approx(once[1])
-    alone = calibration.ratio(calibration.right(np.tile(margins, 7)), np.arange(2800), 300, 0)
+    alone = calibration.share(calibration.right(np.tile(margins, 7)), np.arange(2800))
     assert alone[1][1] - alone[1][0] < 0.6 * (once[1][1] - once[1][0])
 
 
@@ -62,7 +62,7 @@ def test_correlation_is_scipys():
 
 def test_what_is_undefined_is_nan():
     none = np.zeros(0)
-    assert np.isnan(calibration.ratio(none, none.astype(int), 100, 0)[0])
+    assert np.isnan(calibration.share(none, none.astype(int))[0])
     assert np.isnan(calibration.temperature(np.ones(50), np.arange(50), 100, 0)[0])  # every pair won
     assert np.isnan(calibration.calibration_error(none, none.astype(int), 100, 0)[0])
-    assert np.isnan(calibration.ratio(np.ones(3), np.zeros(3, dtype=int), 100, 0)[1]).all()  # one prompt
+    assert np.isnan(calibration.share(np.ones(3), np.zeros(3, dtype=int))[1]).all()  # one prompt

@@ -8,10 +8,10 @@ from tiny import save_model
 from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import collate, score
-from alignpro.train.loop import Average
 from alignpro.train.policy import trainable
 from alignpro.train.ppo import Ppo
 from alignpro.train.update import Experience
+from alignpro.train.validation import Average
 
 QUERIES = [[5, 6, 7, 8], [9, 10], [11]] * 40
 
@@ -101,7 +101,7 @@ def test_the_moving_average_of_bfloat16_weights_is_kept_in_float32(lm):
         for weight in lm.model.parameters():
             weight.add_(weight.abs() * 0.1)
     name, start = next((n, w.clone()) for n, w in average.weights.items() if "q_proj.weight" in n)
-    average.after_step()
+    average.after_step(10_000)
     assert average.weights[name].dtype == torch.float32
     moved = (average.weights[name] - start).abs() / (dict(lm.model.named_parameters())[name].float() - start).abs()
     torch.testing.assert_close(moved, torch.full_like(moved, 0.001), rtol=0.2, atol=0)

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from alignpro.results import Estimate
+from alignpro.maths.stats import Withheld
+from alignpro.results import Estimate, Mean
 from alignpro.results.words import MINUS, number, percent, plain, spoken, told
 
 
@@ -51,3 +52,14 @@ def test_single_figures_are_never_lost_or_long():
     assert plain(100.8213, 0.2) == "100.82"
     assert number(1e16, 0) == "1.00e16"
     assert number(3.0, 0) == "3"
+
+
+def test_a_withheld_interval_says_why_in_terminals_on_the_page_and_in_files():
+    figure = Estimate.of(0.5123, Withheld("under 5 prompts"))
+    assert told(figure) == spoken(figure) == "0.512 [under 5 prompts]"
+    assert percent(figure) == "51% [under 5 prompts]"
+    written = Mean(mean=figure).tree()
+    assert written["ci95_withheld"] == "under 5 prompts"
+    assert Mean.model_validate({"mean": 0.5123, "ci95": [None, None], "ci95_withheld": "under 5 prompts"}).mean.why
+    assert "ci95_withheld" not in Mean(mean=Estimate(0.5, 0.4, 0.6)).tree()
+    assert figure.mirrored().why == figure.scaled(2).why == "under 5 prompts"

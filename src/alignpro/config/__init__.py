@@ -36,6 +36,7 @@ from alignpro.config.training import (
     OnlineSettings,
     PpoSettings,
     TrainSettings,
+    UpdateSettings,
 )
 from alignpro.config.weights import DeviceMap, LoraSettings
 
@@ -77,6 +78,7 @@ __all__ = [
     "Settings",
     "SftSettings",
     "TrainSettings",
+    "UpdateSettings",
     "as_yaml",
     "build",
     "dump",

@@ -39,7 +39,9 @@ class EvaluateSettings(Section):
     )
     gibbs_responses: Positive = Field(2, description="responses that score each candidate of gibbs_N")
     bootstrap: Annotated[int, Field(ge=100)] = Field(
-        2000, description="resamples of the prompts behind each interval, in headroom and agreement too"
+        2000,
+        description="resamples of the prompts behind intervals that have no formula: of shares of gains and of"
+        " frontiers in headroom, and of kappa in agreement",
     )
     second_reward: str | None = Field(
         None,
@@ -52,8 +54,10 @@ class EvaluateSettings(Section):
         " http://...#MODEL or lm:FOLDER_OR_HUB_ID; null: the second reward, or else the reward",
     )
     tie_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="judge scores this close are a tie")
-    every: Annotated[int, Field(ge=0)] = Field(20, description="training steps between small evaluations; 0: none")
-    monitor_prompts: Positive = Field(16, description="held-out prompts in each of those small evaluations")
+    every: Annotated[int, Field(ge=0)] = Field(
+        20, description="training steps between looks at the validation prompts, the first before training; 0: none"
+    )
+    monitor_prompts: Positive = Field(32, description="validation prompts in each of those looks, the same in all")
 
     @model_validator(mode="after")
     def _different_arms(self) -> EvaluateSettings:

@@ -18,8 +18,10 @@ class FitSettings(Section):
     batch_tokens: Positive = Field(
         16_384, description="tokens computed at a time, padding among them; a larger batch is computed in pieces"
     )
-    learning_rate: Rate = Field(
-        1e-5, description="step size of Adam at its highest; LoRA takes more, about 1e-4, and so do tiny models"
+    learning_rate: Rate | None = Field(
+        None,
+        description="step size of Adam at its highest; null: what models of this width take, ten times as much for an"
+        " adapter",
     )
     warmup: Share = Field(
         0.05, description="share of the steps over which the learning rate rises; after them it falls to a tenth"
@@ -34,7 +36,9 @@ class FitSettings(Section):
     gradient_checkpointing: bool = Field(
         False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
     )
-    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="resamples of the prompts behind each interval")
+    bootstrap: Annotated[int, Field(ge=100)] = Field(
+        2000, description="resamples of the prompts behind the intervals of a reward's calibration; sft has none such"
+    )
     save_every: Positive = Field(100, description="steps between checkpoints")
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
         2, description="newest checkpoints kept; where one is corrupt, the one before is taken"
@@ -70,6 +74,7 @@ class SftSettings(FitSettings):
     )
     column: str = Field("rewrite", description="field of the better prompt; that of the prompt is data.column")
     epochs: Positive = Field(3, description="passes over the training pairs at most; the best is kept")
+    batch_size: Positive = Field(16, description="pairs a step of the optimiser")
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the training prompts that chooses the epoch that is kept"
     )
@@ -89,4 +94,6 @@ class PairsSettings(Section):
     )
     prompts: Positive | None = Field(None, description="training prompts to try; null: every one")
     chunk: Positive = Field(32, description="prompts sampled at a time")
-    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="resamples of the prompts behind each interval")
+    bootstrap: Annotated[int, Field(ge=100)] = Field(
+        2000, description="without effect, for files that hold it: the intervals of gains need no resamples"
+    )

@@ -159,9 +159,17 @@ class DataSettings(Section):
     split: str | None = Field(
         None, description="split of a data set of the hub, or of a saved folder; null: train, or the only one saved"
     )
+    validation_split: str | None = Field(
+        None, description="the same of validation, where that is a data set; null: validation, or the only one saved"
+    )
     test_split: str | None = Field(None, description="the same of test; null: test, or the only one saved")
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="share of the prompts held out from training"
+    )
+    validation: Annotated[float, Field(ge=0, lt=1)] | str = Field(
+        0.1,
+        description="what training is watched by, for train.take and train.patience too: a share of the training"
+        " prompts, which then train nothing, or a file, folder or data set of its own, as prompts; 0: nothing",
     )
     limit: Positive | None = Field(None, description="use at most so many prompts; null: all")
     seed: int | None = Field(
@@ -174,6 +182,8 @@ class DataSettings(Section):
     def _one_format(self) -> DataSettings:
         if self.prompts in (*LAB_PROMPTS, *DATA_SETS) and self.format not in ("auto", self.prompts):
             raise ValueError(f"format {self.format} is not that of prompts {self.prompts}; leave it at auto")
-        if self.test is not None and {self.prompts, self.test} & set(LAB_PROMPTS):
-            raise ValueError(f"test {self.test} beside prompts {self.prompts}: the lab has test prompts of its own")
+        for name in ("test", "validation"):
+            other = getattr(self, name)
+            if isinstance(other, str) and {self.prompts, other} & set(LAB_PROMPTS):
+                raise ValueError(f"{name} {other} beside prompts {self.prompts}: the lab has {name} prompts of its own")
         return self

@@ -55,9 +55,10 @@ def resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Set
 def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
     """Settings of a file that `dump` wrote, with overrides.
 
-    A file from before the split had a seed of its own names none, and its split is that of the run's seed.
+    A file from before the split had a seed of its own names none, and its split is that of the run's seed; one from
+    before there were validation prompts has none.
     """
-    return resolved(laid_over({"data": {"seed": None}}, _read_recipe(path)), overrides, str(path))
+    return resolved(laid_over({"data": {"seed": None, "validation": 0}}, _read_recipe(path)), overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:

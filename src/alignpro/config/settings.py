@@ -74,6 +74,12 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        for name, train in (("train", self.train), ("rlhf", self.rlhf if self.rlhf.enabled else None)):
+            if train and train.watched and not (self.evaluate.every and self.data.validation):
+                raise ValueError(
+                    f"{name}.take best and {name}.patience go by the validation prompts; set evaluate.every and"
+                    " data.validation above 0"
+                )
         if self.rlhf.enabled and self.rlhf.method in OFFLINE:
             raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
         called = [term.called for term in self.prompt_terms]

@@ -28,11 +28,16 @@ class KlSettings(Section):
 class UpdateSettings(Section):
     """What every method's update has; names and defaults as in the literature."""
 
-    learning_rate: Rate = Field(
-        1e-5, description="step size of Adam; LoRA takes more, about 1e-4, and so do tiny models"
+    learning_rate: Rate | None = Field(
+        None, description="step size of Adam; null: steered, so that every step moves the policy by step_kl"
+    )
+    step_kl: Annotated[float, Field(gt=0)] = Field(
+        0.05,
+        description="KL in nats a sample, of the policy before a step from the one after it, that a learning_rate of"
+        " null is steered to",
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises from 0")
-    anneal: bool = Field(False, description="lower the learning rate linearly, to a tenth of it at the last step")
+    anneal: bool = Field(True, description="lower the learning rate linearly, to a tenth of it at the last step")
     max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
         1.0, description="gradients of a larger norm are scaled down to it; null: never"
     )
@@ -67,10 +72,12 @@ class PpoSettings(OnlineSettings):
     value_coef: Annotated[float, Field(ge=0)] = Field(
         0.1, description="weight of the value head's loss beside the policy's"
     )
-    value_learning_rate: Rate | None = Field(None, description="learning rate of the value head; null: learning_rate")
+    value_learning_rate: Rate = Field(
+        0.05, description="learning rate of the value head: about how far an update moves its values"
+    )
     gamma: Share = Field(1.0, description="discount a token of rewards to come; 1: none, as the objective has it")
     gae_lambda: Share = Field(
-        0.95,
+        1.0,
         description="1: advantages from all rewards to come, noisy but unbiased; lower leans on the value head",
     )
     whiten_advantages: bool = Field(True, description="bring a step's advantages to mean 0 and variance 1")
@@ -113,9 +120,19 @@ class TrainSettings(Section):
     group: GroupSettings = GroupSettings()
     offline: OfflineSettings = OfflineSettings()
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0,
+        0.9,
         description="part that a moving average of the weights keeps at each step; it is the result of training. 0: the"
         " last weights",
+    )
+    take: Literal["last", "best"] = Field(
+        "last",
+        description="the result of training: its last weights, or the best of those that validation looked at, by mean"
+        " reward less the price of its KL",
+    )
+    patience: Positive | None = Field(
+        None,
+        description="stop after so many looks at the validation prompts (evaluate.every) without a better one; null:"
+        " never",
     )
     gradient_checkpointing: bool = Field(
         False, description="compute layers again in the backward pass instead of keeping them: less memory, more time"
@@ -124,6 +141,11 @@ class TrainSettings(Section):
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
         2, description="newest checkpoints kept; where one is corrupt, the one before is taken"
     )
+
+    @property
+    def watched(self) -> bool:
+        """Whether validation decides what becomes of the training."""
+        return self.take == "best" or self.patience is not None
 
     @property
     def update(self) -> UpdateSettings:

@@ -24,8 +24,6 @@ class LoraSettings(Section):
         description="share of the adapter's input that is dropped in supervised training; reinforcement learning goes"
         " without",
     )
-    targets: list[str] | str | None = Field(
-        None,
-        description="names of the layers that get it, or all-linear; null: peft's default for the architecture, or all"
-        " linear layers where it has none",
+    targets: list[str] | str = Field(
+        "all-linear", description="names of the layers that get it; all-linear: every linear one but the output layer"
     )

@@ -41,6 +41,13 @@ class Origin:
             return None
         return cls(settings.test, "data.test", settings.config, settings.test_split, "test")
 
+    @classmethod
+    def of_validation(cls, settings: DataSettings) -> Origin | None:
+        """That of data.validation, where it is no share."""
+        if not isinstance(settings.validation, str):
+            return None
+        return cls(settings.validation, "data.validation", settings.config, settings.validation_split, "validation")
+
     @property
     def said(self) -> str:
         """How errors name it."""

@@ -9,7 +9,8 @@ from alignpro.errors import DataError
 from alignpro.rng import derive
 
 
-def _ordered(keys: Iterable[str], seed: int) -> list[str]:
+def ordered(keys: Iterable[str], seed: int) -> list[str]:
+    """In an order of chance that any first n are a fair n."""
     return sorted(set(keys), key=lambda key: derive(seed, "order", key))
 
 
@@ -18,8 +19,8 @@ def beside(keys: Iterable[str], tests: Iterable[str], settings: DataSettings, se
 
     `data.limit` is the most to train on. Raises DataError where none is left, or fewer than two are tested.
     """
-    tested = _ordered(tests, seed)
-    train = _ordered(set(keys) - set(tested), seed)
+    tested = ordered(tests, seed)
+    train = ordered(set(keys) - set(tested), seed)
     if len(tested) < 2:
         raise DataError(f"data.test {settings.test}: holds {len(tested)} different prompts; give at least 2")
     if not train:
@@ -37,13 +38,13 @@ def split(keys: Iterable[str], settings: DataSettings, seed: int) -> tuple[list[
     matter, so rows added later move nothing, and the share is met on average. Only where fewer than two lie below,
     or all do, the nearest by hash make up two, or one is left for training. Raises DataError for fewer than three.
     """
-    ordered = _ordered(keys, seed)[: settings.limit]
-    if len(ordered) < 3:
+    used = ordered(keys, seed)[: settings.limit]
+    if len(used) < 3:
         raise DataError(
-            f"data.prompts {settings.prompts}: {len(ordered)} different prompts cannot be split; give at least 3, of"
+            f"data.prompts {settings.prompts}: {len(used)} different prompts cannot be split; give at least 3, of"
             " which no fewer than 2 are held out for testing"
         )
-    place = {key: derive(seed, "split", key) / 2**63 for key in ordered}
+    place = {key: derive(seed, "split", key) / 2**63 for key in used}
     below = sum(at < settings.test_share for at in place.values())
-    tests = set(sorted(ordered, key=place.__getitem__)[: min(max(2, below), len(ordered) - 1)])
-    return [key for key in ordered if key not in tests], [key for key in ordered if key in tests]
+    tests = set(sorted(used, key=place.__getitem__)[: min(max(2, below), len(used) - 1)])
+    return [key for key in used if key not in tests], [key for key in used if key in tests]

@@ -13,7 +13,6 @@ from alignpro.maths import stats
 from alignpro.maths.shares import is_share, share_difference, share_interval
 from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
-from alignpro.rng import derive
 from alignpro.types import FloatArray, Generation
 
 REWARD, SECOND = " reward", " second reward"
@@ -24,31 +23,29 @@ def summarise(
     arms: Sequence[ArmResult],
     reward: str,
     second_reward: str | None,
-    draws: int,
-    seed: int,
     training_prompts: float = math.nan,
 ) -> Evaluation:
     """What evaluation.json holds but for its win rates, with `differences` (paired, over prompts) and each arm's
     `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
 
-    Every interval is a 95% bootstrap over prompts: of percentiles for means, studentised for variances and KL, which
-    are skewed. Rewards that are 0 or 1 in all arms are shares, their `kind` says so, and their intervals and those of
-    their differences are those of shares.
+    Every interval is of 95%, over prompts: Student's t, widened for skew, for means, differences and KL. Rewards that
+    are 0 or 1 in all arms are shares, their `kind` says so, and their intervals and those of their differences are
+    those of shares.
     """
     kinds = _kinds(arms)
     differences = []
     for a, b in pairs(arms):
-        differences.append(_difference(a.name, b.name, reward, a.rewards, b.rewards, kinds[REWARD], draws, seed))
+        differences.append(_difference(a.name, b.name, reward, a.rewards, b.rewards, kinds[REWARD]))
         first, second = a.second_rewards, b.second_rewards
         if second_reward is not None and first is not None and second is not None:
-            differences.append(_difference(a.name, b.name, second_reward, first, second, kinds[SECOND], draws, seed))
+            differences.append(_difference(a.name, b.name, second_reward, first, second, kinds[SECOND]))
     return Evaluation(
         reward=reward,
         second_reward=second_reward,
         prompts=len(arms[0].prompts) if arms else 0,
         responses_per_prompt=len(arms[0].responses[0]) if arms and arms[0].responses else 0,
         training_prompts=training_prompts,
-        arms={arm.name: _arm(arm, second_reward, kinds, draws, seed) for arm in arms},
+        arms={arm.name: _arm(arm, second_reward, kinds) for arm in arms},
         differences=tuple(differences),
         win_rates=(),
         cost=Cost(frozen_calls=sum(arm.frozen_calls for arm in arms)),
@@ -68,34 +65,34 @@ def _kinds(arms: Sequence[ArmResult]) -> dict[str, str]:
     return {name: SHARE if share else "" for name, share in kinds.items()}
 
 
-def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str], draws: int, seed: int) -> Arm:
-    parts, around = stats.variance(arm.rewards), variance_intervals(arm.rewards, draws, derive(seed, "variance"))
+def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str]) -> Arm:
+    parts, around = stats.variance(arm.rewards), variance_intervals(arm.rewards)
     bonus = arm.bonus if arm.prompt_terms else None
     second = None
     if second_reward is not None and arm.second_rewards is not None:
-        theirs = variance_intervals(arm.second_rewards, draws, derive(seed, "variance"))
+        theirs = variance_intervals(arm.second_rewards)
         second = SecondReward(
-            mean=_mean(arm.second_rewards, draws, seed, kinds[SECOND]),
+            mean=_mean(arm.second_rewards, kinds[SECOND]),
             kind=kinds[SECOND],
-            variance=Estimate(stats.variance(arm.second_rewards).total, *theirs.total),
+            variance=Estimate.of(stats.variance(arm.second_rewards).total, theirs.total),
         )
     return Arm(
         name=arm.name,
         kind=kinds[REWARD],
-        reward=_mean(arm.rewards, draws, seed, kinds[REWARD]),
-        variance=Estimate(parts.total, *around.total),
-        variance_between=Estimate(parts.between, *around.between),
-        variance_within=Estimate(parts.within, *around.within),
-        kl=None if arm.kl is None else _kl(arm.kl, draws, seed),
+        reward=_mean(arm.rewards, kinds[REWARD]),
+        variance=Estimate.of(parts.total, around.total),
+        variance_between=Estimate.of(parts.between, around.between),
+        variance_within=Estimate.of(parts.within, around.within),
+        kl=None if arm.kl is None else _kl(arm.kl),
         frozen_calls=arm.frozen_calls,
         failed=sum(arm.failures.values()),
         failures=dict(arm.failures),
-        reward_terms=_terms(arm.parts, draws, seed, kinds),
-        prompt_terms={} if bonus is None else _terms(arm.prompt_terms, draws, seed, {}),
-        prompt_bonus=None if bonus is None else _mean(bonus, draws, seed),
+        reward_terms=_terms(arm.parts, kinds),
+        prompt_terms={} if bonus is None else _terms(arm.prompt_terms, {}),
+        prompt_bonus=None if bonus is None else _mean(bonus),
         second_reward=second,
-        response_words=_mean(words(arm.responses), draws, seed),
-        rewrite_words=_mean(words(arm.rewrites), draws, seed) if _rewrites(arm) else None,
+        response_words=_mean(words(arm.responses)),
+        rewrite_words=_mean(words(arm.rewrites)) if _rewrites(arm) else None,
     )
 
 
@@ -109,32 +106,25 @@ def _rewrites(arm: ArmResult) -> bool:
     return any(g.finish != "given" for row in arm.rewrites for g in row)
 
 
-def _mean(values: FloatArray, draws: int, seed: int, kind: str = "") -> Estimate:
+def _mean(values: FloatArray, kind: str = "") -> Estimate:
     """Mean over prompts of [B, K]."""
-    if kind == SHARE:
-        return Estimate(stats.mean(values), *share_interval(values))
-    return Estimate(stats.mean(values), *stats.mean_interval(stats.prompt_means(values), draws, derive(seed, "mean")))
+    interval = share_interval(values) if kind == SHARE else stats.mean_interval(stats.prompt_means(values))
+    return Estimate.of(stats.mean(values), interval)
 
 
-def _kl(values: FloatArray, draws: int, seed: int) -> Estimate:
-    interval = stats.studentised_interval(stats.prompt_means(values), draws, derive(seed, "kl"))
-    return Estimate(stats.mean(values), *interval)
+def _kl(values: FloatArray) -> Estimate:
+    if (values == 0).all():  # the reference itself
+        return Estimate(0.0, 0.0, 0.0)
+    return Estimate.of(stats.mean(values), stats.mean_interval(stats.prompt_means(values)))
 
 
-def _terms(parts: Mapping[str, FloatArray], draws: int, seed: int, kinds: Mapping[str, str]) -> dict[str, Mean]:
+def _terms(parts: Mapping[str, FloatArray], kinds: Mapping[str, str]) -> dict[str, Mean]:
     """Mean raw score of each term, with its interval."""
     return {
-        name: Mean(mean=_mean(values, draws, seed, kinds.get(name, "")), kind=kinds.get(name, ""))
-        for name, values in parts.items()
+        name: Mean(mean=_mean(values, kinds.get(name, "")), kind=kinds.get(name, "")) for name, values in parts.items()
     }
 
 
-def _difference(
-    a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str, draws: int, seed: int
-) -> Difference:
-    value, interval = (
-        share_difference(first, second)
-        if kind == SHARE
-        else stats.paired_difference(first, second, draws, derive(seed, "difference"))
-    )
-    return Difference(a=a, b=b, reward=reward, kind=kind, mean=Estimate(value, *interval))
+def _difference(a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str) -> Difference:
+    value, interval = share_difference(first, second) if kind == SHARE else stats.paired_difference(first, second)
+    return Difference(a=a, b=b, reward=reward, kind=kind, mean=Estimate.of(value, interval))

@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from alignpro.config import Settings
+from alignpro.config import Settings, UpdateSettings
 from alignpro.models.framing import usage
 from alignpro.results import Evaluation
 from alignpro.results.words import told
@@ -88,6 +88,12 @@ def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
     )
 
 
+def _step_size(update: UpdateSettings) -> str:
+    if update.learning_rate is None:
+        return f"steps of {update.step_kl:g} nats"
+    return f"learning rate {update.learning_rate:g}"
+
+
 def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
     train, lora = settings.train, settings.prompter.lora
     yield "base model", shown(settings.prompter.model)
@@ -97,7 +103,7 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
     yield (
         "method",
         f"{train.method}, {train.steps} steps of {train.prompts_per_step} prompts, rewrites of each:"
-        f" {train.rewrites}, learning rate {train.update.learning_rate:g}, seed {settings.seed}",
+        f" {train.rewrites}, {_step_size(train.update)}, seed {settings.seed}",
     )
     adaptive = f", steered towards {train.kl.target:g} nats" if train.kl.adaptive else ""
     yield "price of KL to the base model (`kl.coef`)", f"{train.kl.coef:g}{adaptive}"
@@ -112,7 +118,7 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
 
 def _evaluation(evaluation: Evaluation) -> str:
     n, reward, second = evaluation.prompts, evaluation.reward, evaluation.second_reward
-    of_shares = " (of shares, where the figure is an accuracy)" if evaluation.shares(reward) else " by bootstrap"
+    of_shares = " (of shares, where the figure is an accuracy)" if evaluation.shares(reward) else ""
     lines = [
         f"{n} held-out prompts, {evaluation.responses_per_prompt} samples each. Brackets are 95% intervals{of_shares}"
         f" over prompts. The reward is {shown(reward)}" + (f"; the second reward, {shown(second)}." if second else "."),

@@ -10,10 +10,9 @@ import numpy as np
 
 from alignpro.data.preferences import Preference
 from alignpro.data.records import normalised
-from alignpro.maths import calibration
+from alignpro.maths import calibration, stats
 from alignpro.maths.calibration import Clusters
 from alignpro.maths.rounding import difference
-from alignpro.maths.stats import Interval
 from alignpro.results import Calibration, CalibrationError, Estimate, LengthBias, OfConfidence, OfStrength, Scores
 from alignpro.rng import derive
 from alignpro.types import FloatArray, Response, Reward
@@ -35,12 +34,12 @@ def clusters(pairs: Sequence[Preference]) -> Clusters:
     return np.array([place.setdefault(normalised(pair.prompt.text), len(place)) for pair in pairs], dtype=np.int64)
 
 
-def accuracy(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: int) -> dict[str, Any]:
+def accuracy(values: FloatArray, pairs: Sequence[Preference]) -> dict[str, Any]:
     """Share of pairs whose chosen answer scores higher, a tie counting half, and (1) in nats."""
     margins, cluster = difference(values[:, 0], values[:, 1]), clusters(pairs)
     scored = np.isfinite(margins)
-    right = _told(calibration.ratio(calibration.right(margins[scored]), cluster[scored], draws, seed))
-    loss = _told(calibration.ratio(calibration.log_loss(margins[scored]), cluster[scored], draws, seed))
+    right = Estimate.of(*calibration.share(calibration.right(margins[scored]), cluster[scored]))
+    loss = Estimate.of(*stats.pooled(calibration.log_loss(margins[scored]), cluster[scored]))
     return {"accuracy": right, "log_loss": loss, "unscored": int((~scored).sum())}
 
 
@@ -54,26 +53,26 @@ def figures(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: i
     longer_by = lengths[:, 0] - lengths[:, 1]
     longer, right = calibration.right(longer_by), calibration.right(margins)
     error, ci95, by_chance = calibration.calibration_error(margins, cluster, draws, derive(seed, "calibration"))
-    bins = calibration.reliability(margins, cluster, draws, seed) if len(kept) else []
+    bins = calibration.reliability(margins, cluster) if len(kept) else []
 
     def share(of: FloatArray) -> Estimate:
-        return _told(calibration.ratio(of, cluster, draws, seed))
+        return Estimate.of(*calibration.share(of, cluster))
 
     return {
-        **accuracy(values, pairs, draws, seed),
+        **accuracy(values, pairs),
         "longer_wins": share(longer),
-        "over_longer": share(right - longer),
-        "by_strength": _by_strength(right, scored, cluster, draws, seed),
+        "over_longer": Estimate.of(*stats.pooled(right - longer, cluster)),
+        "by_strength": _by_strength(right, scored, cluster),
         "calibration": Calibration(
             bins=tuple(OfConfidence.model_validate(asdict(found)) for found in bins),
-            error=CalibrationError(error=Estimate(error, *ci95), if_calibrated=by_chance),
-            temperature=_told(calibration.temperature(margins, cluster, draws, derive(seed, "temperature"))),
+            error=CalibrationError(error=Estimate.of(error, ci95), if_calibrated=by_chance),
+            temperature=Estimate.of(*calibration.temperature(margins, cluster, draws, derive(seed, "temperature"))),
         ),
         "length": LengthBias(
-            score=_told(
-                calibration.correlation(values[kept].ravel(), lengths.ravel(), np.repeat(cluster, 2), draws, seed)
+            score=Estimate.of(
+                *calibration.correlation(values[kept].ravel(), lengths.ravel(), np.repeat(cluster, 2), draws, seed)
             ),
-            difference=_told(calibration.correlation(margins, longer_by, cluster, draws, seed)),
+            difference=Estimate.of(*calibration.correlation(margins, longer_by, cluster, draws, seed)),
             longer_chosen_by_model=share(calibration.right(margins * longer_by)),
         ),
         "scores": Scores(mean=float(np.mean(values[kept])), deviation=float(np.std(values[kept])))
@@ -82,9 +81,7 @@ def figures(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: i
     }
 
 
-def _by_strength(
-    right: FloatArray, pairs: Sequence[Preference], cluster: Clusters, draws: int, seed: int
-) -> list[OfStrength]:
+def _by_strength(right: FloatArray, pairs: Sequence[Preference], cluster: Clusters) -> list[OfStrength]:
     """Accuracy by how much higher the data scores the chosen answer; empty where it gives no scores."""
     strengths = np.array([np.nan if pair.margin is None else pair.margin for pair in pairs], dtype=np.float64)
     present = np.unique(strengths[np.isfinite(strengths)])
@@ -99,10 +96,6 @@ def _by_strength(
     found = []
     for low, high in edges:
         rows = (strengths >= low) & (strengths <= high)
-        told = _told(calibration.ratio(right[rows], cluster[rows], draws, seed))
+        told = Estimate.of(*calibration.share(right[rows], cluster[rows]))
         found.append(OfStrength(low=float(low), high=float(high), pairs=int(rows.sum()), accuracy=told))
     return found
-
-
-def _told(found: tuple[float, Interval]) -> Estimate:
-    return Estimate(found[0], *found[1])

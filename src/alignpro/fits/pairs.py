@@ -150,11 +150,11 @@ def try_prompts(
 
 def summary(rows: Sequence[TriedPrompt], settings: Settings) -> BestOfN:
     """How many prompts were tried, won and kept, and the mean gains with intervals over prompts."""
-    own, seed = settings.pairs, derive(settings.seed, "pairs", "bootstrap")
+    own = settings.pairs
 
     def told(gains: list[float]) -> Estimate:
         values = np.array(gains, dtype=np.float64)
-        return Estimate(stats.mean(values[:, None]), *stats.mean_interval(values, own.bootstrap, seed))
+        return Estimate.of(stats.mean(values[:, None]), stats.mean_interval(values))
 
     won = [row for row in rows if row.chosen_gain > own.margin]
     kept = [row for row in rows if row.kept]

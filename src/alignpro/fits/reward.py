@@ -26,13 +26,14 @@ from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
-from alignpro.running.checks import check_named
+from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load, with_day
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, run_folder
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
+from alignpro.train.step_size import usual_rate
 from alignpro.types import Reward
 
 NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
@@ -97,6 +98,7 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)
+    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
     with telling(settings.day) as clock:
         base = load_base(str(own.base), settings.seed, device, settings.dtype)
     settings = with_day(settings, clock)
@@ -164,7 +166,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
             if step in due:
                 model.eval()
                 values = held_out.scores(reward, work.test)
-                told = held_out.accuracy(values, work.test, own.bootstrap, derive(seed, "bootstrap"))
+                told = held_out.accuracy(values, work.test)
                 results.append_rows(curve_of(folder), [Milestone(step=step, pairs=seen[step - 1], **told)])
                 model.train()
             advance(step, f"loss {loss:.3f}")
@@ -181,7 +183,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 tokens=own.batch_tokens,
             ),
             len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(model) / 3,
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,

@@ -32,10 +32,9 @@ def fine_tune(settings: Settings | None, out: str | Path, *, resume: bool = Fals
     if settings is not None:
         settings = alone(settings)
     with open_run(settings, Path(out), _load, resume=resume, stopping="finishing this step and saving") as run:
-        prompts = run.pieces.prompts
         run.progress.say(
-            f"{len(prompts.train)} training and {len(prompts.test)} test prompts; frozen model"
-            f" {run.pieces.frozen.name}, reward {run.pieces.reward.name}; writing to {run.folder.path}"
+            f"{run.pieces.prompts.counted}; frozen model {run.pieces.frozen.name}, reward {run.pieces.reward.name};"
+            f" writing to {run.folder.path}"
         )
         with tracking(run.settings, run.folder.path, run.progress.say) as track:
             stages.train_rlhf(run, track.log)

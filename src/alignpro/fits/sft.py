@@ -25,12 +25,13 @@ from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
 from alignpro.results import Epoch, Estimate, FittedPrompter, Sides
 from alignpro.rng import derive
-from alignpro.running.checks import check_named
+from alignpro.running.checks import check_named, check_not_adapter
 from alignpro.running.load import load, load_trained
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files
 from alignpro.train import sft, supervised
+from alignpro.train.step_size import usual_rate
 from alignpro.types import FloatArray
 
 NEEDED = {"prompter.model": "--base MODEL", "sft.pairs": "--pairs FILE"}
@@ -66,14 +67,13 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
             f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held"
             f" out; prompter {work.lm.name}; writing to {folder.path}"
         )
-        seed = derive(settings.seed, "sft", "bootstrap")
         before = _losses(work.lm, work.test)
         if not folder.trained:
             with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
                 _train(run, replace(work.lm, model=model))
             publish(folder.prompter)
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
-        found = _summary(run, before, after, seed)
+        found = _summary(run, before, after)
     results.write(folder.path / "sft.json", found)
     write_sft_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
@@ -82,6 +82,7 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
 
 def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Work:
     check_named(settings, NEEDED, "sft", kept)
+    check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
     pieces = load(settings, {"prompter"}, say)
     lm = pieces.prompter.lm
     check_fit(lm.model, settings.sft, "sft")
@@ -154,7 +155,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
             lambda step: batches[step - 1],
             lambda batch: sft.pieces(policy.model, batch, policy.pad_id, own.batch_tokens),
             0 if stopped else len(batches),
-            own.learning_rate,
+            own.learning_rate or usual_rate(policy.model),
             warmup=round(own.warmup * len(batches)),
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,
@@ -182,15 +183,14 @@ def _mean(losses: FloatArray) -> float:
     return float(losses[:, 0].sum() / losses[:, 1].sum())
 
 
-def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: int) -> FittedPrompter:
-    work, own = run.pieces, run.settings.sft
+def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray) -> FittedPrompter:
+    work = run.pieces
     rows = files.read_jsonl(curve_of(run.folder))
     place = {prompt: number for number, prompt in enumerate(dict.fromkeys(work.prompts["test"]))}
     cluster = np.array([place[prompt] for prompt in work.prompts["test"]], dtype=np.int64)
 
     def told(losses: FloatArray) -> Estimate:
-        value, ci95 = calibration.weighted(losses[:, 0], after[:, 1], cluster, own.bootstrap, seed)
-        return Estimate(value, *ci95)
+        return Estimate.of(*calibration.weighted(losses[:, 0], after[:, 1], cluster))
 
     loss = told(after)
     return FittedPrompter(
@@ -199,7 +199,7 @@ def _summary(run: OpenRun[Work], before: FloatArray, after: FloatArray, seed: in
         prompts=Sides(**{name: len(set(prompts)) for name, prompts in work.prompts.items()}),
         dropped=dict(work.dropped),
         loss_per_token=loss,
-        perplexity=Estimate(math.exp(loss.value), *map(math.exp, loss.ci95)),
+        perplexity=Estimate(math.exp(loss.value), math.exp(loss.lo), math.exp(loss.hi), loss.why),
         loss_before=told(before),
         gain=told(np.stack([before[:, 0] - after[:, 0], after[:, 1]], 1)),
         epochs=tuple(Epoch(epoch=row["epoch"], validation_loss=row["validation"]) for row in rows),

@@ -127,13 +127,11 @@ class Estimator:
     def mean(self, rewards: FloatArray) -> Estimate:
         """Mean over prompts of rewards [B, N] of answers, or of rewrites."""
         usual = self.value(stats.prompt_means(rewards))
-        return Estimate(usual.value, *share_interval(rewards)) if self.shares else usual
+        return Estimate.of(usual.value, share_interval(rewards)) if self.shares else usual
 
     def value(self, per_prompt: FloatArray) -> Estimate:
-        """Mean of one figure a prompt, studentised interval."""
-        present = per_prompt[np.isfinite(per_prompt)]
-        interval = stats.studentised_interval(per_prompt, self.bootstrap, self.seed)
-        return Estimate(float(present.mean()) if len(present) else float("nan"), *interval)
+        """Mean of one figure a prompt, with its interval."""
+        return Estimate.of(stats.mean(per_prompt[:, None]), stats.mean_interval(per_prompt))
 
     def point(self, tilted: Tilted) -> Point:
         """A point of the frontier (B6), from (E2)."""
@@ -273,8 +271,7 @@ class Estimator:
         """No prompter's reward less that of a prompter's `own` rewrites, paired by prompt."""
         rewards = self.of_rewrites[:, own]
         if self.shares:
-            value, interval = share_difference(self.samples.raw, rewards)
-            return Estimate(value, *interval)
+            return Estimate.of(*share_difference(self.samples.raw, rewards))
         return self.value(self.plain - stats.prompt_means(rewards))
 
     def _share(self, part: FloatArray, whole: FloatArray) -> Estimate:
@@ -323,7 +320,7 @@ class Estimator:
             return np.where(np.isfinite(values), values, np.nan)
 
         value = float(defined(np.arange(prompts)))
-        return Estimate(value, *stats.bootstrap(defined, prompts, self.bootstrap, self.seed))
+        return Estimate.of(value, stats.bootstrap(defined, prompts, self.bootstrap, self.seed))
 
 
 def _ceil(value: float) -> float:

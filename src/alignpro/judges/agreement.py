@@ -12,6 +12,7 @@ from alignpro.data.judged_pairs import JudgedPair
 from alignpro.judges.comparisons import SLICE, Comparison, judge_both_orders
 from alignpro.maths import agreement as rater
 from alignpro.maths import stats
+from alignpro.maths.shares import pooled_share
 from alignpro.results import Agreement, Estimate, JudgeAgreement
 from alignpro.rng import derive
 from alignpro.types import Judge, Response, Verdict
@@ -43,7 +44,7 @@ def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
 def measured(
     judge: str, pairs: Sequence[JudgedPair], comparisons: Sequence[Comparison], draws: int, seed: int
 ) -> JudgeAgreement:
-    """The figures of agreement.json; every interval is a 95% percentile bootstrap over prompts.
+    """The figures of agreement.json; every interval is of 95%, over prompts.
 
     The judge's verdict is that of both orders (orders that disagree: a tie). With one person: mean over the people of
     a pair, and people among themselves: over pairs of people, so that the two can be compared.
@@ -71,13 +72,13 @@ def measured(
         whole = tables.sum(0)
         interval, interval_kappa = rater.intervals(tables, draws, derive(seed, "agreement", what))
         return Agreement(
-            agreement=Estimate(float(rater.agreement(whole)), *interval),
-            kappa=Estimate(float(rater.kappa(whole)), *interval_kappa),
+            agreement=Estimate.of(float(rater.agreement(whole)), interval),
+            kappa=Estimate.of(float(rater.kappa(whole)), interval_kappa),
             compared=int(whole.sum()) // (2 if twice else 1),
         )
 
     consistent = np.array([np.nan if c.consistent is None else float(c.consistent) for c in comparisons])
-    consistency, around = stats.pooled(consistent, where, draws, derive(seed, "agreement", "order"))
+    consistency = Estimate.of(*pooled_share(*stats.sums_over_prompts(consistent, where)))
     return JudgeAgreement(
         judge=judge,
         pairs=len(pairs),
@@ -87,7 +88,7 @@ def measured(
         unparsed=said.count(None),
         unparsed_reasons=dict(Counter(c.failure for c in comparisons if c.failure).most_common()),
         verdicts={verdict: said.count(verdict) for verdict in rater.VERDICTS},
-        position_consistency=Estimate(consistency, *around),
+        position_consistency=consistency,
         with_majority=figures(with_majority, "majority"),
         with_majority_where_neither_ties=figures(clear(with_majority), "clear"),
         with_one_person=figures(against(lambda pair: pair.verdicts), "one"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alignpro.config import JudgeSettings
 from alignpro.judges import ties
@@ -14,19 +14,18 @@ from alignpro.judges.by_reward import RewardJudge
 from alignpro.judges.comparisons import Answered, Comparison, compare_arms
 from alignpro.maths import stats
 from alignpro.maths.length_control import length_controlled
-from alignpro.maths.shares import is_share, share_difference
+from alignpro.maths.shares import is_share, pooled_share, share_difference, share_interval
 from alignpro.results import Estimate, Judged, LengthControlled, WinRate
-from alignpro.rng import derive
 from alignpro.types import FloatArray, Judge, Verdict
 
 
-def win_rate(a: Answered, b: Answered, judge: Judge, draws: int, seed: int) -> WinRate:
+def win_rate(a: Answered, b: Answered, judge: Judge) -> WinRate:
     """Compare sample k of arm a with sample k of arm b on every prompt, and sum up as `sum_up`."""
     comparisons = [comparison for part in compare_arms(a, b, judge) for comparison in part]
-    return sum_up(a.name, b.name, judge.name, comparisons, draws, seed)
+    return sum_up(a.name, b.name, judge.name, comparisons)
 
 
-def sum_up(a: str, b: str, judge: str, comparisons: Sequence[Comparison], draws: int, seed: int) -> WinRate:
+def sum_up(a: str, b: str, judge: str, comparisons: Sequence[Comparison]) -> WinRate:
     """One row of `win_rates` in evaluation.json.
 
     A comparison is won when both orders say so; orders that disagree, or both of which say so, make a tie; one whose
@@ -40,12 +39,13 @@ def sum_up(a: str, b: str, judge: str, comparisons: Sequence[Comparison], draws:
     prompts = np.array([comparison.prompt for comparison in comparisons], dtype=np.int64)
     characters = np.array([float(len(c.a) - len(c.b)) for c in comparisons])
     words = np.array([float(len(c.a.split()) - len(c.b.split())) for c in comparisons])
-    per_prompt = prompt_points(points, prompts)
+    by_prompt = by_prompts(points, prompts)
     agreed = np.array([np.nan if c.consistent is None else float(c.consistent) for c in comparisons])
-    consistency, longer = (stats.pooled(values, prompts, draws, seed) for values in (agreed, words))
-    controlled = length_controlled(points, characters, prompts, draws, seed)
+    consistency = pooled_share(*stats.sums_over_prompts(agreed, prompts))
+    longer = stats.pooled(words, prompts)
+    controlled = length_controlled(points, characters, prompts)
     unparsed = Counter(comparison.failure for comparison in comparisons if comparison.failure)
-    shares = share_intervals(verdicts, prompts, draws, seed)
+    shares = share_intervals(verdicts, prompts)
     return WinRate(
         a=a,
         b=b,
@@ -53,17 +53,17 @@ def sum_up(a: str, b: str, judge: str, comparisons: Sequence[Comparison], draws:
         win=verdicts.count("a"),
         tie=verdicts.count("tie"),
         loss=verdicts.count("b"),
-        rate=Estimate(stats.mean(per_prompt[:, None]), *stats.mean_interval(per_prompt, draws, seed)),
+        rate=Estimate.of(stats.mean(by_prompt), share_interval(by_prompt)),
         win_ci95=shares["a"],
         tie_ci95=shares["tie"],
         loss_ci95=shares["b"],
         length_controlled=LengthControlled(
-            rate=Estimate(controlled.win_rate, *controlled.ci95), withheld=controlled.withheld
+            rate=Estimate.of(controlled.win_rate, controlled.ci95), withheld=controlled.withheld
         ),
-        order_consistency=Estimate(consistency[0], *consistency[1]),
+        order_consistency=Estimate.of(*consistency),
         unparsed=verdicts.count(None),
         unparsed_reasons=dict(unparsed.most_common()),
-        length_difference=Estimate(longer[0], *longer[1]),
+        length_difference=Estimate.of(*longer),
     )
 
 
@@ -71,8 +71,6 @@ def judge_arms(
     pairs: Sequence[tuple[Answered, Answered]],
     judge: Judge,
     limits: JudgeSettings | None,
-    draws: int,
-    seed: int,
     advance: Callable[[int, str], None],
     check: Callable[[], None],
 ) -> tuple[list[Judged], list[WinRate]]:
@@ -90,13 +88,11 @@ def judge_arms(
             done += len(part)
             advance(done, f"{a.name} against {b.name}")
         rows += [comparison.row(a.name, b.name, judge.name) for comparison in comparisons]
-        luck = derive(seed, "win", a.name, b.name)
-        win_rates.append(sum_up(a.name, b.name, judge.name, comparisons, draws, luck))
+        win_rates.append(sum_up(a.name, b.name, judge.name, comparisons))
         scored.append(_scores(comparisons))
     if isinstance(judge, RewardJudge) and is_share(*scored):
         for win_rate, (of_a, of_b) in zip(win_rates, scored, strict=True):
-            value, interval = share_difference(of_a, of_b)
-            win_rate.accuracy = Estimate(value, *interval)
+            win_rate.accuracy = Estimate.of(*share_difference(of_a, of_b))
     return rows, win_rates
 
 
@@ -109,21 +105,25 @@ def _scores(comparisons: Sequence[Comparison]) -> FloatArray:
     return scores
 
 
-def prompt_points(points: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Mean points of each prompt that has a verdict."""
-    judged = np.isfinite(points)
-    which = np.unique(prompts[judged], return_inverse=True)[1]
-    return np.bincount(which, points[judged]) / np.bincount(which)
+def by_prompts(values: FloatArray, prompts: npt.NDArray[np.int64]) -> FloatArray:
+    """Values [N] in a row for each of the `prompts` [N] that they are of, filled up with nan [B, K]."""
+    which, counts = np.unique(prompts, return_inverse=True, return_counts=True)[1:]
+    order = np.argsort(which, kind="stable")
+    place = np.empty(len(values), dtype=np.int64)
+    place[order] = np.arange(len(values)) - np.repeat(counts.cumsum() - counts, counts)
+    rows = np.full((len(counts), counts.max(initial=0)), np.nan)
+    rows[which, place] = values
+    return rows
 
 
 def share_intervals(
-    verdicts: Sequence[Verdict | None], prompts: np.ndarray[Any, Any], draws: int, seed: int
+    verdicts: Sequence[Verdict | None], prompts: npt.NDArray[np.int64]
 ) -> dict[Verdict, stats.Interval]:
     """Intervals of the shares won, tied and lost among what has a verdict; `prompts` [N] tell whose each is."""
     judged = np.array([verdict is not None for verdict in verdicts], dtype=bool)
 
     def interval(wanted: Verdict) -> stats.Interval:
         shares = np.where(judged, [float(verdict == wanted) for verdict in verdicts], np.nan)
-        return stats.mean_interval(prompt_points(shares, prompts), draws, seed)
+        return share_interval(by_prompts(shares, prompts))
 
     return {"a": interval("a"), "tie": interval("tie"), "b": interval("b")}

@@ -62,9 +62,9 @@ def search(
     yield f"{len(found)} suffixes on {len(prompts)} prompts, {responses} answers each; mean reward by {reward.name}"
     for value, suffix, _ in found[:5]:
         yield f"  {value:7.3f}  {suffix or '(none)'}"
-    difference, interval = stats.paired_difference(ours, found[0][2], 2000, seed)
+    difference, interval = stats.paired_difference(ours, found[0][2])
     yield f"  {stats.mean(ours):7.3f}  align_pro"
-    yield f"align_pro less the best suffix: {told(Estimate(difference, *interval))}, 95% over prompts"
+    yield f"align_pro less the best suffix: {told(Estimate.of(difference, interval))}, 95% over prompts"
 
 
 def _align_pro(samples: Sequence[Sample], prompts: int) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignpro.maths import stats
+from alignpro.maths.shares import pooled_share
 from alignpro.types import FloatArray, Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("a", "tie", "b")
@@ -40,13 +41,14 @@ def kappa(counts: FloatArray) -> FloatArray:
 
 
 def intervals(counts: FloatArray, draws: int, seed: int) -> tuple[stats.Interval, stats.Interval]:
-    """95% intervals of agreement and kappa under resampling of clusters, from counts [C, 3, 3], one table each."""
+    """95% intervals of agreement, a share, and of kappa under resampling of clusters, from counts [C, 3, 3], one table
+    each."""
 
     def resampled(index: npt.NDArray[np.int64]) -> FloatArray:
         times = np.stack([np.bincount(row, minlength=len(counts)) for row in index])
         return np.tensordot(times, counts, 1)
 
     return (
-        stats.bootstrap(lambda index: agreement(resampled(index)), len(counts), draws, seed),
+        pooled_share(np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2)))[1],
         stats.bootstrap(lambda index: kappa(resampled(index)), len(counts), draws, seed),
     )

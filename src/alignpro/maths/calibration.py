@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alignpro.maths.stats import Interval, bootstrap
+from alignpro.maths import stats
+from alignpro.maths.shares import pooled_share
+from alignpro.maths.stats import TOO_FEW, Interval, Withheld, bootstrap
 from alignpro.types import FloatArray
 
 Clusters = npt.NDArray[np.int64]
@@ -41,22 +43,14 @@ def log_loss(margins: FloatArray) -> FloatArray:
     return np.asarray(np.logaddexp(0.0, -margins))
 
 
-def ratio(values: FloatArray, cluster: Clusters, draws: int, seed: int) -> tuple[float, Interval]:
-    """Mean over pairs, and its interval under resampling of prompts, which may have unlike numbers of pairs."""
-    return weighted(values, np.ones(len(values)), cluster, draws, seed)
+def share(points: FloatArray, cluster: Clusters) -> tuple[float, Interval]:
+    """Mean over pairs of points from 0 to 1, and its interval over prompts, which may have unlike numbers of pairs."""
+    return pooled_share(*stats.sums_over_prompts(points, cluster))
 
 
-def weighted(
-    values: FloatArray, weights: FloatArray, cluster: Clusters, draws: int, seed: int
-) -> tuple[float, Interval]:
+def weighted(values: FloatArray, weights: FloatArray, cluster: Clusters) -> tuple[float, Interval]:
     """Sum of values over sum of weights, nats over tokens say, and its interval over prompts."""
-    if not len(values):
-        return (np.nan, (np.nan, np.nan))
-    _, place = np.unique(cluster, return_inverse=True)
-    sums, counts = np.bincount(place, values), np.bincount(place, weights)
-    return float(sums.sum() / counts.sum()), bootstrap(
-        lambda index: np.asarray(sums[index].sum(1) / counts[index].sum(1)), len(sums), draws, seed
-    )
+    return stats.ratio(stats.sums_over_prompts(values, cluster)[0], stats.sums_over_prompts(weights, cluster)[0])
 
 
 def correlation(a: FloatArray, b: FloatArray, cluster: Clusters, draws: int, seed: int) -> tuple[float, Interval]:
@@ -76,12 +70,12 @@ def correlation(a: FloatArray, b: FloatArray, cluster: Clusters, draws: int, see
     return float((u * v).mean()), bootstrap(of, moments.shape[1], draws, seed)
 
 
-def reliability(margins: FloatArray, cluster: Clusters, draws: int, seed: int, bins: int = 10) -> list[Bin]:
+def reliability(margins: FloatArray, cluster: Clusters, bins: int = 10) -> list[Bin]:
     """Confidence sigmoid(|margin|) against the share that is right, in bins of like size, at least 20 pairs each."""
     confidence, correct = _confidence(margins), right(margins)
     measured = []
     for rows in _bins(confidence, bins):
-        accuracy, ci95 = ratio(correct[rows], cluster[rows], draws, seed)
+        accuracy, ci95 = share(correct[rows], cluster[rows])
         mine = confidence[rows]
         measured.append(Bin(float(mine.min()), float(mine.max()), float(mine.mean()), accuracy, ci95, len(rows)))
     return measured
@@ -129,15 +123,15 @@ def temperature(margins: FloatArray, cluster: Clusters, draws: int, seed: int) -
     losses = np.stack([np.bincount(place, log_loss(margins / t)) for t in TEMPERATURES])  # [temperatures, prompts]
     own = float(_lowest(losses.sum(1)[:, None])[0])
     prompts = losses.shape[1]
-    if prompts < 2 or np.isnan(own):
-        return own, (np.nan, np.nan)
+    if prompts < stats.FEWEST or np.isnan(own):
+        return own, Withheld(TOO_FEW) if prompts < stats.FEWEST else (np.nan, np.nan)
     index = np.random.default_rng(seed).integers(0, prompts, (draws, prompts))
     weights = np.stack([np.bincount(row, minlength=prompts) for row in index]).astype(np.float64)
     values = _lowest(losses @ weights.T, keep_ends=True)
-    low, high = np.quantile(values, [0.025, 0.975])
-    if low <= TEMPERATURES[0] or high >= TEMPERATURES[-1]:  # too few pairs to bound it
-        return own, (np.nan, np.nan)
-    return own, (float(low), float(high))
+    interval = stats.percentiles(values, prompts)
+    if interval[0] <= TEMPERATURES[0] or interval[1] >= TEMPERATURES[-1]:
+        return own, Withheld("too few pairs to bound it")
+    return own, interval
 
 
 def _confidence(margins: FloatArray) -> FloatArray:

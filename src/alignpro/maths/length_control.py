@@ -10,15 +10,15 @@ the fit finite where length alone tells wins from losses.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from alignpro.maths.shares import effective_size, exact
 from alignpro.types import FloatArray
 
-CHUNK = 250
-"""Resamples fitted at once, which bounds the memory."""
 ROUNDS, ENOUGH = 40, 1e-4
 LONGEST_STEP = 2.0
 """Of Newton's method, in either coefficient."""
@@ -37,12 +37,11 @@ class LengthControlled:
     withheld: str | None = None
 
 
-def length_controlled(
-    points: FloatArray, differences: FloatArray, prompts: npt.NDArray[np.int64], draws: int, seed: int
-) -> LengthControlled:
+def length_controlled(points: FloatArray, differences: FloatArray, prompts: npt.NDArray[np.int64]) -> LengthControlled:
     """From N comparisons: `points` [N] are 1, 0.5 or 0, `differences` [N] in length, `prompts` [N] say which prompt.
 
-    Every prompt has the same weight, however many comparisons it has; the interval resamples prompts. Comparisons
+    Every prompt has the same weight, however many comparisons it has. The interval is the exact one of a share, at the
+    size that gives the fit's spread over prompts; far from a length of 0 it is wider. Comparisons
     without a verdict (nan) are left out.
     """
     judged = np.isfinite(points)
@@ -54,37 +53,29 @@ def length_controlled(
         return _withheld("the difference in length is the same in every comparison")
     z = d / spread
     shares = 1.0 / np.bincount(which)[which]
-    whole = _fit(y, z, shares[None, :], np.zeros((1, 2)))
-    chosen = np.random.default_rng(seed).multinomial(
-        which.max() + 1, np.full(which.max() + 1, 1 / (which.max() + 1)), draws
-    )
-    fitted = [
-        _fit(y, z, chosen[start : start + CHUNK][:, which] * shares, np.repeat(whole, min(CHUNK, draws - start), 0))
-        for start in range(0, draws, CHUNK)
-    ]
-    low, high = np.quantile(_at_zero(np.concatenate(fitted)), [0.025, 0.975])
-    return LengthControlled(float(_at_zero(whole)[0]), (float(low), float(high)))
+    rate, added = _fit(y, z, shares)
+    influence = np.bincount(which, added) * (which.max() + 1)
+    centre = float(np.average(z, weights=shares))
+    away = 1 + centre**2 / float(np.average((z - centre) ** 2, weights=shares))
+    size = effective_size(influence, rate * (1 - rate), 0.0, away, math.inf)
+    return LengthControlled(rate, exact(rate, size))
 
 
-def _fit(y: FloatArray, z: FloatArray, weights: FloatArray, start: FloatArray) -> FloatArray:
-    """Intercept and slope [W, 2] that fit y [N] on z [N] under each row of weights [W, N]; Newton's method."""
-    coefficients = start.copy()
+def _fit(y: FloatArray, z: FloatArray, weights: FloatArray) -> tuple[float, FloatArray]:
+    """The chance of a win at z = 0 where y [N] is fitted on z [N] under weights [N], by Newton's method, and what each
+    comparison adds to it, to first order [N]."""
+    coefficients = np.zeros(2)
     for _ in range(ROUNDS):
-        p = 1 / (1 + np.exp(-np.clip(coefficients[:, :1] + coefficients[:, 1:] * z, -30, 30)))
+        p = 1 / (1 + np.exp(-np.clip(coefficients[0] + coefficients[1] * z, -30, 30)))
         off, bend = weights * (y - p), weights * p * (1 - p)
-        slope_a, slope_b = off.sum(1) - HOLD * coefficients[:, 0], off @ z - PRIOR * coefficients[:, 1]
-        aa, ab, bb = bend.sum(1) + HOLD, bend @ z, bend @ z**2 + PRIOR
-        determinant = aa * bb - ab**2
-        step = np.stack([bb * slope_a - ab * slope_b, aa * slope_b - ab * slope_a], 1) / determinant[:, None]
-        step = np.clip(step, -LONGEST_STEP, LONGEST_STEP)
+        curvature = np.array([[bend.sum() + HOLD, bend @ z], [bend @ z, bend @ z**2 + PRIOR]])
+        slope = np.array([off.sum(), off @ z]) - np.array([HOLD, PRIOR]) * coefficients
+        step = np.clip(np.linalg.solve(curvature, slope), -LONGEST_STEP, LONGEST_STEP)
         coefficients += step
         if np.abs(step).max() < ENOUGH:
             break
-    return coefficients
-
-
-def _at_zero(coefficients: FloatArray) -> FloatArray:
-    return np.asarray(1 / (1 + np.exp(-coefficients[:, 0])))
+    rate = float(1 / (1 + np.exp(-coefficients[0])))
+    return rate, rate * (1 - rate) * (np.linalg.inv(curvature) @ np.stack([off, off * z]))[0]
 
 
 def _withheld(why: str) -> LengthControlled:

@@ -3,113 +3,92 @@ failed."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from alignpro.maths import stats
-from alignpro.maths.stats import Interval
+from alignpro.maths.stats import ALIKE, FEWEST, TOO_FEW, Interval, Withheld
 from alignpro.types import FloatArray
 
-AT_ONCE = 1_000_000
-"""Entries of [draws, B] held at a time."""
-FEWEST = 30
-"""Prompts below which some resamples have next to no spread of their own, and Student's t stands for them."""
-ROUNDING = 1e-9
-"""An error this small beside its figure is rounding."""
-LOGARITHMIC = np.array([True, False, True])
-"""Which of total, between and within are taken on the scale of their logarithm: between can be 0."""
+LEAST = 1e-9
+"""A variance this small beside that of all prompts is rounding."""
+ONE_APART, ONE_ANSWER = "all prompts but one alike", "one answer a prompt"
 
 
 @dataclass(frozen=True, slots=True)
 class VarianceIntervals:
     """95% intervals of the figures of `stats.Variance`."""
 
-    total: Interval = (np.nan, np.nan)
-    between: Interval = (np.nan, np.nan)
-    within: Interval = (np.nan, np.nan)
+    total: Interval
+    between: Interval
+    within: Interval
 
 
-def variance_intervals(rewards: FloatArray, draws: int, seed: int) -> VarianceIntervals:
-    """Bootstrap-t intervals over prompts of total, between and within.
+def variance_intervals(rewards: FloatArray) -> VarianceIntervals:
+    """Intervals over prompts of total, between and within.
 
-    Each resample's figure less the whole's, in units of its own standard error (infinitesimal jackknife), total and
-    within as logarithms, since a variance's error grows with it. Under 30 prompts Student's t takes the place of
-    resamples. No bound is below 0. Fewer than two prompts, or no prompt with two rewards: nan. A figure that all
-    prompts share is a point.
+    Of total, within and the variance of the prompts' means: the interval of the mean of the jackknife's pseudo-values
+    of its logarithm, since a variance's error grows with it. Between, which is that of the means less what within adds
+    to it and can be 0, has the bounds that follow from theirs (Ting et al. 1990, which keep coverage). No bound is
+    below 0. Withheld of under five prompts with two rewards, and where prompts are alike.
     """
     count = np.isfinite(rewards).sum(1)
-    told = _Prompts.of(rewards[count > 0])
-    prompts = len(told.means)
-    if prompts < 2 or not told.usable.any():
-        return VarianceIntervals()
-    values, errors = (column[:, 0] for column in told.figures(np.full((1, prompts), 1 / prompts)))
-    pivots = np.tile(np.array([-1, 1]) * stats.t_quantile(prompts - 1), (3, 1))
-    if prompts >= FEWEST:
-        pivots = _quantiles(told, values, draws, seed)
-    total, between, within = map(_bounds, values, errors, pivots, LOGARITHMIC)
-    stated = float(values[2] + max(0.0, values[1]))  # of a negative part between, the total holds none
-    return VarianceIntervals((min(total[0], stated), max(total[1], stated)), between, within)
+    rewards, count = rewards[count > 0], count[count > 0]
+    usable, prompts = count > 1, len(count)
+    if prompts < FEWEST or 0 < usable.sum() < FEWEST:
+        return VarianceIntervals(*[Withheld(TOO_FEW)] * 3)
+    if not usable.any():
+        return VarianceIntervals(*[Withheld(ONE_ANSWER)] * 3)
+    means = stats.prompt_means(rewards)
+    residual = np.where(np.isfinite(rewards), rewards - means[:, None], 0.0)
+    away = means - means.mean()
+    rounding = stats.ROUNDING * np.nanmax(np.abs(rewards))
+    residual, away = (np.where(np.abs(gaps) > rounding, gaps, 0.0) for gaps in (residual, away))
+    each = (residual**2).sum(1)[usable] / (count[usable] - 1)
+    within, within_left = float(each.mean()), np.full(prompts, each.mean())
+    within_left[usable] = (each.sum() - each) / (len(each) - 1)
+    away = away**2
+    spread, spread_left = (
+        float(away.sum() / (prompts - 1)),
+        (away.sum() - away * prompts / (prompts - 1)) / (prompts - 2),
+    )
+    noise, noise_left = float((1 / count).mean()), ((1 / count).sum() - 1 / count) / (prompts - 1)
+
+    of_within = _of_logarithm(within, within_left[usable])
+    of_spread = _of_logarithm(spread, spread_left)
+    total = _of_logarithm(spread + within * (1 - noise), spread_left + within_left * (1 - noise_left))
+    stated = within + max(0.0, spread - within * noise)  # of a negative part between, the total holds none
+    if not math.isnan(total[0]):
+        total = (min(total[0], stated), max(total[1], stated))
+    return VarianceIntervals(total, _less(spread, of_spread, within, of_within, noise), of_within)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompts:
-    """What each prompt gives [B]: its mean, its variance, whether it has one, and 1 over its responses."""
-
-    means: FloatArray
-    within: FloatArray
-    usable: FloatArray
-    noise: FloatArray
-
-    @classmethod
-    def of(cls, rewards: FloatArray) -> _Prompts:
-        count, means = np.isfinite(rewards).sum(1), stats.prompt_means(rewards)
-        residual = np.where(np.isfinite(rewards), rewards - means[:, None], 0.0)
-        within = (residual**2).sum(1) / np.maximum(count - 1, 1)
-        return cls(means, within, (count > 1).astype(float), 1 / count)
-
-    def figures(self, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Total, between (not bounded at 0) and within, and their standard errors [3, draws], of prompts that have
-        `shares` [draws, B]."""
-        prompts = len(self.means)
-        correction = prompts / (prompts - 1)
-        with np.errstate(invalid="ignore", divide="ignore"):  # a resample without a usable prompt has none
-            usable = shares @ self.usable
-            within = shares @ (self.usable * self.within) / usable
-            away = self.means - (shares @ self.means)[:, None]
-            spread = correction * (shares * away**2).sum(1)
-            noise = shares @ self.noise
-            between = spread - within * noise
-            # What each prompt adds to the figures, to first order [draws, B].
-            to_within = self.usable * (self.within - within[:, None]) / usable[:, None]
-            to_between = correction * away**2 - spread[:, None] - to_within * noise[:, None]
-            to_between -= within[:, None] * (self.noise - noise[:, None])
-            errors = [
-                np.sqrt((shares * added**2).sum(1) / (prompts - 1))
-                for added in (to_between + to_within, to_between, to_within)
-            ]
-        return np.array([between + within, between, within]), np.array(errors)
+def _of_logarithm(value: float, left_out: FloatArray) -> Interval:
+    """The interval of a positive figure, from its values with each prompt left out [B]."""
+    if not value > 0:
+        return Withheld(ALIKE)
+    if (left_out <= LEAST * value).any():
+        return Withheld(ONE_APART)
+    prompts = len(left_out)
+    interval = stats.mean_interval(math.log(value) + (prompts - 1) * np.log(value / left_out))
+    if isinstance(interval, Withheld):
+        return interval
+    with np.errstate(over="ignore"):
+        low, high = np.exp(interval)
+    return (float(low), float(high))
 
 
-def _quantiles(told: _Prompts, values: FloatArray, draws: int, seed: int) -> FloatArray:
-    """2.5% and 97.5% quantiles [3, 2] of resampled figures less `values` [3], in their own standard errors."""
-    shares = stats.resamples(len(told.means), draws, seed)
-    step = max(1, AT_ONCE // len(told.means))
-    blocks = []
-    for start in range(0, draws, step):
-        drawn, errors = told.figures(shares[start : start + step])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            away = np.where(LOGARITHMIC[:, None], np.log(drawn / values[:, None]) * drawn, drawn - values[:, None])
-            blocks.append(np.where(errors > ROUNDING * np.abs(drawn), away / errors, np.nan))
-    pivots = np.concatenate(blocks, axis=1)
-    pivots[~np.isfinite(pivots)] = np.nan
-    return np.array([np.nanquantile(row, [0.025, 0.975]) if np.isfinite(row).any() else [np.nan] * 2 for row in pivots])
-
-
-def _bounds(value: float, error: float, pivot: FloatArray, logarithmic: bool) -> Interval:
-    low, high = -pivot[::-1] * error
-    if error <= ROUNDING * abs(value):
-        low = high = 0.0
-    if logarithmic and value > 0:
-        return (float(value * np.exp(low / value)), float(value * np.exp(high / value)))
-    return (max(0.0, float(value + low)), max(0.0, float(value + high)))
+def _less(spread: float, of_spread: Interval, within: float, of_within: Interval, noise: float) -> Interval:
+    """The interval of `spread` less `noise` times `within`, not below 0, from those of both."""
+    if isinstance(of_spread, Withheld):
+        return of_spread
+    if within == 0:
+        of_within = (0.0, 0.0)
+    elif isinstance(of_within, Withheld):
+        return of_within
+    value = spread - noise * within
+    down = math.hypot(spread - of_spread[0], noise * (of_within[1] - within))
+    up = math.hypot(of_spread[1] - spread, noise * (within - of_within[0]))
+    return (max(0.0, value - down), max(0.0, value + up))

@@ -7,7 +7,6 @@ out again would not give back the base's last digits. Evaluation and serving loa
 
 from __future__ import annotations
 
-import copy
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignpro.config import LoraSettings
 from alignpro.errors import SettingsError
-from alignpro.models.loading import holds_adapter, making, tied_ends
+from alignpro.models.loading import making, tied_ends
 from alignpro.models.sharding import like
 
 MAMBAS = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
@@ -96,7 +95,7 @@ def check_targets(model: Any, settings: LoraSettings, where: str) -> None:
     """Raise SettingsError for layers that the model does not have, and for embeddings that are its output layer too;
     `where` names the setting."""
     wanted, modules = settings.targets, dict(model.named_modules())
-    if wanted is None or wanted == "all-linear":
+    if wanted == "all-linear":
         return
     layers = [name for name, module in modules.items() if _adaptable(module)]
     if isinstance(wanted, str):
@@ -135,14 +134,10 @@ def _adaptable(module: nn.Module) -> bool:
 
 
 def targets_of(model: Any, settings: LoraSettings) -> list[str] | str:
-    """The layers that get the adapter: those of the settings, or those that peft adapts by default in this
-    architecture, or all linear ones where it knows none; never those that Mamba's kernels read past their adapter."""
-    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
-
-    kind = model.config.get_text_config().model_type
-    wanted = settings.targets or list(KNOWN.get(kind, ())) or "all-linear"
-    if wanted != "all-linear" or kind not in MAMBAS:
-        return wanted
+    """The layers that get the adapter, as the settings name them; all linear ones are, in a Mamba, those whose adapter
+    its kernels do not read past."""
+    if settings.targets != "all-linear" or model.config.get_text_config().model_type not in MAMBAS:
+        return settings.targets
     linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
     output = [name for name, module in model.named_modules() if module is model.get_output_embeddings()]
     return sorted({name.rsplit(".", 1)[-1] for name in linear if name not in output} - BYPASSED)
@@ -151,15 +146,6 @@ def targets_of(model: Any, settings: LoraSettings) -> list[str] | str:
 def is_adapted(model: Any) -> bool:
     """Whether the model carries an adapter."""
     return hasattr(model, "peft_config")
-
-
-def save_trained(model: Any, folder: Path) -> None:
-    """Write the adapter alone, or all weights with it merged where those under it were merged themselves as they were
-    loaded, and are to be had nowhere."""
-    if holds_adapter(str(model.peft_config[model.active_adapter].base_model_name_or_path)):
-        copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
-    else:
-        save_adapter(model, folder)
 
 
 def save_adapter(model: Any, folder: Path) -> None:

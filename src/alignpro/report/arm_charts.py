@@ -18,7 +18,7 @@ from alignpro.results import Arm, Estimate, Evaluation, Sample, WinRate
 from alignpro.results.words import MINUS, number, percent
 from alignpro.types import FloatArray
 
-INTERVAL = "Whiskers are 95% intervals, by resampling prompts."
+INTERVAL = "Whiskers are 95% intervals, over prompts."
 OF_SHARES = "Whiskers are 95% intervals of shares, over prompts."
 
 CURVE_POINTS = 160

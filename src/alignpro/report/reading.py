@@ -46,6 +46,8 @@ class Run:
     headroom: Headroom | None
     samples: tuple[Sample, ...]
     monitor: tuple[Sample, ...]
+    validation: Curves
+    oracle_validation: Curves
     judgements: tuple[Judged, ...]
     notes: tuple[str, ...]
     notices: tuple[str, ...] = ()
@@ -89,6 +91,8 @@ def read_run(run_dir: Path) -> Run:
         headroom=estimated,
         samples=_samples(lines, "evaluation"),
         monitor=_samples(lines, "monitor"),
+        validation=_curves(read_lines(run_dir / "validation.jsonl", notes)),
+        oracle_validation=_curves(read_lines(run_dir / "rlhf" / "validation.jsonl", notes)),
         judgements=tuple(map(Judged.model_validate, read_lines(run_dir / "judgements.jsonl", notes))),
         notes=tuple(notes),
         notices=tuple(

@@ -76,6 +76,7 @@ def write_report(run_dir: Path) -> Path:
 def _looks(run: Run) -> Looks:
     """Looks of all arms that the folder names anywhere."""
     named = {sample.arm for sample in (*run.samples, *run.monitor)}
+    named |= {arm for arm, seen in (("align_pro", run.validation), ("rlhf", run.oracle_validation)) if seen}
     if run.evaluation:
         named |= set(run.evaluation.arms)
         named |= {name for row in run.evaluation.differences for name in (row.a, row.b)}
@@ -84,8 +85,8 @@ def _looks(run: Run) -> Looks:
 
 
 def _charts(run: Run, evaluation: Evaluation | None, arms: Looks) -> Charts:
-    training = training_charts(run.training, "train", "align-pro", arms, run.monitor)
-    oracle = training_charts(run.oracle_training, "rlhf", "rlhf", arms)
+    training = training_charts(run.training, "train", "align-pro", arms, run.validation, run.monitor)
+    oracle = training_charts(run.oracle_training, "rlhf", "rlhf", arms, run.oracle_validation)
     shares = evaluation is not None and evaluation.shares(evaluation.reward)
     spread = [] if shares else arm_charts.distributions(run.samples, arms)
     estimated = headroom_charts(run.headroom) if run.headroom else None

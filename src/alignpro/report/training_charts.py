@@ -56,18 +56,29 @@ class TrainingCharts:
 
 
 def training_charts(
-    columns: Curves, name: str, token: str, looks: Looks, monitor: Sequence[Sample] = ()
+    columns: Curves,
+    name: str,
+    token: str,
+    looks: Looks,
+    validation: Curves | None = None,
+    monitor: Sequence[Sample] = (),
 ) -> TrainingCharts | None:
-    """Every quantity that is known, over the steps; small evaluations (`monitor`) stand upon the reward."""
+    """Every quantity that is known, over the steps; looks at the `validation` prompts stand upon those they have.
+
+    A run from before there were such prompts looked at held-out ones, of which `monitor` holds the samples.
+    """
     if not columns:
         return None
-    points = monitor_means(monitor)
+    arm = "rlhf" if name == "rlhf" else "align_pro"
+    seen = validation or {}
+    points = {column: {arm: (seen["step"], seen[column])} for column in MAIN if column in seen}
+    before = {} if points else monitor_means(monitor)
 
     def chart(column: str, title: str, meaning: str) -> Chart:
-        upon = points if column == "reward" else {}
+        upon: Points = points.get(column) or (before if column == "reward" else {})
         if upon:
             marks = ", ".join(f"{looks[arm].label} {looks[arm].glyph}" for arm in upon)
-            meaning += f" Markers: small evaluations on held-out prompts ({marks})."
+            meaning += f" Markers: small evaluations on {'held-out' if before else 'validation'} prompts ({marks})."
         label = f"{title} over training steps"
         return Chart(title, meaning, _over_steps(columns, column, f"{name}-{column}", token, label, upon, looks))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
+from alignpro.maths.stats import FEWEST
 from alignpro.report.palette import Looks
 from alignpro.report.reading import Run
 from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, Headroom, WinRate
@@ -19,8 +20,6 @@ from alignpro.types import FloatArray
 BASELINE = NoPrompter.written
 NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf)
 """The kinds of arm that the page is about, the first that was measured."""
-FEW_PROMPTS = 10
-"""Prompts below which an interval by resampling them covers far less than it says."""
 ADVISED = {
     "train": "Train a prompter: there is something to gain",
     "sample": "Sample rewrites: that needs no training",
@@ -146,14 +145,9 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
             told, tile = _wins_in_words(wr, who, reward), KeyFigure("comparisons won", percent(wr.rate), note)
         lines.append(told)
         tiles.append(tile)
-    resampled = not all(evaluation.shares(one) for one in (reward, second) if one)
-    resampled = resampled or any(wr.accuracy is None for wr in evaluation.wins_over(subject.name, BASELINE))
-    few = resampled and evaluation.prompts < FEW_PROMPTS
+    few = evaluation.prompts < FEWEST and not evaluation.shares(reward)
     if few:
-        lines.append(
-            f"With {count(evaluation.prompts)} prompts the intervals, which resample prompts, come out too narrow:"
-            " nothing can be concluded."
-        )
+        lines.append(f"Means over fewer than {FEWEST} prompts have no interval: nothing can be concluded.")
     if not witnesses:
         lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
     oracle = evaluation.difference(subject.name, Rlhf.written, reward)

@@ -33,6 +33,8 @@ from alignpro.results.show import Table, shown
 from alignpro.runtime import files
 
 SCHEMA = 1
+WITHHELD = "_withheld"
+"""Ends the key under which a file says why there is no interval."""
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -62,7 +64,9 @@ def _figure(value: object) -> Estimate:
         return value
     if value is not None and not isinstance(value, Mapping):
         raise ValueError("an object with value and ci95 is wanted")
-    return Estimate(number(value.get("value")), *interval(value.get("ci95"))) if value else UNKNOWN
+    if not value:
+        return UNKNOWN
+    return Estimate(number(value.get("value")), *interval(value.get("ci95")), text(value.get("ci95" + WITHHELD)))
 
 
 def _rows(value: object) -> list[Any]:
@@ -85,7 +89,7 @@ RewardName = Annotated[str, PlainValidator(lambda value: text(value) or "trainin
 Flag = Annotated[bool, PlainValidator(lambda value: value is True)]
 Interval = Annotated[tuple[float, float], PlainValidator(interval)]
 Figure = Annotated[Estimate, PlainValidator(_figure)]
-"""{"value", "ci95"} in the file."""
+"""{"value", "ci95"} in the file, and "ci95_withheld" where there is a reason."""
 Rows = Annotated[tuple[T, ...], BeforeValidator(_rows)]
 Named = Annotated[dict[str, T], BeforeValidator(_named)]
 Numbers = Annotated[
@@ -134,9 +138,9 @@ class Result(BaseModel):
         for name, (value, ci95) in cls._estimates.items():
             if isinstance(found.get(name), Estimate) or (name in found and name != value):
                 continue
-            told, bounds = found.pop(value, None), found.pop(ci95, None)
+            told, bounds, why = (found.pop(key, None) for key in (value, ci95, ci95 + WITHHELD))
             absent = told is None and type(None) in get_args(cls.model_fields[name].annotation)
-            found[name] = None if absent else Estimate(number(told), *interval(bounds))
+            found[name] = None if absent else Estimate(number(told), *interval(bounds), text(why))
         required = {name: None for name, field in cls.model_fields.items() if field.is_required()}
         return handler(required | found)
 
@@ -156,8 +160,7 @@ class Result(BaseModel):
             if field.exclude or (not field.is_required() and _same(value, field.default)):
                 continue
             if name in self._estimates:
-                told = (None, None) if value is None else (value.value, value.ci95)
-                found |= dict(zip(self._estimates[name], told, strict=True))
+                found |= _told(value, *self._estimates[name])
             else:
                 found[name] = _plain(value)
         return found | (self.model_extra or {})
@@ -237,10 +240,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Result):
         return value.tree()
     if isinstance(value, Estimate):
-        return {"value": value.value, "ci95": value.ci95}
+        return _told(value, "value", "ci95")
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _told(figure: Estimate | None, value: str, ci95: str) -> Tree:
+    if figure is None:
+        return {value: None, ci95: None}
+    why = {ci95 + WITHHELD: figure.why} if figure.why else {}
+    return {value: figure.value, ci95: figure.ci95} | why
 
 
 def _same(value: Any, default: Any) -> bool:

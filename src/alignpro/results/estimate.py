@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from alignpro.maths.stats import Withheld
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`value` with its 95% interval [`lo`, `hi`]; nan where undefined or not told."""
+    """`value` with its 95% interval [`lo`, `hi`]; nan where undefined or not told, and `why` it is withheld."""
 
     value: float
     lo: float = math.nan
     hi: float = math.nan
+    why: str = ""
+
+    @classmethod
+    def of(cls, value: float, interval: tuple[float, float]) -> Estimate:
+        """A value with what maths gives for its interval, and the reason where that is withheld."""
+        return cls(value, *interval, interval.why if isinstance(interval, Withheld) else "")
 
     @property
     def ci95(self) -> list[float]:
@@ -37,11 +45,11 @@ class Estimate:
 
     def mirrored(self, total: float = 0.0) -> Estimate:
         """`total` minus this: the same comparison seen from the other arm."""
-        return Estimate(total - self.value, total - self.hi, total - self.lo)
+        return Estimate(total - self.value, total - self.hi, total - self.lo, self.why)
 
     def scaled(self, factor: float) -> Estimate:
         """Value and interval times a positive `factor`."""
-        return Estimate(factor * self.value, factor * self.lo, factor * self.hi)
+        return Estimate(factor * self.value, factor * self.lo, factor * self.hi, self.why)
 
 
 UNKNOWN = Estimate(math.nan)

@@ -178,7 +178,7 @@ class GridCost(Result):
 
 
 class Paper(Document):
-    """The grid: shares and rates are between 0 and 1; intervals are 95%, by bootstrap over prompts."""
+    """The grid: shares and rates are between 0 and 1; intervals are 95%, over prompts."""
 
     again: ClassVar[str] = "give the same `alignpro paper` command again, which writes it anew"
 

@@ -56,15 +56,15 @@ def form_of(estimate: Estimate) -> Form:
 
 
 def interval(estimate: Estimate, form: int | Form | None = None) -> str:
-    """`[lo, hi]`, or nothing without an interval."""
+    """`[lo, hi]`, or why there is none."""
     if not estimate.bounded:
-        return ""
+        return f"[{estimate.why}]" if estimate.why and estimate.defined else ""
     form = form_of(estimate) if form is None else form
     return f"[{number(estimate.lo, form)}, {number(estimate.hi, form)}]"
 
 
 def spoken(estimate: Estimate | None, signed: bool = False) -> str:
-    """`value [lo, hi]` with the digits that the interval warrants; a dash where there is none."""
+    """`value [lo, hi]` with the digits that the interval warrants, or `value [why]` where it is withheld."""
     if estimate is None:
         return NOTHING
     form = form_of(estimate)

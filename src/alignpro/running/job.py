@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alignpro.config import Settings
+from alignpro.maths.stats import t_quantile
 from alignpro.remote.accounting import costs_in_words
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Headroom, Step, read, read_rows
@@ -16,8 +18,12 @@ from alignpro.running.opening import Run, open_run, override
 from alignpro.running.pieces import EVERYTHING, Pieces
 from alignpro.running.stages.kept_arms import forget_compared
 from alignpro.runtime import processes
+from alignpro.runtime.notices import Notices
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.runtime.trackers import tracking
+
+SEEN = 0.5
+"""Gain, in standard deviations of the reward, that a test set should be able to show."""
 
 
 def run(
@@ -32,6 +38,8 @@ def run(
     with open_run(settings, out, _everything, resume=resume, stopping="finishing this step and saving") as opened:
         run = stages.with_scales(opened)
         _announce(run)
+        if run.settings.train.steps and not only_train:
+            _tell_few_prompts(run)
         with tracking(run.settings, out, run.progress.say) as track:
             stages.train_prompter(run, track.log)
             if run.settings.rlhf.enabled:
@@ -103,10 +111,22 @@ def _say_endpoints(run: Run) -> None:
 def _announce(run: Run) -> None:
     pieces = run.pieces
     run.progress.say(
-        f"{len(pieces.prompts.train)} training and {len(pieces.prompts.test)} test prompts; prompter"
+        f"{pieces.prompts.counted}; prompter"
         f" {pieces.pipeline().name}, frozen model {pieces.frozen.name}, reward {pieces.reward.name};"
         f" {_shared(run.threads)}; writing to {run.folder.path}"
     )
+
+
+def _tell_few_prompts(run: Run) -> None:
+    """Tell where the test prompts are so few that a good gain would not show."""
+    count = len(run.pieces.prompts.test[: run.settings.evaluate.prompts])
+    least = t_quantile(count - 1) * math.sqrt(2 / count) if count > 1 else math.inf
+    if least > SEEN:
+        Notices(run.folder.path, run.progress.say).tell(
+            "few test prompts",
+            f"{count} test prompts: a gain of less than about {least:.1f} standard deviations of the reward will not"
+            " show beside its interval. Give more prompts, or a larger data.test_share",
+        )
 
 
 def _shared(threads: int) -> str:

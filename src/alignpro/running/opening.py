@@ -91,13 +91,13 @@ def open_run(
     alone. `stopping` says what follows on Ctrl-C. A job of another thread is waited for. Raises UsageError,
     SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
     """
+    processes.begin()
     progress, folder = Progress(), RunFolder(out)
     if not _turn.acquire(blocking=False):
         progress.say(f"{out}: another job of this process is under way; this one begins when that has ended")
         _turn.acquire()
     pieces: object = None
     try:
-        processes.begin()
         if resume and not changed:
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from alignpro.config import OFFLINE, EndpointSettings, Settings
+from alignpro.config import OFFLINE, EndpointSettings, Settings, TrainSettings
 from alignpro.data.origin import Origin
 from alignpro.data.prompts import Prompts
 from alignpro.errors import AlignProError
@@ -51,7 +51,7 @@ def plan(settings: Settings, stages: Sequence[str] = STAGES) -> list[Need]:
         calls = min(settings.reward.normalise_prompts, len(prompts.train))
         needs.append(Need("scales", calls, calls * rewrite, calls * most))
     for stage in stages:
-        plain, rewritten = _calls(settings, stage, len(prompts.train), len(prompts.test))
+        plain, rewritten = _calls(settings, stage, prompts)
         if calls := plain + rewritten:
             needs.append(Need(stage, calls, round(plain * size + rewritten * rewrite), calls * most))
     return needs
@@ -63,16 +63,18 @@ def _characters(prompts: Sequence[Prompt]) -> float:
 
 
 def _prompts(settings: Settings) -> Prompts:
-    origins = [origin for origin in (Origin.of(settings.data), Origin.of_test(settings.data)) if origin]
+    data = settings.data
+    origins = [origin for origin in (Origin.of(data), Origin.of_test(data), Origin.of_validation(data)) if origin]
     if settings.data.prompts is None or any(origin.hub_id for origin in origins):
         named = " and ".join(origin.name for origin in origins if origin.hub_id)
         raise AlignProError(f"the prompts are not here ({named or 'none are named'}), so calls cannot be counted")
     return prompts_of(settings.data, settings.split_seed)
 
 
-def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, int]:
+def _calls(settings: Settings, stage: str, prompts: Prompts) -> tuple[int, int]:
     """Answers to prompts as they are, and to rewrites."""
     evaluate, headroom = settings.evaluate, settings.headroom
+    train, test = len(prompts.train), len(prompts.test)
     held_out = min(test, evaluate.prompts or test)
     if stage == "training":
         step = settings.train
@@ -80,11 +82,11 @@ def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, 
             return 0, 0
         drawn = step.steps * step.prompts_per_step
         asked = (min(drawn, train) if step.method in OFFLINE else drawn) * step.rewrites * step.responses
-        return 0, asked + _monitored(settings, test)
+        return 0, asked + _monitored(settings, step, prompts)
     if stage == "oracle":
         oracle = settings.rlhf
         calls = oracle.steps * oracle.prompts_per_step * oracle.rewrites * oracle.responses
-        return (calls if oracle.enabled else 0), 0
+        return (calls + _monitored(settings, oracle, prompts) if oracle.enabled else 0), 0
     if stage == "evaluation":
         samples = held_out * evaluate.responses
         compared = arms.compared(settings)
@@ -100,13 +102,13 @@ def _calls(settings: Settings, stage: str, train: int, test: int) -> tuple[int, 
     )
 
 
-def _monitored(settings: Settings, test: int) -> int:
-    """Answers of the small evaluations in training."""
-    steps, evaluate = settings.train.steps, settings.evaluate
+def _monitored(settings: Settings, train: TrainSettings, prompts: Prompts) -> int:
+    """Answers by which a training is watched."""
+    steps, evaluate = train.steps, settings.evaluate
     if not (steps and evaluate.every):
         return 0
     looks = 1 + steps // evaluate.every + bool(steps % evaluate.every)
-    return looks * min(evaluate.monitor_prompts, test)
+    return looks * min(evaluate.monitor_prompts, len(prompts.validation))
 
 
 def judged(settings: Settings) -> Need:
@@ -122,9 +124,14 @@ def judged(settings: Settings) -> Need:
 
 def seconds(settings: Settings, needs: Sequence[Need]) -> list[Need]:
     """Of the stages' answers those that the second reward sees: all arms' and the small evaluations', no candidates."""
-    test = len(_prompts(settings).test)
+    prompts = _prompts(settings)
+    test = len(prompts.test)
     samples = min(test, settings.evaluate.prompts or test) * settings.evaluate.responses * len(arms.compared(settings))
-    counts = {"training": _monitored(settings, test), "evaluation": samples}
+    counts = {
+        "training": _monitored(settings, settings.train, prompts),
+        "oracle": _monitored(settings, settings.rlhf, prompts) if settings.rlhf.enabled else 0,
+        "evaluation": samples,
+    }
     return [
         replace(
             n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ FILE = "notices.jsonl"
 class Notices:
     """The notices of a folder, one for each `kind`; those of steps after `step` are forgotten, which come again."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], step: int = 0) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], step: float = math.inf) -> None:
         self._path, self._say = folder / FILE, say
         files.keep_rows(self._path, lambda row: row["step"] <= step)
         self._told = {row["about"] for row in files.read_jsonl(self._path)}

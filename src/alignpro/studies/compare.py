@@ -121,7 +121,7 @@ def _evaluation(folder: RunFolder) -> Evaluation:
 
 def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
     """Folder and settings of every run, seed by seed, so that a stopped comparison has whole seeds."""
-    shared = {"every": 0, "second_reward": None, "judge": None}
+    shared = {"second_reward": None, "judge": None}
     for seed in range(settings.compare.seeds):
         trained = [
             (method, {"method": method, **own}, [AlignPro().name]) for method, own in settings.compare.methods.items()
@@ -133,6 +133,10 @@ def _runs(settings: Settings, out: Path) -> Iterator[tuple[Path, Settings]]:
             tree["train"] = config.laid_over(tree["train"], train)
             tree["rlhf"]["enabled"] = False
             tree["evaluate"] |= {**shared, "arms": arms}
+            if not (tree["train"]["take"] == "best" or tree["train"]["patience"]):
+                tree["evaluate"]["every"] = 0
+            if name == UNTRAINED:
+                tree["train"] |= {"take": "last", "patience": None}
             tree["headroom"]["after_training"] = False
             one = config.build(tree, f"compare.methods.{name}")
             if name != UNTRAINED and not one.train.steps:

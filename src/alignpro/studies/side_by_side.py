@@ -17,7 +17,6 @@ from alignpro.errors import UsageError
 from alignpro.maths import stats
 from alignpro.maths.shares import share_difference
 from alignpro.results import Estimate, Evaluation, RunDifference, Sample, SideBySide
-from alignpro.rng import derive
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.types import FloatArray
 
@@ -52,8 +51,8 @@ def side_by_side(paths: Sequence[Path]) -> SideBySide:
     """Compare finished runs; every difference is a run's less the first one's.
 
     An arm that two runs have is compared by prompt, over the prompts that both were tested on; where these are fewer
-    than two, each run's mean is over its own prompts, and the interval is wider for it. Intervals are 95% bootstraps
-    over prompts, by the first run's `evaluate.bootstrap`; those of shares where rewards are 0 or 1 and prompts paired.
+    than two, each run's mean is over its own prompts, and the interval is wider for it. Intervals are of 95%,
+    over prompts; those of shares where rewards are 0 or 1 and prompts paired.
     Nothing is said of the reward of runs that maximised different ones, nor of second rewards of different names.
     Raises UsageError for fewer than two folders, one given twice, and one that holds no finished run; DamagedResult.
     """
@@ -125,15 +124,14 @@ def _differing(settings: Mapping[str, Settings]) -> dict[str, dict[str, object]]
 def _difference(first: FinishedRun, other: FinishedRun, arm: str, *, second: bool) -> RunDifference:
     a, b = first.rewards(arm, second), other.rewards(arm, second)
     shared = [prompt for prompt in a if prompt in b]
-    draws, seed = first.settings.evaluate.bootstrap, derive(0, "side by side", arm)
     if len(shared) > 1 and all(run.evaluation.shares(run.reward_name(second)) for run in (first, other)):
         value, interval = share_difference(*(_rows(side, shared) for side in (b, a)))
     elif len(shared) > 1:
         gains = np.array([fmean(b[prompt]) - fmean(a[prompt]) for prompt in shared])
-        value, interval = float(gains.mean()), stats.mean_interval(gains, draws, seed)
+        value, interval = float(gains.mean()), stats.mean_interval(gains)
     else:
         own = [np.array([fmean(rewards) for rewards in side.values()], dtype=np.float64) for side in (b, a)]
-        value, interval = stats.unpaired_difference(own[0], own[1], draws, seed)
+        value, interval = stats.unpaired_difference(own[0], own[1])
     return RunDifference(
         arm=arm,
         a=first.name,
@@ -141,7 +139,7 @@ def _difference(first: FinishedRun, other: FinishedRun, arm: str, *, second: boo
         reward=first.reward_name(second),
         paired=len(shared) > 1,
         prompts=len(shared) if len(shared) > 1 else len({*a, *b}),
-        mean=Estimate(value, *interval),
+        mean=Estimate.of(value, interval),
     )
 
 

@@ -16,6 +16,7 @@ from alignpro.config import GroupSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths.kl import k1
 from alignpro.models.logprobs import forward
+from alignpro.train.step_size import StepSize
 from alignpro.train.update import Experience, Learner, adam, surrogate, sweep
 
 Advantage = Callable[[Tensor, Tensor, Tensor, float], Tensor]
@@ -28,7 +29,8 @@ class GroupLearner(Learner):
     def __init__(self, policy: Any, settings: GroupSettings, advantage: Advantage) -> None:
         self.policy, self.settings, self.advantage = policy, settings, advantage
         self.powers = {} if settings.divide_by_deviation else {"policy_loss": 1, "advantage_std": 1}
-        self.optimizer = adam(policy, settings.learning_rate)
+        self.step_size = StepSize(policy, settings)
+        self.optimizer = adam(policy, self.step_size)
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
         """Several epochs of clipped-surrogate steps on one batch of experience."""
@@ -43,7 +45,7 @@ class GroupLearner(Learner):
             per_token = advantages[piece].unsqueeze(1).expand_as(logprobs)
             return surrogate(logprobs, old, per_token, part.action_mask, self.settings.clip_coef)
 
-        metrics = sweep(self.optimizer, mask, self.settings, loss, seed)
+        metrics = sweep(self, mask, self.settings, loss, seed)
         return metrics | {"advantage_std": float(advantages.std(correction=0))}
 
 

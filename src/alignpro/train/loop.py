@@ -34,6 +34,7 @@ from alignpro.train import checkpoint, guard
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.units import PLAIN, Units
 from alignpro.train.update import Experience, Learner
+from alignpro.train.validation import Average, Monitor, Validation
 from alignpro.train.watch import Watch
 from alignpro.types import Prompt
 
@@ -51,19 +52,6 @@ class Job:
     stop: StopRequest
     progress: Progress
     track: Callable[[dict[str, Any]], None] | None = None
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """A small evaluation before the first step, after every `every` steps and after the last; 0 for none at all."""
-
-    every: int
-    look: Callable[[int], None]
-
-    def after(self, step: int, last: int) -> None:
-        """Look where it is due after `step`."""
-        if self.every and (step % self.every == 0 or step == last):
-            self.look(step)
 
 
 @dataclass
@@ -95,20 +83,21 @@ def train(
     """Train `policy` in place by `learner` for `settings.steps` steps, from the newest checkpoint of the job if any.
 
     `spent` answers of the frozen model were asked before the first step. `units` are those of rewards, where the
-    reference was sampled before; None takes them from the first step. Every step's prompts and draws follow from
+    reference was sampled before; None takes them from the first step. What `monitor` sees decides, by the settings,
+    whether it ends early and which weights are left in the policy. Every step's prompts and draws follow from
     (job.seed, step) alone, so a resumed run repeats an uninterrupted one. Raises RewardFailure past `max_failed`,
     Interrupted where a stop was asked for, CheckpointError, each after saving what can be; LossNotFinite, with the
     newest checkpoint left as it is.
     """
     kl = KlCoefficient(settings.kl.coef, settings.kl.adaptive, settings.kl.target, settings.kl.horizon)
     average = Average(policy.model, settings.average)
-    done = _resume(job, policy, learner, average) or Progressed(0, kl, units or Units(), spent)
+    validation = Validation(monitor, policy.model, average, settings, job.folder)
+    done = _resume(job, policy, learner, average, validation) or Progressed(0, kl, units or Units(), spent)
     files.keep_rows(job.folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
     files.keep_rows(job.folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
-    watch = Watch(job.folder, done.step, job.progress.say)
+    watch = Watch(job.folder, done.step, settings.steps, job.progress.say)
     saved = done.step
-    if monitor and done.step == 0 and settings.steps:
-        monitor.after(0, settings.steps)
+    validation.begin(done.step)
 
     collected: Collected | None = None
     step = done.step
@@ -124,14 +113,14 @@ def train(
         if saved != done.step:
             if collected is not None:
                 _check_policy(policy, collected)
-            state = whole(_state(policy, learner, average, done))
+            state = whole(_state(policy, learner, average, validation, done))
             processes.by_first(
                 lambda: checkpoint.save(job.folder / "checkpoints", done.step, state, settings.keep_checkpoints)
             )
             saved = done.step
 
     with job.progress.task(job.name, settings.steps) as advance, guard.telling(broken):
-        while done.step < settings.steps:
+        while done.step < settings.steps and not validation.over:
             begun = time.perf_counter()
             step = done.step + 1
             batch_prompts = prompts_of_step(prompts, step, settings.prompts_per_step, job.seed)
@@ -155,7 +144,7 @@ def train(
                 step,
                 derive(job.seed, "update", step),
             )
-            average.after_step()
+            average.after_step(step)
             done.step = step
             done.frozen_calls += collected.frozen_calls
             done.failures += collected.failures
@@ -170,39 +159,24 @@ def train(
             width = 4 * metrics["reward_std"] / len(collected.rewards) ** 0.5
             reward = plain(metrics["reward"], width)
             advance(step, f"reward {reward}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
-            if monitor:
-                monitor.after(step, settings.steps)
+            validation.after(step)
             stopping = job.stop.agreed()
-            if step % settings.save_every == 0 or step == settings.steps or stopping:
+            if step % settings.save_every == 0 or step == settings.steps or validation.over or stopping:
                 save()
             if stopping:
                 raise Interrupted(f"stopped after step {step} of {settings.steps}")
-    average.take()
+    taken = validation.take()
+    if done.step < settings.steps:
+        job.progress.say(
+            f"{job.name}: stopped after step {done.step} of {settings.steps}, since {settings.patience} looks at the"
+            f" validation prompts were no better than that after step {validation.best_step}"
+        )
+    if settings.take == "best":
+        told = (
+            "the last weights are taken, since no look had an objective" if taken is None else f"step {taken} is best"
+        )
+        job.progress.say(f"{job.name}: {told}")
     return done
-
-
-class Average:
-    """A moving average of a model's trained weights: less of the last steps' noise in what training gives.
-
-    After each step, average = keep * average + (1 - keep) * weights. With keep 0 the weights themselves are the result.
-    """
-
-    def __init__(self, model: torch.nn.Module, keep: float) -> None:
-        self._model, self._keep = model, keep
-        trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad) if keep else ()
-        self.weights = {name: p.detach().float().clone() for name, p in trained}
-
-    def after_step(self) -> None:
-        for name, weight in self._model.named_parameters():
-            if name in self.weights:
-                self.weights[name].lerp_(weight.detach().float(), 1 - self._keep)
-
-    @torch.no_grad()
-    def take(self) -> None:
-        """Put the average into the model."""
-        for name, weight in self._model.named_parameters():
-            if name in self.weights:
-                weight.copy_(self.weights[name])
 
 
 def prompts_of_step(prompts: Sequence[Prompt], step: int, per_step: int, seed: int) -> list[Prompt]:
@@ -236,9 +210,7 @@ def _learn(
     ref = [a.logprobs for a in actions]
     if not collected.from_reference:
         ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size)
-    scale = _scale(step, settings)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * scale
+    rate = learner.step_size.begin(learner.optimizer, _scale(step, settings))
     mean_kl = float(np.mean([a.logprobs.sum() - r.sum() for a, r in zip(actions, ref, strict=True)], dtype=np.float64))
     sampled = {
         "reward": float(rewards.mean()),
@@ -272,7 +244,7 @@ def _learn(
         "action_tokens": float(np.mean([len(t) for t in tokens])),
         "cut_off": float(np.mean([a.finish == "length" for a in actions])),
         "empty": float(np.mean([len(a.tokens) > 0 and not a.text.strip() for a in collected.actions])),
-        "learning_rate": settings.update.learning_rate * scale,
+        "learning_rate": rate,
     }
 
 
@@ -285,10 +257,13 @@ def _check_policy(policy: LanguageModel, collected: Collected) -> None:
 
 
 def _rate(settings: TrainSettings) -> str:
-    """The learning rate by the name of its setting."""
+    """What sets the size of steps, by the name of its setting."""
     section = "rlhf" if isinstance(settings, RlhfSettings) else "train"
     part = next(name for name in ("ppo", "group", "offline") if getattr(settings, name) is settings.update)
-    return f"{section}.{part}.learning_rate (it is {settings.update.learning_rate:g})"
+    update = settings.update
+    if update.learning_rate is None:
+        return f"{section}.{part}.step_kl (it is {update.step_kl:g})"
+    return f"{section}.{part}.learning_rate (it is {update.learning_rate:g})"
 
 
 def _scale(step: int, settings: TrainSettings) -> float:
@@ -305,9 +280,12 @@ def _padded(rows: Sequence[Any], mask: torch.Tensor) -> torch.Tensor:
     return padded.to(mask.device)
 
 
-def _state(policy: LanguageModel, learner: Learner, average: Average, done: Progressed) -> dict[str, Any]:
+def _state(
+    policy: LanguageModel, learner: Learner, average: Average, validation: Validation, done: Progressed
+) -> dict[str, Any]:
     return {
         "average": average.weights,
+        "validation": validation.state(),
         "policy": trained_state(policy.model),
         "units": asdict(done.units),
         "learner": learner.state_dict(),
@@ -320,12 +298,16 @@ def _state(policy: LanguageModel, learner: Learner, average: Average, done: Prog
     }
 
 
-def _resume(job: Job, policy: LanguageModel, learner: Learner, average: Average) -> Progressed | None:
+def _resume(
+    job: Job, policy: LanguageModel, learner: Learner, average: Average, validation: Validation
+) -> Progressed | None:
     def put_back(state: dict[str, Any]) -> None:
         load_trained_state(policy.model, state["policy"])
         learner.load_state_dict(state["learner"])
         own = average.weights
         average.weights = {n: like(saved.to(own[n].device), own[n]) for n, saved in state["average"].items()}
+        if "validation" in state:  # there is none in checkpoints from before it decided anything
+            validation.load_state(state["validation"])
         state.setdefault("units", asdict(PLAIN))  # a run that began without goes on without
 
     latest = checkpoint.resume(job.folder / "checkpoints", put_back, job.progress.say)

@@ -18,7 +18,7 @@ from torch import Tensor
 from alignpro.config import OfflineSettings, TrainSettings
 from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import objective, score_rewrites
-from alignpro.models.logprobs import forward
+from alignpro.models.logprobs import Actions, forward
 from alignpro.rng import derive
 from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
@@ -26,6 +26,7 @@ from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.guard import check
 from alignpro.train.offline_losses import Loss
+from alignpro.train.step_size import StepSize, moved
 from alignpro.train.units import Units
 from alignpro.train.update import Experience, Learner, adam, step
 from alignpro.types import FrozenModel, Generation, Prompt, Prompter, Reward, RewriteTerms
@@ -116,12 +117,17 @@ def replay(gathered: Mapping[Prompt, Gathered]) -> Collect:
     return collect
 
 
+MEASURED = 64
+"""Rewrites of a step, in each process, on which its size is measured."""
+
+
 class OfflineLearner(Learner):
     """The policy's optimiser and the loss that fits it to rho*."""
 
     def __init__(self, policy: Any, settings: OfflineSettings, loss: Loss) -> None:
         self.policy, self.settings, self.loss = policy, settings, loss
-        self.optimizer = adam(policy, settings.learning_rate)
+        self.step_size = StepSize(policy, settings)
+        self.optimizer = adam(policy, self.step_size)
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
         """One step on all rewrites of the step's prompts, which several processes share; `reward` and `kl` are the
@@ -135,11 +141,13 @@ class OfflineLearner(Learner):
         )
         self.optimizer.zero_grad(set_to_none=True)
         total, reward, kl = 0.0, 0.0, 0.0
+        measured: tuple[Actions, Tensor] | None = None
         for part, weight in processes.pieces(
             torch.arange(prompts, device=group.device), self.settings.gradient_accumulation
         ):
             rows = torch.isin(group, part).nonzero().squeeze(1)
             logprobs, _ = forward(self.policy, experience.actions.rows(rows), temperature)
+            measured = measured or (experience.actions.rows(rows[:MEASURED]), logprobs[:MEASURED].detach())
             mine = blank[part].index_put((group[rows] - part[0], place[rows]), logprobs.sum(1))
             loss = weight * self.loss(mine, reference[part], rewards[part], counts[part], kl_coef).sum() / prompts
             loss.backward()
@@ -148,7 +156,21 @@ class OfflineLearner(Learner):
             reward, kl = reward + weight * r / prompts, kl + weight * k / prompts
         figures = processes.total_figures({"loss": total, "reward": reward, "kl": kl})
         check(figures)
-        return figures | step(self.optimizer, self.settings.max_grad_norm) | {"updates": 1.0}
+        figures |= step(self.optimizer, self.settings.max_grad_norm)
+        return figures | {"step_kl": self._steer(measured, temperature), "updates": 1.0}
+
+    def _steer(self, measured: tuple[Actions, Tensor] | None, temperature: float) -> float:
+        """How far the step went, in nats a rewrite, on some of its rewrites; sets the size of the next."""
+        distance, rows = 0.0, 0
+        if measured:
+            some, before = measured
+            with torch.no_grad():
+                after, _ = forward(self.policy, some, temperature)
+            distance, rows = float(moved(after, before[:, : after.shape[1]], some.action_mask)), len(some)
+        total = processes.total_figures({"distance": distance, "rows": float(rows)})
+        step_kl = total["distance"] / total["rows"]
+        self.step_size.after(step_kl)
+        return step_kl
 
 
 def _policy_figures(h: Tensor, rewards: Tensor, counts: Tensor) -> tuple[float, float]:

@@ -19,11 +19,15 @@ from alignpro.models.loading import making
 from alignpro.models.logprobs import Actions, forward, hidden_states
 from alignpro.models.sharding import gathered
 from alignpro.runtime import processes
+from alignpro.train.step_size import StepSize
 from alignpro.train.update import Experience, Learner, adam, surrogate, sweep
 
 
 class ValueHead(nn.Module):
-    """V(s_t) [N, T] from the last hidden state [N, T, H] before each action token; starts at 0."""
+    """V(s_t) [N, T] from the last hidden state [N, T, H] before each action token; starts at 0.
+
+    It reads the state normalised and over H, so that one learning rate moves values alike whatever the model's width.
+    """
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -33,7 +37,8 @@ class ValueHead(nn.Module):
             nn.init.zeros_(self.linear.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return torch.as_tensor(self.linear(hidden.float())).squeeze(-1)
+        state = nn.functional.layer_norm(hidden.float(), hidden.shape[-1:]) / hidden.shape[-1]
+        return torch.as_tensor(self.linear(state)).squeeze(-1)
 
 
 class Ppo(Learner):
@@ -43,10 +48,9 @@ class Ppo(Learner):
         self.policy, self.settings = policy, settings
         self.powers = {"value_loss": 2} if settings.whiten_advantages else {"policy_loss": 1, "value_loss": 2}
         self.value_head = ValueHead(policy.config.get_text_config().hidden_size).to(policy.device)
-        rate = settings.value_learning_rate or settings.learning_rate
-        self.optimizer = adam(
-            policy, settings.learning_rate, {"params": list(self.value_head.parameters()), "lr": rate}
-        )
+        self.step_size = StepSize(policy, settings)
+        head = {"params": list(self.value_head.parameters()), "own_rate": settings.value_learning_rate}
+        self.optimizer = adam(policy, self.step_size, head)
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
         """Several epochs of clipped-surrogate steps on one batch of experience."""
@@ -76,7 +80,7 @@ class Ppo(Learner):
             )
             return policy_loss + settings.value_coef * value_loss, figures | {"value_loss": value_loss.detach()}
 
-        metrics = sweep(self.optimizer, mask, settings, loss, seed)
+        metrics = sweep(self, mask, settings, loss, seed)
         return metrics | {"explained_variance": explained}
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from alignpro.models.sharding import clip
 from alignpro.runtime import processes
 from alignpro.train.guard import check, check_weights
 from alignpro.train.master_weights import MasterAdam
+from alignpro.train.step_size import StepSize, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,12 @@ class Experience:
 class Learner(Protocol):
     """A method: what it holds beside the policy, and what it does with a step's experience.
 
-    A checkpoint keeps its optimiser; a method that holds more says so in `state_dict` and `load_state_dict`. `powers`
-    names the metrics that are in units of reward, and the power of the unit.
+    A checkpoint keeps its optimiser and its rate; a method that holds more says so in `state_dict` and
+    `load_state_dict`. `powers` names the metrics that are in units of reward, and the power of the unit.
     """
 
     optimizer: torch.optim.Optimizer
+    step_size: StepSize
     powers: Mapping[str, int] = {}
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
@@ -53,23 +55,23 @@ class Learner(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of it that a checkpoint needs."""
-        return {"optimizer": self.optimizer.state_dict()}
+        return {"optimizer": self.optimizer.state_dict(), "rate": self.step_size.rate}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo what happened since `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.step_size.rate = state["rate"]
 
 
 PieceLoss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 """Row indices -> loss summed over tokens, and figures summed likewise."""
 
 
-def adam(policy: nn.Module, learning_rate: float, *more: dict[str, Any]) -> torch.optim.Optimizer:
-    """Adam over the policy's trained weights, and over `more` parameter groups."""
+def adam(policy: nn.Module, step_size: StepSize, *more: dict[str, Any]) -> torch.optim.Optimizer:
+    """Adam over the policy's trained weights, and over `more` parameter groups, which have an `own_rate`."""
     trained = [p for p in policy.parameters() if p.requires_grad]
-    optimizer = MasterAdam([{"params": trained, "lr": learning_rate}, *more])
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+    optimizer = MasterAdam([{"params": trained, "own_rate": None}, *more])
+    step_size.begin(optimizer, 1.0)
     return optimizer
 
 
@@ -84,43 +86,61 @@ def surrogate(
             "policy_loss": loss.detach(),
             "approx_kl": losses.masked_sum(k3(old, logprobs), mask),
             "clip_share": losses.masked_sum(clipped.float(), mask),
+            "moved": moved(logprobs, old, mask),
         }
     return loss, figures
 
 
 def sweep(
-    optimizer: torch.optim.Optimizer, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, seed: int
+    learner: Learner, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, seed: int
 ) -> dict[str, float]:
     """`epochs` passes over N rows (mask [N, T]) in shuffled minibatches; losses are a token of their minibatch.
 
     Several processes share every minibatch by rows and sum their gradients, which therefore are those of one process.
-    Stops early when a minibatch's mean approximate KL to the sampling policy passes 1.5 times `target_kl`.
+    Stops early, before the update that would carry the policy further, when a minibatch's mean approximate KL to the
+    sampling policy passes 1.5 times `target_kl`, or its movement what the step size allows. How far the whole step went
+    is measured on the last minibatch, and steers the next step's size.
     """
     generator = torch.Generator().manual_seed(seed)
     log: dict[str, list[float]] = {}
-    stopped = False
-    for _ in range(settings.epochs):
-        for rows in torch.randperm(len(mask), generator=generator).split(settings.minibatch_size):
-            optimizer.zero_grad(set_to_none=True)
-            tokens = mask[rows].sum()
-            figures: dict[str, float] = {}
-            for piece, counts in processes.pieces(rows, settings.gradient_accumulation):
-                loss, parts = piece_loss(piece)
-                (counts * loss / tokens).backward()
-                for name, value in parts.items():
-                    figures[name] = figures.get(name, 0.0) + counts * float(value / tokens)
-            figures = processes.total_figures(figures)
-            if settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl:
-                stopped = True  # before the step that would carry the policy further
-                break
-            check(figures)
-            figures |= step(optimizer, settings.max_grad_norm)
-            for name, number in figures.items():
-                log.setdefault(name, []).append(number)
-        if stopped:
+    shuffled = [
+        rows
+        for _ in range(settings.epochs)
+        for rows in torch.randperm(len(mask), generator=generator).split(settings.minibatch_size)
+    ]
+    for rows in shuffled:
+        learner.optimizer.zero_grad(set_to_none=True)
+        figures = _over_pieces(rows, mask, settings, piece_loss, learn=True)
+        check(figures)
+        step_kl = figures.pop("moved") * float(mask[rows].sum()) / len(rows)
+        stopped = settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl
+        if stopped or learner.step_size.is_too_far(step_kl):
             break
+        figures |= step(learner.optimizer, settings.max_grad_norm)
+        for name, number in figures.items():
+            log.setdefault(name, []).append(number)
+    else:
+        with torch.no_grad():
+            figures = _over_pieces(rows, mask, settings, piece_loss, learn=False)
+        step_kl = figures["moved"] * float(mask[rows].sum()) / len(rows)
+    learner.step_size.after(step_kl)
     metrics = {name: sum(values) / len(values) for name, values in log.items()}
-    return metrics | {"updates": float(len(log.get("policy_loss", ())))}
+    return metrics | {"step_kl": step_kl, "updates": float(len(log.get("policy_loss", ())))}
+
+
+def _over_pieces(
+    rows: Tensor, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, *, learn: bool
+) -> dict[str, float]:
+    """A minibatch's figures a token, over all processes; with `learn` its gradients too."""
+    tokens = mask[rows].sum()
+    figures: dict[str, float] = {}
+    for piece, counts in processes.pieces(rows, settings.gradient_accumulation):
+        loss, parts = piece_loss(piece)
+        if learn:
+            (counts * loss / tokens).backward()
+        for name, value in parts.items():
+            figures[name] = figures.get(name, 0.0) + counts * float(value / tokens)
+    return processes.total_figures(figures)
 
 
 def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[str, float]:

@@ -14,17 +14,21 @@ FURTHEST = 20.0
 """Nats of KL past which a policy is told of: as far from its reference as the best of some e^20, 500 million, draws."""
 EMPTY = 0.1
 """Share of empty texts past which they are told of: half of what `reward.max_failed` lets pass by default."""
+BEGINNING = 10
+"""Steps after which a policy that does not move is told of."""
+NEAREST = 0.01
+"""Nats of KL that a policy should be able to reach by its last step, were all its steps in one direction."""
 
 LATELY = 5
 """Steps over which the objective is averaged before it is compared with the reference's."""
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of metrics.jsonl, the newest last; in one that was read back, nan is None."""
-Sign = Callable[[Rows], str | None]
-"""What to tell after the newest row; None for nothing."""
+Sign = Callable[[Rows, int], str | None]
+"""(rows, steps in all) -> what to tell after the newest row; None for nothing."""
 
 
-def far_away(rows: Rows) -> str | None:
+def far_away(rows: Rows, steps: int) -> str | None:
     """The policy's KL to its reference is past FURTHEST."""
     step, kl = rows[-1]["step"], rows[-1]["kl"]
     if not kl > FURTHEST:
@@ -35,7 +39,7 @@ def far_away(rows: Rows) -> str | None:
     )
 
 
-def empty_texts(rows: Rows) -> str | None:
+def empty_texts(rows: Rows, steps: int) -> str | None:
     """More of the policy's texts are empty than EMPTY, and than twice the share of the first step."""
     step, share, first = rows[-1]["step"], rows[-1]["empty"], rows[0].get("empty") or 0.0
     if not share > max(EMPTY, 2 * first):
@@ -47,7 +51,7 @@ def empty_texts(rows: Rows) -> str | None:
     )
 
 
-def worse(rows: Rows) -> str | None:
+def worse(rows: Rows, steps: int) -> str | None:
     """Lately the objective, KL paid for, lies below the reference's by more than a deviation of the reference's."""
     lately = [row["objective"] for row in rows[-LATELY:]]
     newest = rows[-1]
@@ -56,11 +60,11 @@ def worse(rows: Rows) -> str | None:
     return (
         f"up to step {newest['step']} the objective of {LATELY} steps, reward less kl.coef times KL, is"
         f" {sum(lately) / LATELY:.3g}; the untrained policy's was {newest['reward_zero']:.3g}. Training makes it worse:"
-        " lower the learning_rate"
+        " lower the learning_rate or step_kl"
     )
 
 
-def equal_rewards(rows: Rows) -> str | None:
+def equal_rewards(rows: Rows, steps: int) -> str | None:
     """No reward has differed from any other."""
     newest = rows[-1]
     if len(rows) < LATELY or not math.isnan(newest["reward_unit"]):
@@ -71,14 +75,34 @@ def equal_rewards(rows: Rows) -> str | None:
     )
 
 
-SIGNS: dict[str, Sign] = {"kl": far_away, "empty": empty_texts, "objective": worse, "equal": equal_rewards}
+def stands_still(rows: Rows, steps: int) -> str | None:
+    """The first steps were so small that all of them would lead nowhere."""
+    if len(rows) != BEGINNING or math.isnan(rows[-1]["reward_unit"]):
+        return None
+    stride = sum(math.sqrt(row.get("step_kl") or 0.0) for row in rows) / len(rows)
+    if (steps * stride) ** 2 >= NEAREST:
+        return None
+    return (
+        f"a step moves the policy by {stride**2:.1g} nats: in {steps} steps it will have learned next to nothing. Leave"
+        " learning_rate null, so that it is steered, or give a higher one"
+    )
+
+
+SIGNS: dict[str, Sign] = {
+    "kl": far_away,
+    "empty": empty_texts,
+    "objective": worse,
+    "equal": equal_rewards,
+    "still": stands_still,
+}
 """By the kind of notice."""
 
 
 class Watch:
-    """Looks for every sign after each step, from the one after `step` on; `folder` holds metrics.jsonl."""
+    """Looks for every sign after each of `steps` steps, from the one after `step` on; `folder` holds metrics.jsonl."""
 
-    def __init__(self, folder: Path, step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, step: int, steps: int, say: Callable[[str], None]) -> None:
+        self._steps = steps
         self._rows: list[Mapping[str, Any]] = list(files.read_jsonl(folder / "metrics.jsonl"))
         self._notices = Notices(folder, say, step)
 
@@ -86,5 +110,5 @@ class Watch:
         """Tell what the step's row, and those before it, are signs of."""
         self._rows.append(row)
         for kind, sign in SIGNS.items():
-            if text := sign(self._rows):
+            if text := sign(self._rows, self._steps):
                 self._notices.tell(kind, text, row["step"])

@@ -56,8 +56,6 @@ def evaluate(run: Run) -> Evaluation:
             results,
             pieces.reward.name,
             second,
-            settings.evaluate.bootstrap,
-            derive(seed, "bootstrap"),
             training_prompts=training_prompts(run) if trained else math.nan,
         )
         advance(len(wanted), "")

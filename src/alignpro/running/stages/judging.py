@@ -11,7 +11,6 @@ from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.comparisons import Answered, count_comparisons
 from alignpro.judges.win_rate import judge_arms
 from alignpro.results import Evaluation, Judged, WinRate, append_rows
-from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.runtime import files, processes
 
@@ -28,12 +27,11 @@ def judge(run: Run, arms: Sequence[Answered], summary: Evaluation) -> Evaluation
     if isinstance(by, LlmJudge):
         by, limits = by.keeping(folder.judge_answers), settings.judge
         used |= limits.model_dump(mode="json")
-    seed, pairs = derive(settings.seed, "evaluate"), judged_pairs(arms, limits)
+    pairs = judged_pairs(arms, limits)
     with run.progress.task(f"judging by {by.name}", count_comparisons(pairs, limits)) as advance:
 
         def judged() -> tuple[list[Judged], list[WinRate]]:
-            luck = derive(seed, "bootstrap")
-            return judge_arms(pairs, by, limits, settings.evaluate.bootstrap, luck, advance, run.stop.check)
+            return judge_arms(pairs, by, limits, advance, run.stop.check)
 
         rows, win_rates = processes.by_first(judged) if limits else judged()  # one file of verdicts, one asker
     if unparsed := sum(row.unparsed for row in win_rates):

@@ -8,14 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from alignpro.errors import RunFailure
-from alignpro.models.lora import is_adapted, save_trained
+from alignpro.models.lora import is_adapted, save_adapter
 from alignpro.models.sharding import whole
 from alignpro.runtime import processes
 
 
 def write_model(model: Any, tokenizer: Any, target: Path) -> None:
-    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published; as
-    `save_trained`.
+    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published.
 
     Weights keep the precision that they compute in. Of several processes the first writes. Raises RunFailure.
     """
@@ -27,7 +26,7 @@ def _write(model: Any, tokenizer: Any, weights: dict[str, Tensor] | None, target
     partial = _partial(target)
     try:
         if is_adapted(model):
-            save_trained(model, partial)
+            save_adapter(model, partial)
         else:
             model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
-from alignpro.config import OFFLINE
+import numpy as np
+
+from alignpro.config import OFFLINE, TrainSettings
 from alignpro.errors import RunFailure
-from alignpro.evaluate.arms import AlignPro
+from alignpro.evaluate.arms import AlignPro, Arm, Rlhf
+from alignpro.evaluate.models import Models
 from alignpro.evaluate.sampling import run_arm, sample_rows
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
-from alignpro.results import append_rows
+from alignpro.results import Step, append_rows, read_rows
 from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.running.pieces import Pieces
@@ -19,10 +24,12 @@ from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, processes, run_folder
 from alignpro.train import offline
 from alignpro.train.collectors import Collect, oracle_collector, prompter_collector
-from alignpro.train.loop import Job, Monitor, prompts_of_step, train
+from alignpro.train.loop import Job, prompts_of_step, train
 from alignpro.train.methods import learner
 from alignpro.train.policy import trainable
 from alignpro.train.units import Units
+from alignpro.train.validation import Monitor
+from alignpro.types import FloatArray
 
 Track = Callable[..., None]
 """(a step's row, prefix of its names, steps before it)."""
@@ -33,15 +40,10 @@ def train_prompter(run: Run, track: Track) -> None:
     settings, pieces = run.settings, run.pieces
     if run.folder.trained:
         return
-    watched = pieces.prompts.test[: settings.evaluate.monitor_prompts]
     own = (pieces.prompter.lm, settings.prompter.lora, settings.train, "prompter.lora", settings.seed)
     with _unchanged(pieces), trainable(*own) as (policy_lm, reference_lm):
         policy, reference = LocalPrompter(policy_lm), LocalPrompter(reference_lm)
         models = pieces.models(policy, None, reference)
-
-        def look(step: int) -> None:
-            arm = run_arm(AlignPro(), models, watched, settings, derive(settings.seed, "monitor"), 1)
-            append_rows(run.folder.samples, sample_rows(arm, "monitor", step))
 
         collect, spent, units = _experience(run, policy, reference)
         spent += int((files.read_json(run.folder.reward_scales) or {}).get("frozen_calls", 0))
@@ -61,7 +63,7 @@ def train_prompter(run: Run, track: Track) -> None:
                 track,
             ),
             max_failed=settings.reward.max_failed,
-            monitor=Monitor(settings.evaluate.every, look),
+            monitor=_monitor(run, AlignPro(), models, settings.train, run.folder.samples),
             spent=spent,
             units=units,
         )
@@ -80,11 +82,13 @@ def train_rlhf(run: Run, track: Track) -> None:
     frozen = pieces.local_frozen.lm
     own = (frozen, settings.rlhf.lora, settings.rlhf, "rlhf.lora", settings.seed)
     with _unchanged(pieces), trainable(*own) as (policy, reference):
+        oracle = LocalFrozenModel(policy)
+        models = replace(pieces.models(None, oracle), frozen=LocalFrozenModel(reference))
         train(
             policy,
             reference,
             learner(policy.model, settings.rlhf),
-            oracle_collector(LocalFrozenModel(policy), pieces.reward, settings.rlhf),
+            oracle_collector(oracle, pieces.reward, settings.rlhf),
             pieces.prompts.train,
             settings.rlhf,
             Job(
@@ -96,15 +100,41 @@ def train_rlhf(run: Run, track: Track) -> None:
                 lambda row: track(row, "rlhf/", settings.train.steps),
             ),
             max_failed=settings.reward.max_failed,
+            monitor=_monitor(run, Rlhf(), models, settings.rlhf, run.folder.rlhf / "samples.jsonl"),
         )
         write_model(policy.model, policy.tokenizer, target)
     processes.by_first(lambda: publish(target))
 
 
+def _monitor(run: Run, arm: Arm, models: Models, train: TrainSettings, samples: Path) -> Monitor | None:
+    """Looks at the validation prompts, whose answers are written to `samples`; None where there are no such prompts."""
+    settings = run.settings
+    prompts = run.pieces.prompts.validation[: settings.evaluate.monitor_prompts]
+
+    def look(step: int) -> dict[str, float]:
+        made = run_arm(arm, models, prompts, settings, derive(settings.seed, "monitor"), 1)
+        append_rows(samples, sample_rows(made, "monitor", step))
+        bonus = 0.0 if made.bonus is None else made.bonus
+        kl = np.full_like(made.rewards, np.nan) if made.kl is None else made.kl
+        worth = made.rewards + bonus - train.kl.coef * kl
+        return {"prompts": len(prompts), "reward": _mean(made.rewards), "kl": _mean(kl), "objective": _mean(worth)}
+
+    return Monitor(settings.evaluate.every, look) if prompts else None
+
+
+def _mean(values: FloatArray) -> float:
+    """Over the samples that have a value; nan where none has."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def training_prompts(run: Run) -> int:
-    """How many different prompts the prompter's training asks."""
+    """How many different prompts the prompter's training asked."""
     train, prompts = run.settings.train, run.pieces.prompts.train
-    return min(len(set(prompts)), train.steps * train.prompts_per_step)
+    steps = train.steps
+    if train.patience is not None:
+        steps = int(next((row.step for row in reversed(read_rows(Step, run.folder.metrics))), steps))
+    return min(len(set(prompts)), steps * train.prompts_per_step)
 
 
 @contextmanager

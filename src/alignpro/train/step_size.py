@@ -1,0 +1,80 @@
+"""The size of a policy's steps: as the settings give it, or steered so that every step moves the policy by `step_kl`.
+
+No learning rate suits every policy: what moves a model of 135M weights by a hundredth of a nat leaves a tiny one where
+it is, and an adapter takes ten times what all weights take. How far a step carried the policy is what can be said
+beforehand, and what the samples of the step measure.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignpro.config import UpdateSettings
+from alignpro.maths import losses
+from alignpro.models.lora import is_adapted
+
+TOO_FAR = 1.5
+"""Times `step_kl` from which a step makes no further update on its samples."""
+SWIFTNESS = 3.0
+"""Factor by which one step may change the rate at most."""
+SLOWEST, FASTEST = 0.01, 10.0
+"""Bounds of a steered rate, in multiples of the usual one: samples of equal reward move nothing at any rate."""
+
+
+def usual_rate(model: Any) -> float:
+    """Adam's learning rate that language models of this width take: 5e-5 (2000 / hidden size)^0.8, and ten times that
+    for an adapter (Schulman et al. 2025, "LoRA without regret")."""
+    rate = 5e-5 * math.pow(2000 / model.config.get_text_config().hidden_size, 0.8)
+    return rate * 10 if is_adapted(model) else rate
+
+
+def moved(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
+    """How far the policy has moved from the one that sampled [N, T], in nats summed over tokens.
+
+    Half the squared change of a token's log-probability, which is its KL to second order. Changes past 1 nat count as
+    1, since a single token that became impossible would else outweigh a batch.
+    """
+    return losses.masked_sum(0.5 * (logprobs - old).clamp(-1, 1) ** 2, mask)
+
+
+class StepSize:
+    """The learning rate of a policy's optimiser, step by step.
+
+    With `settings.learning_rate` it is that. Without it starts at a third of `usual_rate`, and after each step is
+    multiplied by a root of what `step_kl` is of the KL that the step made. A schedule's share s of the rate asks for
+    s^2 of `step_kl`.
+    """
+
+    def __init__(self, model: Any, settings: UpdateSettings) -> None:
+        usual = usual_rate(model)
+        self.steered = settings.learning_rate is None
+        self.rate = usual / 3 if settings.learning_rate is None else settings.learning_rate
+        self._bounds = (usual * SLOWEST, usual * FASTEST)
+        self._step_kl, self._share = settings.step_kl, 1.0
+
+    def begin(self, optimizer: torch.optim.Optimizer, share: float) -> float:
+        """Set the rate of a step that takes `share` of it; parameter groups with a rate of their own take `share` of
+        that. The rate."""
+        self._share = share
+        for group in optimizer.param_groups:
+            group["lr"] = share * (self.rate if group["own_rate"] is None else group["own_rate"])
+        return self.rate * share
+
+    def is_too_far(self, kl: float) -> bool:
+        """Whether a step that has moved the policy by `kl` nats a sample should go no further."""
+        return self.steered and kl > TOO_FAR * self._wanted
+
+    def after(self, kl: float) -> None:
+        """Steer by the step just made, which moved the policy by `kl` nats a sample."""
+        if self.steered and math.isfinite(kl):
+            ratio = math.sqrt(self._wanted / max(kl, 1e-12))
+            rate = self.rate * math.sqrt(min(max(ratio, 1 / SWIFTNESS**2), SWIFTNESS**2))
+            self.rate = min(max(rate, self._bounds[0]), self._bounds[1])
+
+    @property
+    def _wanted(self) -> float:
+        return self._step_kl * self._share * self._share
