@@ -26,7 +26,7 @@ from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
-from alignpro.running.checks import check_named, check_not_adapter
+from alignpro.running.checks import check_named
 from alignpro.running.load import load, with_day
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
@@ -98,7 +98,6 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)
-    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
     with telling(settings.day) as clock:
         base = load_base(str(own.base), settings.seed, device, settings.dtype)
     settings = with_day(settings, clock)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from alignpro.config import LoraSettings, Settings
+from alignpro.config import Settings
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate import arms
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.loading import Role, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
@@ -54,8 +53,6 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
         check_trackers(settings.track)
         if "prompter" in needs:
             _check_noise(settings)
-        if "prompter" in needs and settings.train.steps > 0:
-            check_not_adapter(settings.prompter.model, settings.prompter.lora, "prompter", "prompter.model")
         if "frozen" in needs and settings.rlhf.enabled:
             _check_oracle(settings)
         if "frozen" in needs and settings.evaluate.sampling and is_elsewhere(str(settings.frozen.model)):
@@ -74,15 +71,6 @@ def check_named(settings: Settings, options: Mapping[str, str], command: str, re
         )
     if missing:
         raise SettingsError(f"{', '.join(missing)} not set; give {' '.join(options[name] for name in missing)}")
-
-
-def check_not_adapter(name: str | None, lora: LoraSettings | None, role: Role, setting: str) -> None:
-    """Raise SettingsError for an adapter on an adapter: its base would exist nowhere as plain weights."""
-    if lora is not None and is_adapter(str(name), role):
-        raise SettingsError(
-            f"{setting} {name} is an adapter, and lora would train another on top of it; give plain weights"
-            " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
-        )
 
 
 def check_trainable_pieces(pieces: Pieces) -> None:
@@ -222,7 +210,6 @@ def _check_oracle(settings: Settings) -> None:
             f"rlhf.enabled: the oracle fine-tunes the frozen model, whose weights are behind {settings.frozen.model};"
             " set --rlhf.enabled=false and leave rlhf out of evaluate.arms"
         )
-    check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
 
 
 def _is_set(settings: Settings, name: str) -> bool:
