@@ -82,4 +82,4 @@ def test_an_oracle_that_is_an_adapter_is_trained_on_by_another(workshop, inside,
     begun, own = (load_frozen(FrozenSettings(model=str(folder))).lm.model for folder in (first, then))
     plain = AutoModelForCausalLM.from_pretrained(then).eval()
     one, other, was = (score(model, QUERIES, ACTIONS, 0)[0] for model in (plain, own, begun))
-    assert one.tolist() == other.tolist() and 1e-4 < np.abs(one - was).max() < 1
+    assert one.tolist() == other.tolist() and np.abs(one - was).max() > 1e-4
