@@ -1,4 +1,4 @@
-"""What a chat template is told and tells: the day that it writes, and the token that ends an answer."""
+"""The day that chat templates with the date in them are told: one, as long as a run goes on."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def keep_day(tokenizer: Any) -> Any:
 
 
 def told_day(tokenizer: Any) -> dict[str, str]:
-    """The chat template with the day in the place of its clock, as an argument of `apply_chat_template`."""
+    """The chat template with the day in the place of its clock, as an argument of whoever fills it."""
     clock = _CLOCKS.get(tokenizer)
     return {} if clock is None else {"chat_template": _dated(tokenizer.get_chat_template(), clock.day)}
 
@@ -61,19 +61,3 @@ def told_day(tokenizer: Any) -> dict[str, str]:
 @functools.lru_cache
 def _dated(template: str, day: date) -> str:
     return re.sub(r"\bstrftime_now\(\s*(['\"])(.*?)\1\s*\)", lambda call: json.dumps(day.strftime(call[2])), template)
-
-
-def turn_end(tokenizer: Any) -> int | None:
-    """The token that stands behind an answer where the chat template ends it, or else where the next turn begins."""
-    mark, asked = "\ue000", [{"role": "user", "content": "a"}, {"role": "assistant", "content": "\ue000"}]
-    added = {token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
-    tokens = sorted({*added, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)
-    for turns in (asked, [*asked, asked[0]]):
-        try:
-            shown = str(tokenizer.apply_chat_template(turns, tokenize=False))
-        except REFUSALS:
-            continue
-        behind = shown.rpartition(mark)[2].lstrip()
-        if end := next((token for token in tokens if behind.startswith(token)), None):
-            return int(tokenizer.convert_tokens_to_ids(end))
-    return None

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from alignpro.config import META_PROMPT, PLAIN_META_PROMPT, Example
 from alignpro.errors import ModelNotUsable, SettingsError
-from alignpro.models.chat_template import REFUSALS, told_day, turn_end
+from alignpro.models.chat_template import REFUSALS, told_day
 from alignpro.types import Prompt
 
 Message = dict[str, str]
@@ -104,7 +104,7 @@ class Frame:
             folds = system not in bare.rendered(Prompt("text", system))
         except REFUSALS:
             folds = True
-        return replace(made, folds_system=folds, turn_end=turn_end(tokenizer))
+        return replace(made, folds_system=folds, turn_end=_turn_end(tokenizer))
 
     @property
     def has_chat_template(self) -> bool:
@@ -314,6 +314,22 @@ def reader(tokenizer: Any) -> Frame:
     if tokenizer not in _FOLDS or _FOLDS[tokenizer][0] != template:
         _FOLDS[tokenizer] = template, Frame().read_by(tokenizer, "reward").folds_system
     return Frame(tokenizer=tokenizer, folds_system=_FOLDS[tokenizer][1])
+
+
+def _turn_end(tokenizer: Any) -> int | None:
+    """The token that stands behind an answer where the chat template ends it, or else where the next turn begins."""
+    mark, asked = "\ue000", [_turn("user", "a"), _turn("assistant", "\ue000")]
+    added = {token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+    tokens = sorted({*added, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)
+    for turns in (asked, [*asked, asked[0]]):
+        try:
+            shown = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        except REFUSALS:
+            continue
+        behind = shown.rpartition(mark)[2].lstrip()
+        if end := next((token for token in tokens if behind.startswith(token)), None):
+            return int(tokenizer.convert_tokens_to_ids(end))
+    return None
 
 
 def _turn(role: str, content: str) -> Message:
