@@ -244,3 +244,13 @@ def test_debug_shows_the_trace(tmp_path):
     code, output = call(tmp_path, "run", "lba", "--debug")
     assert code == 2
     assert "Traceback" in output
+
+
+def test_training_that_diverges_is_no_result(workshop, tmp_path, turned_down):
+    out = tmp_path / "run"
+    words = (*models(workshop), *SMALL, "--train.ppo.learning_rate=1e10", "--train.save_every=1", f"--out={out}")
+    got = turned_down("run", *words, code=1)
+    assert "train.ppo.learning_rate (it is 1e+10)" in got
+    assert " is whole" in got or "no checkpoint was saved before it" in got
+    assert not (out / "prompter").exists()
+    assert not (out / "evaluation.json").exists()

@@ -4,7 +4,7 @@ import pytest
 from alignpro.config import RewardSettings, Scale
 from alignpro.errors import RewardFailure, SettingsError
 from alignpro.rewards import load_reward
-from alignpro.rewards.composite import CompositeReward, Term
+from alignpro.rewards.composite import AS_IT_IS, TOO_LARGE, CompositeReward, Term
 from alignpro.rewards.functions import FunctionReward
 
 
@@ -62,6 +62,21 @@ def test_measured_scales_make_mean_0_and_deviation_1_on_what_they_were_measured_
         flat.measure(XS, YS)
     with pytest.raises(RewardFailure, match="that is too few"):
         flat.measure(XS[:1], YS[:1])
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e12])
+def test_scores_of_any_size_have_a_scale(size):
+    small = FunctionReward("small", lambda x, y: [size * score for score in length(x, y)])
+    scale = CompositeReward((Term("small", small, 1.0, None, None),)).measure(XS, YS)["small"]
+    assert scale.std == pytest.approx(size * np.std(length(XS, YS), ddof=1))
+
+
+def test_a_sum_that_float64_cannot_hold_is_a_failed_sample():
+    huge = FunctionReward("huge", lambda x, y: [1e308 if i else 1.0 for i in range(len(y))])
+    scored = CompositeReward((Term("huge", huge, 10.0, None, AS_IT_IS),)).score(XS, YS)
+    assert scored.values[0] == 10
+    assert np.isnan(scored.values[1:]).all()
+    assert scored.reasons == (None, *[TOO_LARGE] * (len(YS) - 1))
 
 
 def test_terms_from_settings(tmp_path, monkeypatch):

@@ -35,8 +35,7 @@ def test_training_that_diverges_stops_and_leaves_the_last_good_checkpoint(name, 
 
     def collect(prompts, seed):
         if (tmp_path / "checkpoints" / "step-000002").exists():
-            for group in method.optimizer.param_groups:
-                group["initial_lr"] = rate
+            method.step_size.rate = rate
         return experience(REWARDS["usual"])
 
     section = "rlhf" if name == "oracle" else "train"

@@ -99,3 +99,10 @@ def test_a_token_that_became_impossible_does_not_pass_for_a_great_step():
     new = old + 0.1
     new[0, 0] = -50.0
     assert float(moved(new, old, mask)) == pytest.approx(19 * 0.005 + 0.5)
+
+
+def test_the_usual_rate_falls_with_width_and_is_ten_times_that_for_an_adapter():
+    model = make_model("llama")  # 32 wide
+    assert usual_rate(model) == pytest.approx(5e-5 * 62.5**0.8)
+    with adapted(model, LoraSettings(rank=4, alpha=8), "prompter.lora", 0) as policy:
+        assert usual_rate(policy) == pytest.approx(5e-4 * 62.5**0.8)

@@ -41,7 +41,8 @@ OTHERWISE = [(level, scale) for scale in (1e-3, 1.0, 1e3) for level in (0, 100, 
 def settings_of(name, scale, steps=1, **more):
     method = {"oracle": "ppo"}.get(name, name.partition(",")[0])
     kind = RlhfSettings if name == "oracle" else TrainSettings
-    own = {part: {"learning_rate": 1e-3, **given} for part, given in UPDATES[name].items()}
+    own = {part: {"learning_rate": 1e-3, "anneal": False, **given} for part, given in UPDATES[name].items()}
+    own["average"] = 0.0
     kl = KlSettings(coef=KL_COEF * scale)
     return kind(method=method, steps=steps, prompts_per_step=8, rewrites=4, kl=kl, **(own | more))
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alignpro import results
 from alignpro.config import RewardLearningSettings, RewardSettings, Settings
 from alignpro.data.preferences import Preference
@@ -31,7 +33,7 @@ from alignpro.running.load import load, with_day
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, run_folder
-from alignpro.train import bradley_terry, supervised
+from alignpro.train import bradley_terry, guard, supervised
 from alignpro.train.bradley_terry import Comparisons
 from alignpro.train.step_size import usual_rate
 from alignpro.types import Reward
@@ -165,6 +167,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
             if step in due:
                 model.eval()
                 values = held_out.scores(reward, work.test)
+                guard.check({"the largest held-out score": float(np.nanmax(values, initial=-np.inf))})
                 told = held_out.accuracy(values, work.test)
                 results.append_rows(curve_of(folder), [Milestone(step=step, pairs=seen[step - 1], **told)])
                 model.train()

@@ -30,7 +30,7 @@ from alignpro.running.load import load, load_trained
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files
-from alignpro.train import sft, supervised
+from alignpro.train import guard, sft, supervised
 from alignpro.train.step_size import usual_rate
 from alignpro.types import FloatArray
 
@@ -140,6 +140,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
                 return False
             policy.model.eval()
             now = _mean(_losses(policy, work.validation))
+            guard.check({"the validation loss": now})
             policy.model.train()
             earlier = files.read_jsonl(curve_of(folder))
             if now < min((row["validation"] for row in earlier), default=math.inf):

@@ -9,12 +9,14 @@ import numpy as np
 
 from alignpro.config import RewardSettings, RewardTerm, Scale
 from alignpro.errors import RewardFailure, SettingsError
+from alignpro.maths.rounding import DOUBLE
 from alignpro.types import FloatArray, Prompt, ReadsRows, Response, Reward, RewardResult, as_prompts, as_responses
 
 _UNSCALED = (
     "reward.terms: {} is normalised by the reference's answers, whose statistics a run measures and keeps in its"
     " reward_scales.json; this is no such run, so write them: normalise: {{mean: M, std: S}}"
 )
+TOO_LARGE = "the weighted sum is not finite"
 AS_IT_IS = Scale(mean=0.0, std=1.0)
 
 
@@ -60,8 +62,14 @@ class CompositeReward:
         if self.unscaled:
             raise SettingsError(_UNSCALED.format(", ".join(self.unscaled)))
         parts, reasons = self.parts(prompts, responses)
-        total = sum((term.worth(parts[term.name]) for term in self.terms), np.zeros(len(prompts)))
-        return RewardResult(np.asarray(total), reasons, parts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = sum((term.worth(parts[term.name]) for term in self.terms), np.zeros(len(prompts)))
+        sums = np.where(np.isfinite(total), total, np.nan)
+        reasons = tuple(
+            TOO_LARGE if reason is None and np.isnan(value) else reason
+            for value, reason in zip(sums, reasons, strict=True)
+        )
+        return RewardResult(sums, reasons, parts)
 
     def check(self, prompts: Sequence[Prompt]) -> list[str]:
         """What its terms will lack in the prompts. Raises as they do."""
@@ -97,7 +105,7 @@ class CompositeReward:
         for name in self.unscaled:
             known = parts[name][np.isfinite(parts[name])]
             spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-            if not spread > 1e-9 * max(1.0, float(np.abs(known).max(initial=0.0))):
+            if not spread > DOUBLE * float(np.abs(known).max(initial=0.0)):
                 raise RewardFailure(
                     f"reward term {name} gave {len(known)} scores to {len(prompts)} answers of the reference, and"
                     f" {'all are equal' if len(known) > 1 else 'that is too few'}, so there is nothing to normalise"

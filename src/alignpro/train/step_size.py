@@ -19,6 +19,8 @@ from alignpro.models.lora import is_adapted
 
 TOO_FAR = 1.5
 """Times `step_kl` from which a step makes no further update on its samples."""
+START = 0.05
+"""Share of the usual rate that steering begins with: too slow costs three steps, too fast may cost the policy."""
 SWIFTNESS = 3.0
 """Factor by which one step may change the rate at most."""
 SLOWEST, FASTEST = 0.01, 10.0
@@ -44,7 +46,7 @@ def moved(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
 class StepSize:
     """The learning rate of a policy's optimiser, step by step.
 
-    With `settings.learning_rate` it is that. Without it starts at a third of `usual_rate`, and after each step is
+    With `settings.learning_rate` it is that. Without it starts at START of `usual_rate`, and after each step is
     multiplied by a root of what `step_kl` is of the KL that the step made. A schedule's share s of the rate asks for
     s^2 of `step_kl`.
     """
@@ -52,7 +54,7 @@ class StepSize:
     def __init__(self, model: Any, settings: UpdateSettings) -> None:
         usual = usual_rate(model)
         self.steered = settings.learning_rate is None
-        self.rate = usual / 3 if settings.learning_rate is None else settings.learning_rate
+        self.rate = usual * START if settings.learning_rate is None else settings.learning_rate
         self._bounds = (usual * SLOWEST, usual * FASTEST)
         self._step_kl, self._share = settings.step_kl, 1.0
 
