@@ -8,7 +8,7 @@ import torch
 import yaml
 from cli import SMALL
 from huggingface_hub import ModelCard
-from peft import AutoPeftModelForCausalLM
+from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from tiny import CHAT, make_classifier, make_tokenizer, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
@@ -117,16 +117,47 @@ def test_an_oracle_and_a_prompter_with_adapters_resume_to_the_same_figures(insid
     assert code == 0 and output.count("resumed after step 1") == 2, output
     assert (tmp_path / "run" / "evaluation.json").read_text() == whole
 
-    adapter = tmp_path / "run" / "prompter"  # an adapter as a frozen model comes merged; another on top is refused
+    adapter = tmp_path / "run" / "prompter"  # an adapter as a frozen model comes merged
     assert load_frozen(config.FrozenSettings(model=str(adapter), sampling=config.Sampling(max_new_tokens=4)))
     words = [f"--prompter={adapter}", f"--frozen={tmp_path / 'f'}", f"--reward={tmp_path / 'r'}"]
     words += [f"--prompts={tmp_path / 'q.txt'}", "--prompter.lora.rank=2", f"--out={tmp_path / 'other'}"]
-    code, output = inside("run", *words)
-    assert code == 2 and "is an adapter, and lora would train another" in output
     words = [*words[1:-2], f"--prompter={tmp_path / 'p'}", "--prompter.lora.targets=[q_proj, c_attn]"]
     code, output = inside("run", *words, f"--out={tmp_path / 'other'}")
     assert code == 2 and "prompter.lora.targets c_attn" in output and "v_proj" in output
     assert not (tmp_path / "other").exists()
+
+
+def test_a_prompter_that_is_an_adapter_is_trained_on_by_another_and_loads_in_plain_transformers(inside, tmp_path):
+    assert run(inside, tmp_path, "llama", "qwen2", "--prompter.lora.rank=4")[0] == 0
+    adapter, out = tmp_path / "run" / "prompter", tmp_path / "on"
+    before = {file.name: file.read_bytes() for file in adapter.iterdir()}
+    words = [f"--prompter={adapter}", f"--frozen={tmp_path / 'f'}", f"--reward={tmp_path / 'r'}", f"--out={out}"]
+    words += [f"--prompts={tmp_path / 'q.txt'}", *QUICK, "--prompter.lora.rank=2", "--train.average=0"]
+    code, output = inside("run", *words)
+    assert code == 0, output
+    assert {file.name: file.read_bytes() for file in adapter.iterdir()} == before
+    assert abs(json.loads((out / "metrics.jsonl").read_text().split("\n")[0])["kl"]) < 1e-4  # from what was loaded
+    assert (out / "prompter" / "model.safetensors").is_file()  # whole, since its base is to be had nowhere
+    assert not (out / "prompter" / "adapter_config.json").exists()
+    assert inside("export", str(out), f"--out={tmp_path / 'out'}")[0] == 0
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    begun = AutoPeftModelForCausalLM.from_pretrained(adapter).eval()
+    loaded = TrainedPrompter.load(out).prompter.lm.model
+    ours, theirs, first = (outputs(model, tmp_path / "out") for model in (loaded, plain, begun))
+    assert ours[0] == theirs[0] and all(torch.equal(a, b) for a, b in zip(ours[1], theirs[1], strict=True))
+    state = torch.load(sorted((out / "checkpoints").iterdir())[-1] / "state.pt", weights_only=True)["policy"]
+    assert state and all("lora_" in name for name in state)
+    own = load_prompter(config.PrompterSettings(model=str(adapter), sampling=config.Sampling(max_new_tokens=4))).lm
+    lora = LoraConfig(r=2, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    policy = get_peft_model(own.model, lora).eval()
+    assert not policy.load_state_dict(state, strict=False).unexpected_keys
+    both = outputs(policy, tmp_path / "out")  # first adapter merged, the second one beside: what was trained
+    for a, b, c in zip(both[1], theirs[1], first[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+        assert (a - c).abs().max() > 1e-3
+    assert "a low-rank adapter, merged" in (tmp_path / "out" / "README.md").read_text()
+    code, output = inside("export", str(out), f"--out={tmp_path / 'small'}", "--format=adapter")
+    assert code == 2 and "an adapter on top of one that was merged" in output
 
 
 def test_what_export_refuses_and_what_it_says(inside, trained, tmp_path, monkeypatch):

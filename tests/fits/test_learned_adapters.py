@@ -10,7 +10,7 @@ from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassificatio
 from safetensors.torch import load_file, save_file
 from tiny import save_model
 from tiny_classifiers import save_classifier
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignpro import config
 from alignpro.config import PrompterSettings, RewardSpec, Sampling
@@ -123,14 +123,34 @@ def test_a_reward_goes_on_from_a_language_models_adapter_and_its_fresh_layers_ar
     own = settings(shop, "reward_learning", "llama", f"reward_learning.base={prompter}", lora=False)
     learn_reward(own, tmp_path / "a")
     assert (tmp_path / "a" / "reward" / "model.safetensors").is_file()
-    with pytest.raises(SettingsError, match=r"reward_learning\.base .* is an adapter, and lora"):
-        learn_reward(settings(shop, "reward_learning", "llama", f"reward_learning.base={prompter}"), tmp_path / "b")
+    learn_reward(settings(shop, "reward_learning", "llama", f"reward_learning.base={prompter}"), tmp_path / "on")
+    assert (tmp_path / "on" / "reward" / "model.safetensors").is_file()  # the adapter merged in what was merged
     found = learn_reward(settings(shop, "reward_learning", "bert"), tmp_path / "bert")
     assert found["accuracy"]["value"] > 0.5
     with pytest.raises(SettingsError, match=r"reward_learning\.lora\.targets c_attn"):
         wrong = 'reward_learning.lora={"targets": ["c_attn"]}'
         learn_reward(settings(shop, "reward_learning", "llama", wrong), tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_what_was_learned_by_an_adapter_is_learned_on_by_another_and_loads_in_plain_transformers(shop, learned):
+    reward = learned["reward_learning"] / "reward"
+    found = learn_reward(settings(shop, "reward_learning", "llama", f"reward_learning.base={reward}"), shop / "more")
+    again = AutoModelForSequenceClassification.from_pretrained(shop / "more" / "reward").eval()
+    assert load_reward_model(RewardSpec(model=str(shop / "more" / "reward"))).model.score.weight.any()
+    assert torch.equal(
+        again.score.weight, load_reward_model(RewardSpec(model=str(shop / "more" / "reward"))).model.score.weight
+    )
+    assert found["accuracy"]["value"] > 0.9
+    prompter = learned["sft"] / "prompter"
+    found = learn_prompter(settings(shop, "sft", "llama", f"prompter.model={prompter}"), shop / "further")
+    first = json.loads((learned["sft"] / "sft.json").read_text())
+    assert found["loss_before"]["value"] == pytest.approx(first["loss_per_token"]["value"], abs=1e-3)  # from there on
+    plain = AutoModelForCausalLM.from_pretrained(shop / "further" / "prompter").eval()
+    own = load_prompter(PrompterSettings(model=str(shop / "further" / "prompter"), sampling=Sampling(max_new_tokens=8)))
+    queries, actions = [[5, 6, 7], [9]], [np.array([4, 8, 1]), np.array([30, 31])]
+    for a, b in zip(score(plain, queries, actions, 0), score(own.lm.model, queries, actions, 0), strict=True):
+        assert a.tolist() == b.tolist()
 
 
 @pytest.mark.parametrize("section", sorted(LEARN))

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from peft import AutoPeftModelForCausalLM
 from tiny import save_model
+from transformers import AutoModelForCausalLM
 
+from alignpro.config import FrozenSettings
 from alignpro.fits import rlhf
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.local import LocalFrozenModel
+from alignpro.models.local import LocalFrozenModel, load_frozen
 from alignpro.models.logprobs import score
 from alignpro.running import stages
 from alignpro.running.load import load_other_frozen
@@ -70,11 +72,14 @@ def test_the_oracle_by_an_adapter(kind, command, workshop, inside, tmp_path, mon
         assert np.abs(a - c).max() > 1e-2
 
 
-def test_an_adapter_on_an_adapter_is_refused_by_the_command(workshop, inside, tmp_path):
+def test_an_oracle_that_is_an_adapter_is_trained_on_by_another(workshop, inside, tmp_path):
     names = cli.models(workshop)[1:]
     assert inside("rlhf", *names, *SMALL, "--rlhf.steps=1", f"--out={tmp_path / 'o'}")[0] == 0
-    given = [w for w in names if not w.startswith("--frozen")] + [f"--frozen={tmp_path / 'o' / 'rlhf' / 'model'}"]
-    code, output = inside("rlhf", *given, *SMALL, f"--out={tmp_path / 'p'}")
-    assert code == 2
-    assert "frozen.model" in output and "is an adapter, and lora would train another" in output
-    assert not (tmp_path / "p").exists()
+    first, then = tmp_path / "o" / "rlhf" / "model", tmp_path / "p" / "rlhf" / "model"
+    given = [w for w in names if not w.startswith("--frozen")] + [f"--frozen={first}"]
+    code, output = inside("rlhf", *given, *SMALL, "--rlhf.steps=1", f"--out={tmp_path / 'p'}")
+    assert code == 0, output
+    begun, own = (load_frozen(FrozenSettings(model=str(folder))).lm.model for folder in (first, then))
+    plain = AutoModelForCausalLM.from_pretrained(then).eval()
+    one, other, was = (score(model, QUERIES, ACTIONS, 0)[0] for model in (plain, own, begun))
+    assert one.tolist() == other.tolist() and np.abs(one - was).max() > 1e-4

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.errors import ModelNotUsable, SettingsError
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.loading import is_adapter
+from alignpro.models.loading import holds_adapter
 from alignpro.models.local import load_frozen, load_prompter
 from alignpro.models.logprobs import collate, forward, hidden_states, score
 from alignpro.models.lora import load_trained_state, save_adapter, trained_state
@@ -81,7 +81,7 @@ def test_a_saved_adapter_loads_in_plain_peft_and_merged_here(tmp_path):
         lm.tokenizer.save_pretrained(tmp_path / "adapter")
     held = {p.name for p in (tmp_path / "adapter").iterdir()}
     assert "adapter_model.safetensors" in held and "model.safetensors" not in held and "README.md" not in held
-    assert is_adapter(str(tmp_path / "adapter"), "frozen") and not is_adapter(str(tmp_path / "base"), "frozen")
+    assert holds_adapter(str(tmp_path / "adapter")) and not holds_adapter(str(tmp_path / "base"))
     plain = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter").eval()
     assert [a.tolist() for a in score(plain, QUERIES, ACTIONS, 0)] == [a.tolist() for a in trained]
     merged = load_frozen(FrozenSettings(model=str(tmp_path / "adapter"), sampling=Sampling(max_new_tokens=8))).lm

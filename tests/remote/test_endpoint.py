@@ -24,6 +24,7 @@ from alignpro.remote.accounting import Account
 from alignpro.remote.address import is_endpoint, parse_endpoint
 from alignpro.remote.frozen import load_endpoint
 from alignpro.remote.pool import Policy
+from alignpro.remote.requests import NEUTRAL
 from alignpro.remote.wire import retry_after
 from alignpro.types import FrozenModel
 
@@ -132,7 +133,51 @@ def test_it_is_a_frozen_model_and_says_how_each_text_ended():
         assert rows[0][0].finish == "length" and rows[0][0].failure is None
         sent = server.requests[0].body
         assert sent["model"] == "tiny" and sent["max_tokens"] == 16 and sent["temperature"] == 1.0
-        assert "n" not in sent and "top_k" not in sent
+        assert "n" not in sent and {name: sent[name] for name in NEUTRAL} == NEUTRAL
+
+
+STRICT = [
+    (400, fault("Unrecognized request argument supplied: top_k")),
+    (400, fault("property 'min_p' is unsupported")),
+    (422, {"detail": "Unexpected fields in the request: {'repetition_penalty', 'min_p', 'top_k'}"}),
+    (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}]}),
+    (400, fault("Argument not supported on this model: presencePenalty")),
+    (400, fault("top_k must be between 1 and 100")),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), STRICT)
+def test_a_server_that_does_not_know_what_is_named_is_asked_without_it(status, body):
+    def strict(request):
+        return Reply(status, body) if NEUTRAL.keys() & request.body.keys() else echo(request)
+
+    with ScriptedServer(strict) as server:
+        rows, _ = ask(server, PROMPTS[:20])
+        assert all(row[0].failure is None for row in rows)
+        assert {"temperature", "top_p", "max_tokens", "seed"} <= server.requests[-1].body.keys()
+    with ScriptedServer(strict) as server, model_at(server) as model:
+        model.check()
+
+
+def test_a_top_k_of_the_settings_is_never_left_out():
+    with ScriptedServer() as server:
+        ask(server, PROMPTS[:1], top_k=7)
+        assert server.requests[-1].body == {**server.requests[-1].body, **NEUTRAL, "top_k": 7}
+    refusal = Reply(400, fault("Unrecognized request argument supplied: top_k"))
+    with ScriptedServer(lambda r: refusal) as server, pytest.raises(EndpointUnusable, match="top_k"):
+        ask(server, PROMPTS[:20], top_k=7)
+
+
+def test_openai_is_sent_nothing_that_it_does_not_know(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    known = {"model", "messages", "temperature", "top_p", "max_completion_tokens", "max_tokens", "seed"}
+    for spec in ("openai:gpt-4o-mini", "https://api.openai.com/v1#gpt-4o", "https://mine.openai.azure.com/openai/v1#m"):
+        with load_endpoint(spec, Sampling()) as model:
+            (dialect,) = model._requests.dialects.values()
+            assert model._requests._request(dialect, [], 1, 0, 5).keys() <= known
+    with load_endpoint("https://openai.com.example.org/v1#m", Sampling()) as model:
+        assert all(dialect.neutral for dialect in model._requests.dialects.values())
 
 
 def test_equal_prompts_are_one_request_with_different_samples(tmp_path):
@@ -475,6 +520,7 @@ import sys
 from alignpro.config import Sampling
 from alignpro.remote.frozen import load_endpoint
 from alignpro.remote.pool import Policy
+from alignpro.remote.requests import NEUTRAL
 from pathlib import Path
 model = load_endpoint(sys.argv[1] + "#tiny", Sampling(max_new_tokens=16), cache=Path(sys.argv[2]),
                       policy=Policy(first_concurrency=16, most_concurrency=16), identity="pool")

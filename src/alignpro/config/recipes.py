@@ -114,10 +114,10 @@ def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, 
     name = str(recipe)
     if name in within:
         raise SettingsError(f"recipe {name} extends itself: {' -> '.join((*within, name))}")
+    text, folder = _recipe_text(name)
     try:
-        text, folder = _recipe_text(name)
         tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise SettingsError(f"recipe {name} holds {type(tree).__name__}, not a mapping of settings")
@@ -158,7 +158,7 @@ def laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def _assign(tree: dict[str, Any], key: str, text: str) -> None:
     try:
         value = yaml.safe_load(text) if text else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         value = text
     if value == text:  # YAML reads 1e-5 as text; JSON and Python read a number. What was quoted is text
         with contextlib.suppress(ValueError):

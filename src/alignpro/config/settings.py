@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -32,6 +33,11 @@ class Settings(Section):
         "auto",
         description="numbers that models compute in; auto: bfloat16 where the device computes in it, else float32",
     )
+    day: str | None = Field(
+        None,
+        description="the day, YYYY-MM-DD, that chat templates with the date in them are told; null: that on which the"
+        " run begins, which it keeps",
+    )
     prompter: PrompterSettings = PrompterSettings()
     frozen: FrozenSettings = FrozenSettings()
     reward: RewardSettings = RewardSettings()
@@ -60,6 +66,11 @@ class Settings(Section):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("day", mode="before")
+    @classmethod
+    def _a_day(cls, value: Any) -> Any:
+        return value if value is None else date.fromisoformat(str(value)).isoformat()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

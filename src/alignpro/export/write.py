@@ -32,7 +32,10 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
     folder.check_trained()
     adapter = (folder.prompter / ADAPTER).is_file()
     if form == "adapter" and not adapter:
-        raise UsageError(f"{run} trained every weight, so there is no adapter; leave out --format, or give merged")
+        raise UsageError(
+            f"{run} holds whole weights and no adapter: every weight was trained, or an adapter on top of one that was"
+            " merged; leave out --format, or give merged"
+        )
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise RunFolderTaken(f"--out {out} is not empty; give a new or empty folder")
     here = settings.prompter.model_copy(update={"device_map": None})
@@ -50,7 +53,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
             shutil.copytree(folder.prompter, partial)
         _generation(lm).save_pretrained(partial)
         files.write_json(partial / exported.FILE, exported.described(lm, settings.prompter))
-        trained = form if adapter else "full"
+        trained = form if adapter else "merged" if settings.prompter.lora else "full"
         files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
         partial.rename(out)
     except OSError as error:

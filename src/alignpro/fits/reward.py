@@ -20,6 +20,7 @@ from alignpro.errors import DataError, SettingsError
 from alignpro.fits import held_out
 from alignpro.fits.classifier import Base, load_base, quiet
 from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
+from alignpro.models.chat_template import telling
 from alignpro.models.loading import device_of, display_name
 from alignpro.models.padding import context_of
 from alignpro.report import write_reward_report
@@ -27,8 +28,8 @@ from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
 from alignpro.rewards.classifier import BATCH
 from alignpro.rewards.model import RewardModel, conversation
 from alignpro.rng import derive
-from alignpro.running.checks import check_named, check_not_adapter
-from alignpro.running.load import load
+from alignpro.running.checks import check_named
+from alignpro.running.load import load, with_day
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files, run_folder
@@ -99,8 +100,9 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     if own.margin and all(pair.margin is None for pair in preferences.train):
         raise SettingsError(f"reward_learning.margin is {own.margin}, but {settings.data.prompts} gives no scores")
     device = device_of(settings.device)
-    check_not_adapter(own.base, own.lora, "frozen", "reward_learning.base")
-    base = load_base(str(own.base), settings.seed, device, settings.dtype)
+    with telling(settings.day) as clock:
+        base = load_base(str(own.base), settings.seed, device, settings.dtype)
+    settings = with_day(settings, clock)
     check_fit(base.model, own, "reward_learning")
     model, tokenizer = base.model, base.tokenizer
     dropped = preferences.dropped

@@ -25,7 +25,7 @@ from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.report import write_sft_report
 from alignpro.results import Epoch, Estimate, FittedPrompter, Sides
 from alignpro.rng import derive
-from alignpro.running.checks import check_named, check_not_adapter
+from alignpro.running.checks import check_named
 from alignpro.running.load import load, load_trained
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
@@ -82,7 +82,6 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
 
 def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Work:
     check_named(settings, NEEDED, "sft", kept)
-    check_not_adapter(settings.prompter.model, settings.sft.lora, "prompter", "prompter.model")
     pieces = load(settings, {"prompter"}, say)
     lm = pieces.prompter.lm
     check_fit(lm.model, settings.sft, "sft")

@@ -16,17 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jinja2 import TemplateError
-
 from alignpro.config import META_PROMPT, PLAIN_META_PROMPT, Example
 from alignpro.errors import ModelNotUsable, SettingsError
+from alignpro.models.chat_template import REFUSALS, told_day
 from alignpro.types import Prompt
 
 Message = dict[str, str]
 """A turn: its `role` (system, user, assistant) and its `content`."""
-
-REFUSALS = (TemplateError, TypeError, KeyError, ValueError)
-"""What a chat template raises on a turn that it does not know."""
 
 _TAGGED = re.compile(r"<rewrite>(.*?)</rewrite>", re.DOTALL | re.IGNORECASE)
 _OPEN = re.compile(r"<rewrite>(.*)\Z", re.DOTALL | re.IGNORECASE)
@@ -53,7 +49,8 @@ class Frame:
     and an empty line. Without a tokenizer the model is behind a URL, whose server has a chat template of its own.
 
     With `quotes` the prompt's system message and earlier turns are quoted between marks, at {context} or else before
-    the request, and are no turns: a prompter is not to obey them. `examples` are turns before the prompt's.
+    the request, and are no turns: a prompter is not to obey them. `examples` are turns before the prompt's. `turn_end`
+    is the token by which the chat template ends an answer, which need not be the tokenizer's end of text.
     """
 
     template: str = "{prompt}"
@@ -62,6 +59,7 @@ class Frame:
     folds_system: bool = False
     quotes: bool = False
     examples: tuple[Example, ...] = ()
+    turn_end: int | None = None
 
     @classmethod
     def of(
@@ -106,7 +104,7 @@ class Frame:
             folds = system not in bare.rendered(Prompt("text", system))
         except REFUSALS:
             folds = True
-        return replace(made, folds_system=folds)
+        return replace(made, folds_system=folds, turn_end=_turn_end(tokenizer))
 
     @property
     def has_chat_template(self) -> bool:
@@ -199,12 +197,19 @@ class Frame:
     def rendered(self, prompt: str | Prompt, answer: str | None = None) -> str:
         """What the chat template makes of the messages, as text. Raises whatever the chat template raises."""
         turns = self.messages(prompt, answer)
-        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=answer is None, tokenize=False))
+        told = told_day(self.tokenizer)
+        return str(
+            self.tokenizer.apply_chat_template(turns, add_generation_prompt=answer is None, tokenize=False, **told)
+        )
 
     def _encoded(self, turns: list[Message], answered: bool) -> list[int]:
         try:
             made = self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=not answered, tokenize=True, return_dict=True
+                turns,
+                add_generation_prompt=not answered,
+                tokenize=True,
+                return_dict=True,
+                **told_day(self.tokenizer),
             )
         except REFUSALS as error:
             if len(turns) < 3:  # no conversation: it is the template that is at fault
@@ -309,6 +314,22 @@ def reader(tokenizer: Any) -> Frame:
     if tokenizer not in _FOLDS or _FOLDS[tokenizer][0] != template:
         _FOLDS[tokenizer] = template, Frame().read_by(tokenizer, "reward").folds_system
     return Frame(tokenizer=tokenizer, folds_system=_FOLDS[tokenizer][1])
+
+
+def _turn_end(tokenizer: Any) -> int | None:
+    """The token that stands behind an answer where the chat template ends it, or else where the next turn begins."""
+    mark, asked = "\ue000", [_turn("user", "a"), _turn("assistant", "\ue000")]
+    added = {token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+    tokens = sorted({*added, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)
+    for turns in (asked, [*asked, asked[0]]):
+        try:
+            shown = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        except REFUSALS:
+            continue
+        behind = shown.rpartition(mark)[2].lstrip()
+        if end := next((token for token in tokens if behind.startswith(token)), None):
+            return int(tokenizer.convert_tokens_to_ids(end))
+    return None
 
 
 def _turn(role: str, content: str) -> Message:

@@ -13,6 +13,27 @@ from alignpro.models.padding import context_of
 from alignpro.models.sampler import sample
 from alignpro.types import Generation, OnDrawn, Prompt, Seed, Turn
 
+SHAPES: dict[str, Any] = {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_p": 0.0,
+    "top_h": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "num_beams": 1,
+    "guidance_scale": 1.0,
+    "bad_words_ids": None,
+    "sequence_bias": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "exponential_decay_length_penalty": None,
+}
+"""What a generation_config can ask for beside what `Sampling` has, and where it changes nothing."""
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -35,6 +56,20 @@ class LanguageModel:
         return context_of(self.model.config.get_text_config())
 
     @property
+    def not_applied(self) -> dict[str, Any]:
+        """What the model's generation_config asks for and `sampling` does not do, by name."""
+        from transformers import GenerationConfig
+
+        asked, plain, own = self.model.generation_config, GenerationConfig(), self.sampling.model_dump()
+        greedy = self.sampling.top_k == 1
+        wanted = {name: getattr(asked, name, None) for name in (*SHAPES, *(() if greedy else own))}
+        return {
+            name: value
+            for name, value in wanted.items()
+            if value is not None and value not in (getattr(plain, name, None), SHAPES.get(name, own.get(name)))
+        }
+
+    @property
     def pad_id(self) -> int:
         """A filler id: the pad token, or an end-of-text token where there is none; padding is masked, so any id serves.
 
@@ -46,10 +81,10 @@ class LanguageModel:
 
     @property
     def eos_ids(self) -> list[int]:
-        """Ids that end an answer."""
+        """Ids that end an answer: those of model and tokenizer, and the one that ends a turn of the chat template."""
         ids: Any = getattr(self.model.generation_config, "eos_token_id", None)
         listed = ids if isinstance(ids, list) else [ids]
-        return sorted({int(i) for i in (*listed, self.tokenizer.eos_token_id) if i is not None})
+        return sorted({int(i) for i in (*listed, self.tokenizer.eos_token_id, self.frame.turn_end) if i is not None})
 
     def queries(self, prompts: Sequence[str | Prompt]) -> list[list[int]]:
         """Framed token ids of each prompt; one that leaves no room for an answer is cut or refused, as settings say.
@@ -119,7 +154,8 @@ class LanguageModel:
         return result
 
     def _decode(self, generation: Generation) -> str:
-        return str(self.tokenizer.decode(generation.tokens.tolist(), skip_special_tokens=True)).strip()
+        said = generation.tokens[: -1 if generation.finish == "stop" else None]  # the one that ends it is no text
+        return str(self.tokenizer.decode(said.tolist(), skip_special_tokens=True)).strip()
 
     def _framed(self, prompt: Prompt, room: int) -> list[int]:
         ids = self.frame.ids(prompt)

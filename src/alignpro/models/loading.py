@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
+from alignpro.models.chat_template import keep_day
 from alignpro.runtime import processes
 
 making = threading.RLock()
@@ -60,7 +61,7 @@ def load_tokenizer(name: str, role: Role) -> Any:
     source = resolve(name, role)
     base = base_of(source, name, role)
     try:
-        return AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base)
+        return keep_day(AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base))
     except (*FAULTS, TypeError) as error:
         raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
 
@@ -93,7 +94,9 @@ def merged(model: Any, adapter: str) -> Any:
                 )
             output = model.get_output_embeddings()  # the product is added once to the weights that both ends share
             model.set_output_embeddings(output.get_base_layer())
-        return adapted.merge_and_unload()
+        plain = adapted.merge_and_unload()
+    plain.name_or_path = adapter  # so an adapter that is trained on it notes what it was trained on
+    return plain
 
 
 def tied_ends(model: Any) -> list[Any]:
@@ -103,9 +106,9 @@ def tied_ends(model: Any) -> list[Any]:
     return [first, last] if shared else []
 
 
-def is_adapter(name: str, role: Role) -> bool:
-    """Whether the model named is an adapter over another. Raises as `resolve`."""
-    return _adapter_config(resolve(name, role)) is not None
+def holds_adapter(source: str) -> bool:
+    """Whether what a resolved name leads to is an adapter."""
+    return _adapter_config(source) is not None
 
 
 def base_of(source: str, name: str, role: Role) -> str | None:

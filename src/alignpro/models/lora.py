@@ -7,6 +7,7 @@ out again would not give back the base's last digits. Evaluation and serving loa
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignpro.config import LoraSettings
 from alignpro.errors import SettingsError
-from alignpro.models.loading import making, tied_ends
+from alignpro.models.loading import holds_adapter, making, tied_ends
 from alignpro.models.sharding import like
 
 MAMBAS = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
@@ -146,6 +147,15 @@ def targets_of(model: Any, settings: LoraSettings) -> list[str] | str:
 def is_adapted(model: Any) -> bool:
     """Whether the model carries an adapter."""
     return hasattr(model, "peft_config")
+
+
+def save_trained(model: Any, folder: Path) -> None:
+    """Write the adapter alone, or all weights with it merged where those under it were merged themselves as they were
+    loaded, and are to be had nowhere."""
+    if holds_adapter(str(model.peft_config[model.active_adapter].base_model_name_or_path)):
+        copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
+    else:
+        save_adapter(model, folder)
 
 
 def save_adapter(model: Any, folder: Path) -> None:

@@ -31,6 +31,11 @@ def is_endpoint(spec: str) -> bool:
     return spec.startswith(("openai:", "http://", "https://"))
 
 
+def is_openai(url: str) -> bool:
+    """Whether a URL is OpenAI's own, or its API on Azure, which refuse fields that they do not know."""
+    return f".{urlsplit(url).hostname or ''}".endswith((".openai.com", ".openai.azure.com"))
+
+
 def is_function(spec: str) -> bool:
     """Whether a name is that of a function of the user's."""
     return spec.startswith("python:")

@@ -12,6 +12,7 @@ from alignpro.config import Sampling
 from alignpro.errors import EndpointDown, EndpointUnusable
 from alignpro.models.framing import Message
 from alignpro.remote.accounting import Account, Usage
+from alignpro.remote.address import is_openai
 from alignpro.remote.answers import Answer, Unreadable, read
 from alignpro.remote.pool import Call, Host, Policy, Pool
 from alignpro.remote.wire import Client, Fault, Refused, Throttled
@@ -26,6 +27,9 @@ ECHO_LENGTH = 200
 """Characters from which samples that are all the same show a server that gives each of them the same seed."""
 CHECKS, PROMPT_S = 3, 60.0
 """Times a URL is tried before a run begins, and seconds for each."""
+NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""What servers fill in by the model's generation_config, or by defaults of their own, where a request leaves it out; so
+named, they change nothing in the distribution that `sampling` says."""
 _UNKNOWN_OPTION = re.compile(r"unsupported|not support|unrecogni|unknown|unexpected|not permitted|extra inputs", re.I)
 _NO_MODEL = re.compile(r"model\b.*\b(not found|does not exist|unknown|not exist)|model_not_found|invalid model", re.I)
 
@@ -34,11 +38,13 @@ Save = Callable[[Mapping[int, Answer]], None]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a URL was found to understand; `together` is whether it takes n, None until that is known."""
+    """What a URL was found to understand; `together` is whether it takes n, None until that is known, and `neutral`
+    whether it takes the fields of NEUTRAL, which OpenAI's API does not know."""
 
     together: bool | None = None
     seed: bool = True
     length: str = "max_tokens"
+    neutral: bool = True
 
 
 @dataclass
@@ -59,7 +65,7 @@ class Requests:
     def __post_init__(self) -> None:
         self.books = self.account.open(self.model)
         for host in self.pool.hosts:
-            self.dialects[host.url] = Dialect(length=self.length)
+            self.dialects[host.url] = Dialect(length=self.length, neutral=not is_openai(host.url))
 
     def forgive(self) -> None:
         """Begin a new patience."""
@@ -269,6 +275,7 @@ class Requests:
             "temperature": 0.0 if greedy else self.sampling.temperature,
             "top_p": self.sampling.top_p,
             dialect.length: longest,
+            **(NEUTRAL if dialect.neutral else {}),
         }
         if n > 1:
             request["n"] = n
@@ -288,6 +295,9 @@ class Requests:
         if self.dialects[host.url] != used:
             return True  # learnt while this one was under way
         named = f"{refusal.option} {refusal.message}"
+        if used.neutral and any(name.replace("_", "") in named.replace("_", "").lower() for name in NEUTRAL):
+            self._learn(host, neutral=False)
+            return True
         if not _UNKNOWN_OPTION.search(named):
             return False
         if used.seed and re.search(r"\bseed\b", named):

@@ -12,6 +12,7 @@ from torch import nn
 
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
+from alignpro.models.chat_template import keep_day
 from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, making, merged, resolve
 from alignpro.models.padding import context_of, pad
 from alignpro.rewards.heads import Head
@@ -110,9 +111,8 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
     if not trust:
         _refuse_custom_code(base or source, name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source if base is None or has_tokenizer(source) else base, trust_remote_code=trust
-        )
+        place = source if base is None or has_tokenizer(source) else base
+        tokenizer = keep_day(AutoTokenizer.from_pretrained(place, trust_remote_code=trust))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
     making.acquire()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from alignpro.config import LoraSettings, Settings
+from alignpro.config import Settings
 from alignpro.errors import PromptTooLong, SettingsError, UsageError
 from alignpro.evaluate import arms
+from alignpro.judges.by_language_model import LlmJudge
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.loading import Role, is_adapter
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
@@ -53,8 +53,6 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
         check_trackers(settings.track)
         if "prompter" in needs:
             _check_noise(settings)
-        if "prompter" in needs and settings.train.steps > 0:
-            check_not_adapter(settings.prompter.model, settings.prompter.lora, "prompter", "prompter.model")
         if "frozen" in needs and settings.rlhf.enabled:
             _check_oracle(settings)
         if "frozen" in needs and settings.evaluate.sampling and is_elsewhere(str(settings.frozen.model)):
@@ -73,15 +71,6 @@ def check_named(settings: Settings, options: Mapping[str, str], command: str, re
         )
     if missing:
         raise SettingsError(f"{', '.join(missing)} not set; give {' '.join(options[name] for name in missing)}")
-
-
-def check_not_adapter(name: str | None, lora: LoraSettings | None, role: Role, setting: str) -> None:
-    """Raise SettingsError for an adapter on an adapter: its base would exist nowhere as plain weights."""
-    if lora is not None and is_adapter(str(name), role):
-        raise SettingsError(
-            f"{setting} {name} is an adapter, and lora would train another on top of it; give plain weights"
-            " (`alignpro export RUN` merges a run's), or set lora=null to train every weight"
-        )
 
 
 def check_trainable_pieces(pieces: Pieces) -> None:
@@ -113,6 +102,9 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     tell_plain_turns(
         {name: piece for name, piece in pieces.loaded.items() if name in ("prompter", "frozen", "reward")}, say
     )
+    judge = pieces.loaded.get("judge")
+    parts = {"prompter": pieces.loaded.get("prompter"), "frozen": pieces.loaded.get("frozen")}
+    tell_models(parts | {"judge": judge.model if isinstance(judge, LlmJudge) else None}, say)
     if "prompts" in pieces:
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
@@ -151,6 +143,25 @@ def tell_plain_turns(parts: Mapping[str, Prompter | FrozenModel | Reward], say: 
             say(
                 f"{section}: the chat template of {part.name} parts turns by {words!r}, which is no special token, so"
                 " that a text which spells it out can open a turn of its own"
+            )
+
+
+def tell_models(parts: Mapping[str, object], say: Callable[[str], None]) -> None:
+    """Say what is not done that the local models among the parts ask for, and how long their rows may be."""
+    for section, part in parts.items():
+        if not isinstance(part, LocalPrompter | LocalFrozenModel):
+            continue
+        if asked := part.lm.not_applied:
+            wanted = ", ".join(f"{name} {value}" for name, value in asked.items())
+            say(
+                f"{section}: generation_config of {part.name} asks for {wanted}, which is not applied here: texts are"
+                " drawn as the settings say, and a server that applies it draws others"
+            )
+        written = getattr(part.lm.model.config.get_text_config(), "max_position_embeddings", None) or 0
+        if part.lm.context < written:
+            say(
+                f"{section}: the context of {part.name} is {part.lm.context} tokens of {written}: LongRoPE reads longer"
+                " rows otherwise, and the rows beside them with them"
             )
 
 
@@ -199,7 +210,6 @@ def _check_oracle(settings: Settings) -> None:
             f"rlhf.enabled: the oracle fine-tunes the frozen model, whose weights are behind {settings.frozen.model};"
             " set --rlhf.enabled=false and leave rlhf out of evaluate.arms"
         )
-    check_not_adapter(settings.frozen.model, settings.rlhf.lora, "frozen", "frozen.model")
 
 
 def _is_set(settings: Settings, name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.judges.loading import load_judge, load_second_reward
+from alignpro.models.chat_template import Clock, telling
 from alignpro.models.framing import Frame
 from alignpro.models.loading import device_of
 from alignpro.models.local import (
@@ -56,7 +57,9 @@ def load(
     checks.check(settings, wanted, for_run)
     endpoints = Endpoints(settings.budget, settings.frozen.cache)
     try:
-        loaded = _load(settings, wanted, endpoints, kept, for_run, say)
+        with telling(settings.day) as clock:
+            loaded = _load(settings, wanted, endpoints, kept, for_run, say)
+        settings = with_day(settings, clock)
         if "prompter" in loaded:
             settings = with_meta_prompt(settings, loaded["prompter"].lm)
         pieces = Pieces(settings, endpoints, loaded)
@@ -123,10 +126,16 @@ def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenMode
     return load_frozen(frozen, device, settings.dtype)
 
 
+def with_day(settings: Settings, clock: Clock) -> Settings:
+    """The settings with the day that was told, where a chat template asks for it and they left it open."""
+    return settings.model_copy(update={"day": clock.day.isoformat()}) if clock.asked else settings
+
+
 def load_trained(settings: Settings, folder: Path | str) -> LocalPrompter:
     """The trained prompter of a run, from its plain Hugging Face folder, framed as it was trained."""
     own = prompted_by(settings, folder)
-    return load_prompter(own.prompter, device_of(settings.device), settings.dtype)
+    with telling(settings.day):
+        return load_prompter(own.prompter, device_of(settings.device), settings.dtype)
 
 
 def prompted_by(settings: Settings, folder: Path | str) -> Settings:
@@ -157,4 +166,5 @@ def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
 def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
     other = settings.frozen.model_copy(update={"model": str(name)})
-    return load_frozen(other, device_of(settings.device), settings.dtype)
+    with telling(settings.day):
+        return load_frozen(other, device_of(settings.device), settings.dtype)

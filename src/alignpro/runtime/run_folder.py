@@ -154,8 +154,10 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
 def as_begun(saved: Settings, settings: Settings) -> Settings:
     """Settings to go on with what `saved` began: what they leave to the package stays as it was taken then.
 
-    A split that follows the run's seed follows it still, and a meta-prompt of the package's own stays.
+    A split that follows the run's seed follows it still, and a meta-prompt of the package's own stays, and the day.
     """
+    if settings.day is None:
+        settings = settings.model_copy(update={"day": saved.day})
     if saved.data.seed is None and "seed" not in settings.data.model_fields_set:
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"seed": None})})
     if settings.prompter.template is None and saved.prompter.template in META_PROMPTS:

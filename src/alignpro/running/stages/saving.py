@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from alignpro.errors import RunFailure
-from alignpro.models.lora import is_adapted, save_adapter
+from alignpro.models.lora import is_adapted, save_trained
 from alignpro.models.sharding import whole
 from alignpro.runtime import processes
 
 
 def write_model(model: Any, tokenizer: Any, target: Path) -> None:
-    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published.
+    """Plain Hugging Face layout, or that of a peft adapter, under a name of its own until it is published; as
+    `save_trained`.
 
     Weights keep the precision that they compute in. Of several processes the first writes. Raises RunFailure.
     """
@@ -26,7 +27,7 @@ def _write(model: Any, tokenizer: Any, weights: dict[str, Tensor] | None, target
     partial = _partial(target)
     try:
         if is_adapted(model):
-            save_adapter(model, partial)
+            save_trained(model, partial)
         else:
             model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
