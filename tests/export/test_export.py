@@ -16,7 +16,7 @@ from alignpro import config
 from alignpro.export.card import card
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import load_frozen, load_prompter
-from alignpro.results import Evaluation
+from alignpro.results import Evaluation, words
 from alignpro.running.rewriter import TrainedPrompter
 
 PAIRS = (("phi3", "llama"), ("qwen2", "phi3"), ("llama", "qwen2"))
@@ -196,10 +196,10 @@ def test_the_card_says_what_evaluation_says_and_no_more(inside, trained, tmp_pat
     named = card(config.load("lab", ["prompter.model=someone/small"]), None, "adapter")
     assert ModelCard(named).data.base_model == "someone/small" and "base_model_relation: adapter" in named
     evaluation = json.loads((trained / "evaluation.json").read_text())
-    arm = evaluation["arms"]["align_pro"]
-    assert f"{arm['mean_reward']:.3g} [{arm['ci95'][0]:.3g}, {arm['ci95'][1]:.3g}]" in text
-    for row in evaluation["win_rates"]:
-        assert f"{row['win_rate']:.3g} [{row['ci95'][0]:.3g}, {row['ci95'][1]:.3g}]" in text
+    found = Evaluation.model_validate(evaluation)
+    assert words.told(found.arms["align_pro"].mean_reward) in text
+    for row in found.win_rates:
+        assert words.told(row.win_rate) in text
     assert str(trained.parent) not in text and "Wins were judged by the reward that was trained on" in text
 
     settings = config.load(trained / "config.yaml")
