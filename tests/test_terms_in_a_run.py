@@ -83,9 +83,9 @@ def test_statistics_are_taken_once_and_kept(run, workshop, tmp_path, monkeypatch
     scales = read_json(again / "reward_scales.json")
     scales["terms"]["rm"]["mean"] += 1
     (again / "reward_scales.json").write_text(json.dumps(scales))
-    summary = job.evaluate_again(again, ["evaluate.arms=[no_prompter]"])
+    job.evaluate_again(again, ["evaluate.arms=[no_prompter]"])
     before = read_json(run / "evaluation.json")["arms"]["no_prompter"]
-    after = summary["arms"]["no_prompter"]
+    after = read_json(again / "evaluation.json")["arms"]["no_prompter"]
     assert after["reward_terms"] == before["reward_terms"]
     shifted = [row["reward"] for row in read_jsonl(again / "samples.jsonl") if row["stage"] == "evaluation"]
     assert np.mean(shifted) < before["mean_reward"] - 0.3

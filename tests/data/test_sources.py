@@ -35,7 +35,7 @@ def write(path, rows):
 
 
 def prompts(path, seed=0, **more):
-    return prompts_of(DataSettings(prompts=str(path), **more), seed)
+    return prompts_of(DataSettings(prompts=str(path), validation=0.0, **more), seed)
 
 
 def texts(found):

@@ -43,7 +43,7 @@ def test_before_any_training_the_folder_holds_the_whole_contract(estimated):
     assert found["frontier"]
     for point in found["frontier"]:
         assert {"kl_coef", "kl", "reward", "ci95", "ess"} <= set(point)
-        assert point["ci95"][0] <= point["reward"] <= point["ci95"][1]
+        assert point["ci95_withheld"] == "under 5 prompts" and point["ci95"] == [None, None]
     assert found["advice"]["verdict"] in {"train", "sample", "neither", "unsure"}
     rows = read_jsonl(estimated / "headroom_samples.jsonl")
     assert found["frozen_calls"] == sum(2 * len(row["texts"]) + 12 for row in rows)
@@ -146,8 +146,8 @@ def scorer(monkeypatch, spy, score):
 @pytest.mark.parametrize("constant", [0.0, 0.3, -0.7, 1e6 / 3])
 def test_of_a_constant_reward_there_is_nothing_to_gain(workshop, spy, monkeypatch, tmp_path, constant):
     scorer(monkeypatch, spy, lambda x, y: constant)
-    found = job.headroom(settings(workshop, *SPIED), tmp_path / "run")
-    assert found["advice"]["verdict"] == "neither"
+    found = job.headroom(settings(workshop, *SPIED, "headroom.prompts=5", "data.test_share=0.6"), tmp_path / "run")
+    assert found["prompts"] == 5 and found["advice"]["verdict"] == "neither"
     assert found["optimum"]["gain"]["value"] == pytest.approx(0, abs=1e-9 * max(1, abs(constant)))
 
 

@@ -14,6 +14,7 @@ from alignpro.runtime.files import read_jsonl
 
 FAST = (
     "train.ppo.learning_rate=4e-3",
+    "train.ppo.anneal=false",
     "train.kl.coef=0.01",
     "evaluate.arms=[align_pro]",
     "evaluate.every=1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alignpro.maths.stats import ALIKE
 from alignpro.results import Advice, Estimate, Headroom
 from alignpro.results.words import MINUS, percent, told
 
@@ -35,7 +36,8 @@ def advice(estimated: Headroom) -> Advice:
     )
     ceiling = f"; fine-tuning it would gain {told(estimated.d1)}" if estimated.d1 else ""
     if not gain.lo > rounding:
-        little = estimated.bounds is not None and gain.hi <= max(rounding, SMALL * estimated.bounds.span)
+        most = gain.value if gain.why == ALIKE else gain.hi
+        little = estimated.bounds is not None and most <= max(rounding, SMALL * estimated.bounds.span)
         hopeful = [gain for gain in _gains(estimated) if gain.lo > rounding]
         if not little or hopeful or estimated.optimum is None:
             return _say("unsure", f"{said}, which may be nothing. {_more(estimated)}")
