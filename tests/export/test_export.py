@@ -197,9 +197,9 @@ def test_the_card_says_what_evaluation_says_and_no_more(inside, trained, tmp_pat
     assert ModelCard(named).data.base_model == "someone/small" and "base_model_relation: adapter" in named
     evaluation = json.loads((trained / "evaluation.json").read_text())
     found = Evaluation.model_validate(evaluation)
-    assert words.told(found.arms["align_pro"].mean_reward) in text
+    assert words.told(found.arms["align_pro"].reward) in text
     for row in found.win_rates:
-        assert words.told(row.win_rate) in text
+        assert words.told(row.rate) in text
     assert str(trained.parent) not in text and "Wins were judged by the reward that was trained on" in text
 
     settings = config.load(trained / "config.yaml")

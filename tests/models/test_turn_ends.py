@@ -66,11 +66,12 @@ def test_an_answer_ends_with_its_turn(folder):
     assert all(not np.isin(g.tokens[:-1], [1, 4]).any() and "<|end|>" not in g.text for g in ends)
 
 
-def test_the_token_that_ends_an_answer_is_no_text(folder):
+def test_the_token_that_ends_a_turn_is_no_text(folder):
     lm = load_frozen(FrozenSettings(model=str(folder), sampling=Sampling(max_new_tokens=4))).lm
-    tokens = np.array([*lm.frame.tokens("owls"), *lm.frame.tokens("!")])
-    assert lm._decode(Generation("", "stop", tokens)) == "owls"
-    assert lm._decode(Generation("", "length", tokens)) == "owls!"
+    assert lm.frame.turn_end == 1
+    said = lm.frame.tokens("owls")
+    assert lm._decode(Generation("", "stop", np.array([*said, 1]))) == "owls"
+    assert lm._decode(Generation("", "stop", np.array([*said, *lm.frame.tokens("!")]))) == "owls!"
 
 
 def test_what_a_generation_config_asks_for_and_is_not_done_is_said(folder):

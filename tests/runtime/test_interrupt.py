@@ -52,9 +52,13 @@ def test_a_forked_child_ends_by_sigterm_even_one_sent_at_once():
     assert codes == [-signal.SIGTERM]
 
 
-@pytest.mark.usefixtures("asked")
 def test_a_forked_child_is_interrupted_by_ctrl_c(capfd):
-    assert ended(signal.SIGINT, wait=0.2) == 1
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
+    try:
+        with StopRequest("outer"), StopRequest("inner"):
+            assert ended(signal.SIGINT, wait=0.2) == 1
+    finally:
+        signal.signal(signal.SIGINT, own)
     assert "KeyboardInterrupt" in capfd.readouterr().err
 
 

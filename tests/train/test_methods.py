@@ -16,7 +16,7 @@ from alignpro.train.methods import learner
 from alignpro.train.policy import copy_of
 from alignpro.types import as_prompts
 
-LAM, SEEDS = 0.3, (0, 1)
+LAM = 0.3
 ONLINE = {"epochs": 2, "minibatch_size": 288}
 UPDATES = {
     "ppo": {"ppo": ONLINE | {"gae_lambda": 1.0, "whiten_advantages": False}},
@@ -83,7 +83,7 @@ def trained(method, seed, folder, lam=LAM, **update):
 @pytest.mark.parametrize("method", UPDATES)
 def test_every_method_reaches_the_closed_form_optimum(method, tmp_path):
     distances = []
-    for seed in SEEDS:
+    for seed in (0, 1) if method in OFFLINE else (0,):  # those that sample at every step take long
         (tmp_path / str(seed)).mkdir()
         world, log_rho, _ = trained(method, seed, tmp_path / str(seed))
         distances.append(world.distance(log_rho))

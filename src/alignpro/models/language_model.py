@@ -154,8 +154,10 @@ class LanguageModel:
         return result
 
     def _decode(self, generation: Generation) -> str:
-        said = generation.tokens[: -1 if generation.finish == "stop" else None]  # the one that ends it is no text
-        return str(self.tokenizer.decode(said.tolist(), skip_special_tokens=True)).strip()
+        said = generation.tokens.tolist()
+        if said and generation.finish == "stop" and said[-1] == self.frame.turn_end:
+            said = said[:-1]  # special or not, it is no text
+        return str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()
 
     def _framed(self, prompt: Prompt, room: int) -> list[int]:
         ids = self.frame.ids(prompt)
