@@ -112,7 +112,7 @@ def sweep(
         learner.optimizer.zero_grad(set_to_none=True)
         figures = _over_pieces(rows, mask, settings, piece_loss, learn=True)
         check(figures)
-        step_kl = figures.pop("moved") * float(mask[rows].sum()) / len(rows)
+        step_kl = figures.pop("step_kl")
         stopped = settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl
         if stopped or learner.step_size.is_too_far(step_kl):
             break
@@ -121,8 +121,7 @@ def sweep(
             log.setdefault(name, []).append(number)
     else:
         with torch.no_grad():
-            figures = _over_pieces(rows, mask, settings, piece_loss, learn=False)
-        step_kl = figures["moved"] * float(mask[rows].sum()) / len(rows)
+            step_kl = _over_pieces(rows, mask, settings, piece_loss, learn=False)["step_kl"]
     learner.step_size.after(step_kl)
     metrics = {name: sum(values) / len(values) for name, values in log.items()}
     return metrics | {"step_kl": step_kl, "updates": float(len(log.get("policy_loss", ())))}
@@ -131,7 +130,7 @@ def sweep(
 def _over_pieces(
     rows: Tensor, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, *, learn: bool
 ) -> dict[str, float]:
-    """A minibatch's figures a token, over all processes; with `learn` its gradients too."""
+    """A minibatch's figures a token, and `step_kl` a sample, over all processes; with `learn` its gradients too."""
     tokens = mask[rows].sum()
     figures: dict[str, float] = {}
     for piece, counts in processes.pieces(rows, settings.gradient_accumulation):
@@ -140,7 +139,8 @@ def _over_pieces(
             (counts * loss / tokens).backward()
         for name, value in parts.items():
             figures[name] = figures.get(name, 0.0) + counts * float(value / tokens)
-    return processes.total_figures(figures)
+    figures = processes.total_figures(figures)
+    return figures | {"step_kl": figures.pop("moved") * float(tokens) / len(rows)}
 
 
 def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[str, float]:
