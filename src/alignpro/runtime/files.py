@@ -47,10 +47,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add a line for each row. Raises RunFailure where they cannot be written."""
-    processes.by_first(lambda: _append_jsonl(path, rows))
+    processes.by_first(lambda: append_alone(path, rows))
 
 
-def _append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def append_alone(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """As `append_jsonl`, in this process whatever others do, also from a thread. Raises RunFailure."""
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
