@@ -120,9 +120,13 @@ def test_draws_after_a_shared_head_are_those_after_whole_rows_and_what_is_scored
     model, sampling = made(kind), Sampling(max_new_tokens=cache.ROOM + 12)
     queries = QUERIES[::3]
     assert prefixes.is_worth(queries, len(queries), 0)
-    shared = sum(sample(model, queries, [2] * 4, sampling, range(10), 0, seed=1), [])
+
+    def drawn():
+        return [one for row in sample(model, queries, [2] * 4, sampling, range(10), 0, seed=1) for one in row]
+
+    shared = drawn()
     monkeypatch.setattr(prefixes, "is_worth", lambda *_: False)
-    alone = sum(sample(model, queries, [2] * 4, sampling, range(10), 0, seed=1), [])
+    alone = drawn()
     scored = score(model, [q for q in queries for _ in range(2)], [one.tokens for one in shared], 0)
     assert len({len(one.tokens) for one in shared}) > 2  # rows left the batch one after another
     for one, other, own in zip(shared, alone, scored, strict=True):
