@@ -8,12 +8,13 @@ from pathlib import Path
 import psutil
 import torch
 
-from alignpro.runtime import processes
+from alignpro.runtime import memory, processes
 
 
 def use(threads: int | None) -> int:
     """Set torch's threads, to this process's part of the cores free now where none are asked for; returns their
-    number."""
+    number. Memory that is freed is kept from here on."""
+    memory.keep()
     count = threads or processes.by_first(lambda: max(1, free_cores() // processes.on_this_machine()))
     torch.set_num_threads(count)
     return count
