@@ -77,6 +77,7 @@ class JudgeSettings(Section):
     )
     max_new_tokens: Positive = Field(256, description="tokens after which a judge's reason and verdict are cut off")
     batch_size: Positive = Field(16, description="questions at a time, of a judge that runs here")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the judge's model")
     endpoint: EndpointSettings = EndpointSettings()
     template: Text | None = Field(
         None,

@@ -14,7 +14,7 @@ from alignpro.errors import SettingsError
 from alignpro.models.consistency import check_consistency
 from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.loading import display_name, load_tokenizer, load_weights
+from alignpro.models.loading import OwnCode, display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
 from alignpro.types import Generation, OnDrawn, Prompt, Seed
 
@@ -120,7 +120,7 @@ def load_language_model(
     from transformers import AutoModelForCausalLM
 
     frame = load_frame(role, settings)  # before the weights, which may take minutes
-    model = load_weights(AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map)
+    model = load_weights(AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map, _own_code(role, settings))
     lm = LanguageModel(
         name=display_name(str(settings.model), role),
         model=model,
@@ -151,12 +151,16 @@ def without_meta_prompt(settings: Settings) -> Settings:
     return settings.model_copy(update={"prompter": settings.prompter.model_copy(update={"template": None})})
 
 
+def _own_code(role: str, settings: PrompterSettings | FrozenSettings) -> OwnCode:
+    return f"{role}.trust_remote_code", settings.trust_remote_code
+
+
 def load_frame(role: Literal["prompter", "frozen"], settings: PrompterSettings | FrozenSettings) -> Frame:
     """The frame that the settings put around a prompt of their model, of which the tokenizer alone is loaded.
 
     Raises as `load_language_model`.
     """
-    tokenizer = load_tokenizer(str(settings.model), role)
+    tokenizer = load_tokenizer(str(settings.model), role, _own_code(role, settings))
     template = settings.template
     if template is None:
         template = meta_prompt(tokenizer) if role == "prompter" else "{prompt}"
