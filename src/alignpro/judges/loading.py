@@ -130,12 +130,12 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
-    own = not spec.startswith(("python:", "verify:")) and setting == "evaluate.judge"
+    code = not spec.startswith(("python:", "verify:")) and setting == "evaluate.judge"
     named = RewardSpec(
         model=spec,
         batch_size=settings.reward.batch_size,
-        endpoint=settings.reward.endpoint,
-        trust_remote_code=own and settings.judge.trust_remote_code,
+        endpoint=settings.evaluate.second_reward_endpoint,
+        trust_remote_code=code and settings.judge.trust_remote_code,
     )
     names = {"reward.model": setting}
     if setting == "evaluate.judge":

@@ -120,7 +120,9 @@ def load_language_model(
     from transformers import AutoModelForCausalLM
 
     frame = load_frame(role, settings)  # before the weights, which may take minutes
-    model = load_weights(AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map, _own_code(role, settings))
+    model = load_weights(
+        AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map, _own_code(role, settings)
+    )
     lm = LanguageModel(
         name=display_name(str(settings.model), role),
         model=model,

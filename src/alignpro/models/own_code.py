@@ -21,7 +21,7 @@ def refused(said: str, setting: str | None) -> ModelNotUsable:
 
 
 def not_loaded(said: str, what: str, error: BaseException, setting: str | None) -> ModelNotUsable:
-    """The error for a model's `what` (weights, tokenizer) that could not be loaded, with advice that is safe to take."""
+    """The error for a `what` of a model (weights, tokenizer) that was not loaded, with advice that is safe to take."""
     text = str(error).strip() or type(error).__name__
     if "trust_remote_code" in text:
         return refused(said, setting)
