@@ -1,0 +1,46 @@
+"""What the user of this command allowed beforehand; nothing is ever asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """`trust`: run the code, and ask the hosts, that another's folder or recipe names. `changed`: go on where inputs
+    are no longer those that a run began with."""
+
+    trust: bool = False
+    changed: bool = False
+
+    def options(self) -> list[str]:
+        """The same as options of a command."""
+        return [*(["--trust"] if self.trust else []), *(["--allow-changed"] if self.changed else [])]
+
+
+_GIVEN: ContextVar[Consent] = ContextVar("consent", default=Consent())
+
+
+def given() -> Consent:
+    """What is allowed now."""
+    return _GIVEN.get()
+
+
+@contextmanager
+def consent(trust: bool = False, changed: bool = False) -> Iterator[None]:
+    """Allow it within, to what this thread does."""
+    before = _GIVEN.set(Consent(trust, changed))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(before)
+
+
+def allow(option: str, value: bool) -> bool:
+    """Of an option of the command line, for what is left of the `consent` around it."""
+    if value:
+        _GIVEN.set(replace(_GIVEN.get(), **{option: True}))
+    return value
