@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from alignpro.cli.options import (
     read_words,
     recipe_of,
     say,
+    settings_of,
 )
 from alignpro.errors import RunFailure, UsageError
 
@@ -68,7 +68,7 @@ def rewrite(
         if answer or (n is not None and method == "trained"):
             raise UsageError("--answer and --n are for one prompt; of --file each row gets one rewrite")
         name, overrides = read_words([*([prompt] if prompt is not None else []), *(words or [])])
-        data = [f"data.prompts={json.dumps(file)}", *([f"data.column={json.dumps(column)}"] if column else [])]
+        data = [f"data.prompts={file}", *([f"data.column={column}"] if column is not None else [])]
         data += [override for override in overrides if override.startswith("data.")]
         models = [*given(prompter, then, frozen, reward, None), *(o for o in overrides if o not in data)]
         target = out or Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
@@ -114,6 +114,7 @@ def _ready(
     """The prompter that the options name, loaded. Raises UsageError where they do not go together."""
     from alignpro.running.exported import is_exported
     from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
+    from alignpro.runtime import ownership
     from alignpro.runtime.run_folder import RunFolder
 
     if method == "trained":
@@ -125,7 +126,9 @@ def _ready(
         return TrainedPrompter.load(run, overrides)
     if run and name:
         raise UsageError(f"unexpected argument {name!r}; with --run the settings are those of the run")
-    settings = RunFolder(run).settings(overrides) if run else config.load(recipe_of(name, overrides), overrides)
+    if run:
+        ownership.check(run, overrides, writes=False)
+    settings = RunFolder(run).settings(overrides) if run else settings_of(recipe_of(name, overrides), overrides)
     return SampledPrompter.load(settings, n or 8, best)
 
 

@@ -1,4 +1,4 @@
-"""Which settings name code, a host that is asked or sent to, or a file that is written: what a stranger must not set."""
+"""Which settings name code, a host that is asked, or a file that is written: what a stranger must not set."""
 
 from __future__ import annotations
 

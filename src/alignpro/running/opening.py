@@ -13,7 +13,7 @@ from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files, processes, run_folder, threads
+from alignpro.runtime import files, ownership, processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
@@ -89,7 +89,7 @@ def open_run(
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
     alone. `stopping` says what follows on Ctrl-C. A job of another thread is waited for. Raises UsageError,
-    SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
+    NotTrusted, SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
     """
     processes.begin()
     progress, folder = Progress(), RunFolder(out)
@@ -99,6 +99,7 @@ def open_run(
     pieces: object = None
     try:
         if resume and not changed:
+            ownership.check(out, given=settings)
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None
         count = threads.use(threads_of(settings, folder, resume))
@@ -117,8 +118,12 @@ def open_run(
 
 
 def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
-    """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
+    """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run.
+
+    Raises NotTrusted too.
+    """
     folder.settings()
+    ownership.check(folder.path, overrides)
     foreign = [
         o for o in overrides if not (o.startswith((*sections, "threads=", "device=")) or run_folder.MAY_CHANGE.match(o))
     ]

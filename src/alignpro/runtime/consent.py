@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+ALLOWING = ("--trust", "--allow-changed")
+"""The options of every command that allow something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,11 @@ class Consent:
 
     def options(self) -> list[str]:
         """The same as options of a command."""
-        return [*(["--trust"] if self.trust else []), *(["--allow-changed"] if self.changed else [])]
+        return [option for option, allowed in zip(ALLOWING, (self.trust, self.changed), strict=True) if allowed]
 
 
-_GIVEN: ContextVar[Consent] = ContextVar("consent", default=Consent())
+_NOTHING = Consent()
+_GIVEN: ContextVar[Consent] = ContextVar("consent", default=_NOTHING)
 
 
 def given() -> Consent:
@@ -37,10 +41,3 @@ def consent(trust: bool = False, changed: bool = False) -> Iterator[None]:
         yield
     finally:
         _GIVEN.reset(before)
-
-
-def allow(option: str, value: bool) -> bool:
-    """Of an option of the command line, for what is left of the `consent` around it."""
-    if value:
-        _GIVEN.set(replace(_GIVEN.get(), **{option: True}))
-    return value

@@ -12,8 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from alignpro import config
 from alignpro.config import Settings, naming
 from alignpro.errors import NotTrusted, RunFailure
 from alignpro.runtime import consent, files, processes
+from alignpro.runtime.progress import Progress
 
 ID = ".own"
 """File in a run's folder that holds the id under which its mark is kept."""
@@ -43,14 +43,22 @@ def mark(path: Path, settings: Settings) -> None:
 
 
 def check(
-    path: Path, overrides: Iterable[str] = (), of: tuple[str, ...] = (), given: Settings | None = None, writes: bool = True
+    path: Path,
+    overrides: Sequence[str] = (),
+    of: tuple[str, ...] = (),
+    given: Settings | None = None,
+    writes: bool = True,
 ) -> None:
     """Raise NotTrusted where a run's folder is not this user's own and names code or hosts, or leads out of itself by
     links where the command `writes`; with --trust it is made the user's own.
 
     What `overrides` replace, what is not of the sections `of`, and what the settings `given` by the user name alike
-    does not count.
+    does not count. Of several processes the first looks.
     """
+    processes.by_first(lambda: _check(path, overrides, of, given, writes))
+
+
+def _check(path: Path, overrides: Sequence[str], of: tuple[str, ...], given: Settings | None, writes: bool) -> None:
     file = path / "config.yaml"
     if not file.is_file():
         return
@@ -66,7 +74,7 @@ def check(
     if not (names or links) or _is_own(path, _digest(everything)):
         return
     if consent.given().trust:
-        mark(path, settings)
+        _mark(path, _digest(everything))
         return
     told = [*_told(names), *(f"{link} leads out of the folder" for link in links[:LONGEST])]
     raise NotTrusted(
@@ -76,7 +84,7 @@ def check(
     )
 
 
-def check_recipe(recipe: str, overrides: Iterable[str] = ()) -> list[str]:
+def check_recipe(recipe: str, overrides: Sequence[str] = ()) -> list[str]:
     """Raise NotTrusted where a recipe's file, or one that it extends, is another's and names code or hosts, or reads
     texts from files outside of its folder; with --trust it is remembered.
 
@@ -108,19 +116,20 @@ def check_recipe(recipe: str, overrides: Iterable[str] = ()) -> list[str]:
 
 def refuse_links(path: Path) -> None:
     """Raise NotTrusted where a folder that is not this user's own leads out of itself by links."""
-    check(path, of=("nothing",))
+    if _links_out(path):
+        check(path, of=("nothing",))
 
 
 def _mark(path: Path, digest: str) -> None:
     held, place = _read(path)
     if held is None or not _lies_at(held, path):  # of a copy the id is another's
         name = secrets.token_hex(16)
-        place, held = state() / "folders" / f"{name}.json", {"digests": []}
+        place = state() / "folders" / f"{name}.json"
         if not _write(place, {**_place_of(path), "digests": [digest]}):
             return
         files.write_text(path / ID, f"{name}\n")
-    assert place is not None
-    _write(place, {**_place_of(path), "digests": sorted({*held["digests"], digest})})
+    elif place is not None and (digest not in held["digests"] or held["path"] != _place_of(path)["path"]):
+        _write(place, {**_place_of(path), "digests": sorted({*held["digests"], digest})})
 
 
 def _is_own(path: Path, digest: str) -> bool:
@@ -144,7 +153,7 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
 def _lies_at(held: Mapping[str, Any], path: Path) -> bool:
     """Whether the folder is where it was, or was moved there: a copy is another."""
     now = _place_of(path)
-    return held.get("path") == now["path"] or held.get("node") == now["node"]
+    return bool(held.get("path") == now["path"] or held.get("node") == now["node"])
 
 
 def _place_of(path: Path) -> dict[str, Any]:
@@ -157,10 +166,9 @@ def _write(place: Path, tree: Mapping[str, Any]) -> bool:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         files.write_json(place, tree)
     except (OSError, RunFailure) as error:
-        warnings.warn(
-            f"{place.parent} cannot be written ({error}), so that this run will not be known as yours: set"
-            " ALIGNPRO_STATE to a folder that can, or go on with it by --trust",
-            stacklevel=2,
+        Progress().say(
+            f"{place.parent} cannot be written ({error}), so that this will not be known as yours: set ALIGNPRO_STATE"
+            " to a folder that can, or go on with it by --trust"
         )
         return False
     return True
@@ -190,13 +198,14 @@ def _links_out(path: Path) -> list[str]:
     return sorted(out)
 
 
-def _overridden(name: str, overrides: Iterable[str]) -> bool:
+def _overridden(name: str, overrides: Sequence[str]) -> bool:
     keys = (one.partition("=")[0].replace("-", "_") for one in overrides)
     return any(name == key or name.startswith(f"{key}.") for key in keys)
 
 
 def _told(names: Mapping[str, Any]) -> Sequence[str]:
-    told = [f"{name} {json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value}"[:200] for name, value in names.items()]
+    written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in names.items()}
+    told = [f"{name} {value}"[:200] for name, value in written.items()]
     return told if len(told) <= LONGEST else [*told[:LONGEST], f"and {len(told) - LONGEST} more"]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from alignpro import config
 from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
-from alignpro.runtime import files, processes
+from alignpro.runtime import files, ownership, processes
 
 MAY_CHANGE = re.compile(
     r"budget\.|((frozen|reward|judge)\.endpoint|evaluate\.second_reward_endpoint)\.(?!body\b)"
@@ -128,8 +128,9 @@ def _claim(path: Path, settings: Settings) -> RunFolder:
             f"--out {path} holds another run; go on with it by `alignpro run --resume --out`, estimate its"
             " headroom by `alignpro headroom FOLDER`, or give another folder"
         )
-    if held:
+    if held and held != [ownership.ID]:  # one that was being claimed when its process was killed
         raise RunFolderTaken(f"--out {path} is not empty (it holds {', '.join(held[:3])}); give a new or empty folder")
+    ownership.mark(path, settings)
     files.write_text(folder.config, config.dump(settings))
     return folder
 
@@ -149,6 +150,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
         if differing:
             raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
+        ownership.mark(path, settings)
         files.write_text(folder.config, config.dump(settings))
         saved = settings
     return folder, saved
