@@ -9,6 +9,8 @@ from typing import Any
 from alignpro.config.settings import Settings
 
 CODE_AND_HOSTS = ("python:", "openai:", "http://", "https://")
+OURS = ("python:alignpro.lab:gold_utility",)
+"""Code of the package that its own recipes name."""
 _TEXTS = ("template", "system", "examples", "criteria")
 """Settings that hold what a model reads, whatever it begins with."""
 _QUIET = ("timeout", "attempts", "patience", "concurrency", "most_concurrency", "price")
@@ -57,5 +59,5 @@ def _named(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _named(value, f"{name}.")
         elif isinstance(value, list):
             yield from _named({str(number): one for number, one in enumerate(value)}, f"{name}.")
-        elif isinstance(value, str) and value.strip().lower().startswith(CODE_AND_HOSTS):
+        elif isinstance(value, str) and value.strip().lower().startswith(CODE_AND_HOSTS) and value not in OURS:
             yield name, value

@@ -153,6 +153,8 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         ownership.mark(path, settings)
         files.write_text(folder.config, config.dump(settings))
         saved = settings
+    elif settings is not None:
+        ownership.mark(path, settings)
     return folder, saved
 
 
