@@ -10,6 +10,7 @@
     │   ├── DamagedResult                  a file of results that is torn, or that holds something else
     │   ├── EndpointUnusable               an endpoint without a key, with a wrong one, or without the model
     │   ├── RunFolderTaken                 the output folder holds another run
+    │   ├── FolderInUse                    another process is at work in the folder
     │   ├── NotTrusted                     another's folder or recipe that names code or hosts
     │   └── InputsChanged                  what a run began with is not what it is now
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
@@ -75,6 +76,10 @@ class DamagedResult(UsageError):
 
 class RunFolderTaken(UsageError):
     """The output folder already holds another run."""
+
+
+class FolderInUse(UsageError):
+    """Another process is at work in the folder."""
 
 
 class NotTrusted(UsageError):
