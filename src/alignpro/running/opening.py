@@ -93,8 +93,8 @@ def open_run(
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
     alone, and damaged rows that a checkpoint keeps are mended. `stopping` says what follows on Ctrl-C. A job of another
-    thread is waited for. Raises UsageError, NotTrusted, SettingsError, RunFolderTaken, FolderInUse where another process
-    is at work there, and what `load` raises; a new folder is untouched then.
+    thread is waited for. Raises UsageError, NotTrusted, SettingsError, RunFolderTaken, FolderInUse where another is at
+    work there, and what `load` raises; a new folder is untouched then.
     """
     processes.begin()
     progress, folder = Progress(), RunFolder(out)
