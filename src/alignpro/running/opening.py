@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
+from alignpro.running import inputs
 from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, ownership, processes, run_folder, threads
@@ -93,8 +94,8 @@ def open_run(
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
     alone, and damaged rows that a checkpoint keeps are mended. `stopping` says what follows on Ctrl-C. A job of another
-    thread is waited for. Raises UsageError, NotTrusted, SettingsError, RunFolderTaken, FolderInUse where another is at
-    work there, and what `load` raises; a new folder is untouched then.
+    thread is waited for. Raises UsageError, NotTrusted, SettingsError, InputsChanged, RunFolderTaken, FolderInUse where
+    another is at work there, and what `load` raises; a new folder is untouched then.
     """
     processes.begin()
     progress, folder = Progress(), RunFolder(out)
@@ -115,6 +116,8 @@ def open_run(
         if resume and not changed:
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None
+        if resume:
+            inputs.check(folder, settings, progress.say)
         count = threads.use(threads_of(settings, folder, resume))
         pieces = taken = load(settings, progress.say, out if resume else None)
         if not resume:
@@ -122,7 +125,8 @@ def open_run(
             if isinstance(taken, Pieces):
                 taken.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
-            files.write_json(folder.path / "environment.json", environment(settings, taken, count))
+            told = environment(settings, taken, count) | {"inputs": inputs.fingerprints(taken.settings, progress.say)}
+            files.write_json(folder.path / "environment.json", told)
     except BaseException:
         _close(pieces)
         lock.release()
