@@ -1,6 +1,7 @@
 """Another's folder or recipe runs nothing, sends no key and writes nowhere, whatever it holds; one's own just runs."""
 
 import json
+import re
 import shutil
 import sys
 from importlib import resources
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from scripted_server import ScriptedServer
 
+import alignpro
 from alignpro import config
 from alignpro.config import naming
 from alignpro.errors import NotTrusted, SettingsError
@@ -296,3 +298,27 @@ def test_the_state_is_where_it_is_said_to_be(monkeypatch):
 
 def test_a_run_of_the_lab_names_nothing():
     assert naming.named(config.load("lab")) == {}
+
+
+READS = {
+    "cli/lab.py": True,
+    "cli/learning.py": False,  # shows them
+    "cli/rewriting.py": True,
+    "cli/runs.py": True,
+    "export/write.py": True,
+    "running/load.py": True,
+    "running/opening.py": True,
+    "running/rewriter.py": True,
+    "runtime/run_folder.py": False,  # is what the others call
+    "studies/compare.py": False,  # must equal the user's own
+    "studies/side_by_side.py": False,  # shows them
+}
+"""Files that read the settings of a folder, and whether they act on them."""
+
+
+def test_whatever_acts_on_the_settings_of_a_folder_asks_whose_it_is():
+    source = Path(alignpro.__file__).parent
+    texts = {str(path.relative_to(source)): path.read_text() for path in source.rglob("*.py")}
+    reads = {name for name, text in texts.items() if re.search(r"\.settings\(|config\.reread\(", text)}
+    assert reads - {"runtime/ownership.py"} == set(READS)
+    assert {name for name in reads if "ownership.check(" in texts[name]} == {n for n, acts in READS.items() if acts}
