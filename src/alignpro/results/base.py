@@ -223,7 +223,7 @@ def read(kind: type[D], path: Path) -> D | None:
     except OSError as error:
         raise DamagedResult(f"{path} could not be read: {error.strerror}; {kind.again}") from None
     except ValueError as error:
-        raise DamagedResult(f"{path}: {error}; {kind.again}") from None
+        raise DamagedResult(f"{path} {error}; {kind.again}") from None
 
 
 def read_rows(kind: type[R], path: Path) -> list[R]:

@@ -72,11 +72,11 @@ def tree_of(data: bytes) -> dict[str, Any]:
     try:
         tree = json.loads(data.decode())
     except ValueError:
-        raise ValueError("it is not complete JSON") from None
+        raise ValueError("is not complete JSON") from None
     if not isinstance(tree, dict):
-        raise ValueError("it is not complete JSON: an object is wanted")
+        raise ValueError("is not complete JSON: an object is wanted")
     if CHECK in tree and tree.pop(CHECK) != _tree_digest(tree):
-        raise ValueError(f"its contents do not match its checksum; where a change is meant, delete its {CHECK!r}")
+        raise ValueError(f"does not match its checksum; where a change is meant, delete its {CHECK!r}")
     return tree
 
 
