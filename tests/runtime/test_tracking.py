@@ -14,6 +14,7 @@ from alignpro import config
 from alignpro.errors import SettingsError
 from alignpro.running import checks, job
 from alignpro.runtime.files import append_jsonl, keep_rows, read_jsonl
+from alignpro.runtime.packages import installed
 from alignpro.runtime.trackers import check, hyperparameters, tracking
 
 FAKE = '''
@@ -306,4 +307,4 @@ def test_a_folder_of_a_packages_name_is_no_package(tmp_path, monkeypatch):
     assert importlib.util.find_spec("no_such_tracker") is not None
     with pytest.raises(SettingsError, match="not installed"):
         check(["no_such_tracker"])
-    check(["json"])
+    assert installed("json") and not installed("no_such_tracker") and not installed("nowhere_at_all")

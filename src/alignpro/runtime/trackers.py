@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import SettingsError
 from alignpro.runtime import files, processes
+from alignpro.runtime.packages import installed
 
 SECRET_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 SHORTEST_SECRET = 8
@@ -238,8 +238,7 @@ class Tracking:
 def check(names: Sequence[str]) -> None:
     """Raise SettingsError where the package of a tracker is not there, naming the extra that installs it."""
     for name in names:
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:  # a folder of that name, as W&B's own files lie in, is no package
+        if not installed(name):
             raise SettingsError(f"track names {name}, which is not installed; pip install 'alignpro[{name}]'")
 
 
