@@ -178,6 +178,13 @@ def test_fields_that_other_settings_decide_are_refused():
     assert loaded.frozen.endpoint.body == {"chat_template_kwargs": {"enable_thinking": False}}
 
 
+def test_what_yaml_reads_as_a_date_or_a_number_is_text_and_what_is_no_secret_is_taken():
+    given = ["query={api-version: 2024-10-21, v: 2}", "body={prompt_cache_key: owls, stop_token: '</s>', top_a: 0.5}"]
+    endpoint = config.load("local", [f"frozen.endpoint.{one}" for one in given]).frozen.endpoint
+    assert endpoint.query == {"api-version": "2024-10-21", "v": "2"}
+    assert endpoint.body == {"prompt_cache_key": "owls", "stop_token": "</s>", "top_a": 0.5}
+
+
 def test_one_key_is_not_sent_to_several_hosts_unless_it_is_named_for_each(monkeypatch):
     monkeypatch.setenv("ALIGNPRO_API_KEY", "key-of-one-host-alone")
     plain, own = EndpointSettings(), EndpointSettings(key="MY_KEY")
