@@ -223,11 +223,13 @@ def test_ones_own_is_known_where_it_was_made_or_moved_to_and_no_copy_or_edit_is(
     with pytest.raises(NotTrusted, match=r"reward\.model python:evil:touch"):
         ownership.check(copy)
     ownership.check(copy, overrides=["reward.model=lab"])  # what it names is not used
-    text = (moved / "config.yaml").read_text()
-    (moved / "config.yaml").write_text(text.replace("python:evil:touch", "python:evil:other"))
+    for settings in (["reward.model=python:evil:other"], ["reward.model=python:evil:touch", "seed=1"]):
+        text = config.sealed(config.dump(config.load("lab", settings)))
+        (tmp_path / f"{len(settings)}.yaml").write_text(text)
+    shutil.copy(tmp_path / "1.yaml", moved / "config.yaml")
     with pytest.raises(NotTrusted, match=r"python:evil:other"):
         ownership.check(moved)
-    (moved / "config.yaml").write_text(text.replace("seed: 0", "seed: 1", 1))
+    shutil.copy(tmp_path / "2.yaml", moved / "config.yaml")
     ownership.check(moved)
 
 

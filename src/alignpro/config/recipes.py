@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from alignpro.config import texts
+from alignpro.config import texts, whole
 from alignpro.config.listing import initials, names
 from alignpro.config.notation import as_yaml, from_yaml, meant, type_of
 from alignpro.config.section import sections_in
@@ -59,16 +60,20 @@ def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
     """Settings of a file that `dump` wrote, with overrides.
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed; one from
-    before there were validation prompts has none. Raises SettingsError for one that has other files read.
+    before there were validation prompts has none. Raises SettingsError for one that was cut or changed since, or that
+    has other files read.
     """
-    read: list[Source] = []
-    tree = _read_recipe(path, read=read)
+    sealed, read = whole.check(path), list[Source]()
+    own = _read_recipe(path, read=read)
     if len(read) != 1 or texts.files_named(read[0][2]):
         raise SettingsError(
             f"{path}: the settings of a run stand in it whole; this one has other files read, by extends or by @FILE,"
             " so alignpro did not write it"
         )
-    return resolved(laid_over({"data": {"seed": None, "validation": 0}}, tree), overrides, str(path))
+    tree = laid_over({"data": {"seed": None, "validation": 0}}, own)
+    if not sealed:
+        whole.check_complete(tree, resolved(copy.deepcopy(tree), (), str(path)).model_dump(mode="json"), path)
+    return resolved(tree, overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:

@@ -164,7 +164,7 @@ def _claim(path: Path, settings: Settings, lock: Lock) -> RunFolder:
     try:
         check_free(path)  # another may have taken it meanwhile, and have ended
         ownership.mark(path, settings)
-        files.write_text(folder.config, config.dump(settings))
+        files.write_text(folder.config, config.sealed(config.dump(settings)))
     except BaseException:
         lock.release()
         raise
@@ -187,7 +187,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         if differing:
             raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
         ownership.mark(path, settings)
-        files.write_text(folder.config, config.dump(settings))
+        files.write_text(folder.config, config.sealed(config.dump(settings)))
         saved = settings
     elif settings is not None:
         ownership.mark(path, settings)
