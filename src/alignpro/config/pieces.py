@@ -123,8 +123,8 @@ class DataSettings(Section):
 
     prompts: str | None = Field(
         None,
-        description="txt, jsonl, json, csv or parquet file, .gz or not; a folder that `datasets` saved; a data set of"
-        " the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
+        description="txt, jsonl, json, csv, tsv or parquet file, .gz or not; a folder that `datasets` saved; a data"
+        " set of the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
         " lab:advice",
     )
     test: str | None = Field(
@@ -135,7 +135,7 @@ class DataSettings(Section):
     format: Format = Field(
         "auto",
         description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto:"
-        " told from the first row",
+        " told from the rows, and said at the start",
     )
     column: str = Field(
         "prompt",

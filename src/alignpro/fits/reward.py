@@ -112,6 +112,8 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
         test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
     dropped[TOO_LONG] += long + len(preferences.test) - len(test)
     dropped = +dropped
+    for note in preferences.notes:
+        say(note)
     say_dropped(say, dropped, "rows or pairs")
     if not train or not test:
         raise DataError(

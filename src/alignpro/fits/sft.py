@@ -86,6 +86,8 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     lm = pieces.prompter.lm
     check_fit(lm.model, settings.sft, "sft")
     found = load_rewrites(settings.sft, settings.data, settings.split_seed, lambda pair: unusable(lm, pair))
+    for note in found.notes:
+        say(note)
     say_dropped(say, found.dropped, "pairs")
     prompts = list(dict.fromkeys(pair.prompt.text for pair in found.train))
     chosen = set(prompts[: max(1, round(settings.sft.validation * len(prompts)))])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -16,7 +17,9 @@ from alignpro.runtime import processes
 Advance = Callable[[int, str], None]
 """Called with (done so far, what to show beside it)."""
 
+T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+MANY, AT_A_TIME = 50_000, 1_000
 
 
 class Progress:
@@ -63,3 +66,17 @@ class Progress:
             print(f"{name} {done}/{total}{rest}{'  ' + note if note else ''}", file=sys.stderr, flush=True)  # noqa: T201
 
         yield advance
+
+
+def watched(items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
+    """The items, with progress where there are many; `total` is about how many, where they do not say so themselves."""
+    total = total if total is not None else len(items) if isinstance(items, Sized) else 0
+    if total < MANY:
+        yield from items
+        return
+    with Progress().task(name, total) as advance:
+        for done, item in enumerate(items):
+            if done % AT_A_TIME == 0:
+                advance(min(done, total - 1), "")
+            yield item
+        advance(total, "")
