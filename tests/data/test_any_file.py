@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from alignpro.config import DataSettings, SftSettings
@@ -126,7 +126,13 @@ def read(reader, path):
 def test_any_file_gives_the_rows_that_were_meant_or_a_line(reader):
     with TemporaryDirectory() as folder:
 
-        @settings(max_examples=FILES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=FILES,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
         @given(files(reader))
         def one(file):
             name, held, rows = file

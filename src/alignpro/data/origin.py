@@ -78,6 +78,7 @@ class Origin:
         if not self.path.is_file():
             raise DataError(
                 f"{self.said}: the file does not exist; give a txt, jsonl, json, csv, tsv or parquet file, a folder"
-                " that the datasets library saved, a data set of the hub as OWNER/NAME, or ultrafeedback, helpsteer, orca"
+                " that the datasets library saved, a data set of the hub as OWNER/NAME, or ultrafeedback, helpsteer,"
+                " orca"
             )
         return rows_of(self.path, column, self.setting)
