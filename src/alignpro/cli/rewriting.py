@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +67,7 @@ def rewrite(
         if answer or (n is not None and method == "trained"):
             raise UsageError("--answer and --n are for one prompt; of --file each row gets one rewrite")
         name, overrides = read_words([*([prompt] if prompt is not None else []), *(words or [])])
-        data = [f"data.prompts={json.dumps(file)}", *([f"data.column={json.dumps(column)}"] if column else [])]
+        data = [f"data.prompts={file}", *([f"data.column={column}"] if column is not None else [])]
         data += [override for override in overrides if override.startswith("data.")]
         models = [*given(prompter, then, frozen, reward, None), *(o for o in overrides if o not in data)]
         target = out or Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
@@ -133,13 +132,14 @@ def _file(data: list[str], out: Path, resume: bool, seed: int, load: Callable[[]
     """Rewrite every row of a file, and say what became of them."""
     from alignpro.running.prompt_file import PromptFile
     from alignpro.runtime.interrupt import StopRequest
+    from alignpro.runtime.lock import Lock
     from alignpro.runtime.progress import Progress
 
-    progress = Progress()
-    prompts = PromptFile.open(config.load("local", data).data, out, resume)
-    for note in prompts.notes:
-        progress.say(note)
-    with StopRequest("stopping after the prompts under way") as stop:
+    progress, own = Progress(), config.load("local", data).data
+    with Lock(out, progress.say), StopRequest("stopping after the prompts under way") as stop:
+        prompts = PromptFile.open(own, out, resume)
+        for note in prompts.notes:
+            progress.say(note)
         failures = prompts.rewrite(load(), seed, progress, stop)
     rows, failed = len(prompts.lines), failures.total()
     why = "; ".join(f"{count} {reason}" for reason, count in failures.most_common())

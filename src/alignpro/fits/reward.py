@@ -83,8 +83,8 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
         own_reward = RewardSettings(model=str(target), batch_size=settings.reward.batch_size)
         learned = load(settings.model_copy(update={"reward": own_reward}), {"reward"}).reward
         found = _summary(run, learned)
-    results.write(folder.path / "reward.json", found)
-    write_reward_report(folder.path)
+        results.write(folder.path / "reward.json", found)
+        write_reward_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 
@@ -165,7 +165,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
     with run.progress.task("learning the reward", len(batches)) as advance:
 
         def after(step: int, loss: float) -> None:
-            files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}])
+            files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}], checked=True)
             if step in due:
                 model.eval()
                 values = held_out.scores(reward, work.test)
