@@ -111,7 +111,8 @@ def read(reader, path):
     if reader == "prompts":
         found = load_prompts(data, 0)
         lines = PromptFile.open(data, path.with_name("out.jsonl")).lines
-        assert {line.prompt.text for line in lines if line.prompt} == {p.text for p in (*found.train, *found.test)}
+        used = [[line.prompt for line in lines if line.prompt], [*found.train, *found.test]]
+        assert len({frozenset(" ".join(x.text.split()) for x in side) for side in used}) == 1
         return {(p.text,) for p in (*found.train, *found.test)}
     if reader == "rewrites":
         found = load_rewrites(SftSettings(pairs=str(path)), DataSettings(), 0, lambda pair: None)
