@@ -27,6 +27,7 @@ from alignpro.config.pieces import (
 from alignpro.config.recipes import as_yaml, build, dump, flat, laid_over, load, recipes, reread, resolved
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
+from alignpro.config.thoughts import Thoughts
 from alignpro.config.training import (
     OFFLINE,
     GroupSettings,
@@ -77,6 +78,7 @@ __all__ = [
     "Scale",
     "Settings",
     "SftSettings",
+    "Thoughts",
     "TrainSettings",
     "UpdateSettings",
     "as_yaml",

@@ -119,7 +119,7 @@ def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
         return PROMPT_TOO_LONG
     if len(sft.completion(lm, pair.rewrite)) > lm.sampling.max_new_tokens:
         return REWRITE_TOO_LONG
-    read = lm.frame.read(lm.frame.as_text(pair.rewrite))  # a special token is not sampled as text
+    read = lm.frame.read(lm.frame.closed(lm.frame.as_text(pair.rewrite)))  # a special token is not sampled as text
     return None if read == pair.rewrite else READ_OTHERWISE
 
 

@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 
 from alignpro.config import CRITERIA
-from alignpro.models.framing import broken, transcript
+from alignpro.models.framing import transcript
+from alignpro.models.marks import broken
 from alignpro.types import Prompt
 
 QUESTION = """\

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from alignpro.config import Sampling
 from alignpro.models.framing import Frame, Message
+from alignpro.models.written import NO_ANSWER
 from alignpro.remote.accounting import Spent
 from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
@@ -143,7 +145,16 @@ class AskedModel:
         for prompt, count in zip(asked, counts, strict=True):
             wanted[prompt] += count
         rows = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
-        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(asked, counts, strict=True)]
+        return [[self._told(next(rows[prompt])) for _ in range(n)] for prompt, n in zip(asked, counts, strict=True)]
+
+    def _told(self, answer: Answer) -> Generation:
+        """The answer as the rest of the package sees it, its thought apart: what is kept is what was answered."""
+        if answer.failure:
+            return answer.generation()
+        told = self.frame.parted(answer.text, cut=answer.finish == "length")
+        thought = "\n\n".join(filter(None, (answer.thought, told.thought)))
+        failure = None if told.closed else NO_ANSWER
+        return replace(answer.generation(), text=told.answer, thought=thought, failure=failure)
 
     async def _respond(self, wanted: Mapping[Prompt, int], seed: int, call: Call) -> dict[Prompt, list[Answer]]:
         rows = await asyncio.gather(
@@ -169,7 +180,9 @@ class AskedModel:
 
     async def _ask(self, messages: Sequence[Message], n: int, seed: int, call: Call) -> list[Answer]:
         cache, books, text = self.cache, self._source.books, messages[-1]["content"]
-        what = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
+        what: dict[str, object] = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
+        if arguments := self.frame.thoughts.template_arguments:
+            what["template_arguments"] = arguments
         keys = [key(self.identity, self.name, what, i) for i in range(n)]
 
         def save(answers: Mapping[int, Answer]) -> None:

@@ -36,7 +36,7 @@ class EndpointModel(AskedModel):
     ) -> None:
         if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
-        policy = policy or Policy()
+        policy, frame = policy or Policy(), frame or Frame()
         self.endpoint = endpoint
         self.account = account or Account()
         self.pool = Pool(endpoint.urls, policy)
@@ -59,8 +59,9 @@ class EndpointModel(AskedModel):
             client=client,
             key_variable=endpoint.key_variable,
             length="max_completion_tokens" if endpoint.urls == (OPENAI_URL,) else "max_tokens",
+            template_arguments=frame.thoughts.template_arguments,
         )
-        super().__init__(endpoint.model, endpoint.identity, sampling, frame or Frame(), cache, self._requests)
+        super().__init__(endpoint.model, endpoint.identity, sampling, frame, cache, self._requests)
 
     def check(self) -> None:
         """Ask for one token, so that a wrong key, an unknown model or a server that is down shows before any work.

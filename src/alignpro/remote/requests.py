@@ -59,6 +59,7 @@ class Requests:
     client: Client
     key_variable: str
     length: str = "max_tokens"
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
     dialects: dict[str, Dialect] = field(default_factory=dict)
     _refusals: dict[str, int] = field(default_factory=dict)
 
@@ -277,6 +278,8 @@ class Requests:
             dialect.length: longest,
             **(NEUTRAL if dialect.neutral else {}),
         }
+        if self.template_arguments:
+            request["chat_template_kwargs"] = self.template_arguments
         if n > 1:
             request["n"] = n
         if dialect.seed:

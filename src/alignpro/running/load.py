@@ -119,7 +119,8 @@ def _load(
 def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenModel:
     frozen = settings.frozen
     if is_elsewhere(str(frozen.model)):
-        frame = Frame.of("{prompt}" if frozen.template is None else frozen.template, frozen.system, "frozen")
+        template = "{prompt}" if frozen.template is None else frozen.template
+        frame = Frame.of(template, frozen.system, "frozen", thoughts=frozen.thoughts)
         if is_function(str(frozen.model)):
             return endpoints.load_function(frozen, frame)
         return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
