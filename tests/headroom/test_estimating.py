@@ -31,6 +31,14 @@ def estimated(workshop, tmp_path_factory):
     return out
 
 
+def test_where_nothing_is_trained_float16_serves_and_is_refused_where_something_is(workshop, tmp_path, monkeypatch):
+    monkeypatch.chdir(workshop)
+    half = settings(workshop, *ESTIMATE, "dtype=float16", "headroom.prompts=2")
+    assert job.headroom(half, tmp_path / "half").prompts == 2
+    with pytest.raises(SettingsError, match="float16"):
+        job.run(half, tmp_path / "half", resume=True)
+
+
 def test_before_any_training_the_folder_holds_the_whole_contract(estimated):
     found = written(estimated)
     assert {
