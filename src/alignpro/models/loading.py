@@ -109,7 +109,7 @@ def fit_embeddings(model: Any, adapter: str) -> None:
     from peft.utils import load_peft_weights
 
     first, last = model.get_input_embeddings(), getattr(model, "get_output_embeddings", lambda: None)()
-    places = {name: module for name, module in model.named_modules() if module is first or module is last}
+    places: dict[str, Any] = {name: one for name, one in model.named_modules() if one is first or one is last}
     rows, held = first.weight.shape[0], set[str]()
     wanted = rows
     for name, weight in load_peft_weights(adapter, device="cpu").items():
