@@ -7,6 +7,7 @@ from tiny import save_model
 from alignpro.config import FrozenSettings, PromptTerm
 from alignpro.flow.objective import objective, score_rewrites
 from alignpro.flow.rollout import rollout
+from alignpro.maths.lengths import words
 from alignpro.models.local import load_language_model
 from alignpro.rewards.prompt_terms import PromptTerms, excess, kept, load_prompt_terms
 from alignpro.types import Generation, Prompt, RewardResult
@@ -75,6 +76,9 @@ def value(measure, x, rewrite):
         ("placeholders", "greet {name} of [CITY] with <title> and $sum, %s", "dear {name}, $sum %s", 0.6),
         ("words", "Tell owls stories", "stories about OWLS", 2 / 3),
         ("words", "猫の話", "猫", 1 / 3),
+        ("words", "นกฮูก", "นก", 2 / 3),
+        ("words", "किताबों में", "में किताबों", 1),
+        ("words", "올빼미 이야기", "올빼미", 1 / 2),
         ("words", "a b c", "", 1),
     ],
 )
@@ -84,7 +88,7 @@ def test_what_is_kept(kind, x, rewrite, share):
 
 
 def test_length_costs_only_past_its_limit(tmp_path):
-    measure = excess(lambda text: len(text.split()), 3)
+    measure = excess(words, 3)
     assert [value(measure, "x", "w " * n) for n in (0, 3, 4, 9)] == [0, 0, -1, -6]
 
 

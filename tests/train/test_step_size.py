@@ -106,3 +106,12 @@ def test_the_usual_rate_falls_with_width_and_is_ten_times_that_for_an_adapter():
     assert usual_rate(model) == pytest.approx(5e-5 * 62.5**0.8)
     with adapted(model, LoraSettings(rank=4, alpha=8), "prompter.lora", 0) as policy:
         assert usual_rate(policy) == pytest.approx(5e-4 * 62.5**0.8)
+
+
+def test_the_first_step_corrects_the_slow_start_at_once_and_later_ones_by_half():
+    size = StepSize(make_model("llama"), GroupSettings(step_kl=0.02))
+    slow = size.rate
+    size.after(0.02 / 64)
+    assert size.rate == pytest.approx(8 * slow)
+    size.after(0.02 / 16)
+    assert size.rate == pytest.approx(16 * slow)

@@ -148,7 +148,9 @@ class PromptTerm(Section):
     term: str = Field(description="length, kept, fluency, or python:module:name of (prompts, rewrites)")
     name: str | None = Field(None, description="what tables call it; null: the term's own name")
     weight: float = Field(1.0, description="factor in the objective, beside the reward; 0 measures the term alone")
-    limit: Annotated[int, Field(ge=0)] = Field(0, description="length: words or tokens that cost nothing")
+    limit: Annotated[int, Field(ge=0)] = Field(
+        0, description="length: words (by Unicode's rules) or tokens that cost nothing"
+    )
     unit: Literal["words", "tokens"] = Field("words", description="length: tokens are the prompter's")
     keep: list[Kept] = Field(list(KEPT), description="kept: what of x must stand in x'")
     arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")

@@ -9,7 +9,7 @@ import numpy as np
 
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.sampling import ArmResult
-from alignpro.maths import stats
+from alignpro.maths import lengths, stats
 from alignpro.maths.shares import is_share, share_difference, share_interval
 from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
@@ -98,7 +98,7 @@ def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str]) ->
 
 def words(rows: Sequence[Sequence[Generation]]) -> FloatArray:
     """Length of each text in words [B, K], counted as between two arms by their judge; nan where it failed."""
-    return np.array([[np.nan if g.failure else float(len(g.text.split())) for g in row] for row in rows])
+    return np.array([[np.nan if g.failure else float(lengths.words(g.text)) for g in row] for row in rows])
 
 
 def _rewrites(arm: ArmResult) -> bool:

@@ -58,7 +58,9 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         partial.rename(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise RunFailure(f"--out {out} could not be written ({error}); free some space, or give another") from None
+        raise RunFailure(
+            f"--out {out} could not be written ({files.cause(error)}); {files.remedy(error)}, or give another"
+        ) from None
 
 
 def _generation(lm: LanguageModel) -> Any:

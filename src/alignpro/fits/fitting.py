@@ -15,20 +15,14 @@ from alignpro.models.checkpointing import checkpointable, checkpointed
 from alignpro.models.lora import adapted
 from alignpro.rng import derive
 from alignpro.running.opening import OpenRun
-from alignpro.runtime import files
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.train.policy import check_trainable
 from alignpro.train.supervised import Keeper
 
 
 def keeper(run: OpenRun[Any], fit: FitSettings) -> Keeper:
-    """Checkpoints of a fit; on resuming, the steps after the one resumed from are taken out of its records."""
-
-    def rewind(step: int) -> None:
-        for path in (run.folder.metrics, curve_of(run.folder)):
-            files.keep_rows(path, lambda row: row["step"] <= step)
-
-    return Keeper(run.folder.checkpoints, fit.save_every, fit.keep_checkpoints, run.stop, run.progress.say, rewind)
+    """Checkpoints of a fit in its folder."""
+    return Keeper(run.folder.path, fit.save_every, fit.keep_checkpoints, run.stop, run.progress.say)
 
 
 def check_fit(model: Any, fit: FitSettings, section: str) -> None:

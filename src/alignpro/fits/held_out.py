@@ -10,7 +10,7 @@ import numpy as np
 
 from alignpro.data.preferences import Preference
 from alignpro.data.records import normalised
-from alignpro.maths import calibration, stats
+from alignpro.maths import calibration, lengths, stats
 from alignpro.maths.calibration import Clusters
 from alignpro.maths.rounding import difference
 from alignpro.results import Calibration, CalibrationError, Estimate, LengthBias, OfConfidence, OfStrength, Scores
@@ -48,9 +48,9 @@ def figures(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: i
     margins = difference(values[:, 0], values[:, 1])
     kept = np.flatnonzero(np.isfinite(margins))
     scored, margins, cluster = [pairs[i] for i in kept.tolist()], margins[kept], clusters(pairs)[kept]
-    lengths = np.array([[len(p.chosen.split()), len(p.rejected.split())] for p in scored], dtype=np.float64)
-    lengths = lengths.reshape(-1, 2)
-    longer_by = lengths[:, 0] - lengths[:, 1]
+    words = np.array([[lengths.words(p.chosen), lengths.words(p.rejected)] for p in scored], dtype=np.float64)
+    words = words.reshape(-1, 2)
+    longer_by = words[:, 0] - words[:, 1]
     longer, right = calibration.right(longer_by), calibration.right(margins)
     error, ci95, by_chance = calibration.calibration_error(margins, cluster, draws, derive(seed, "calibration"))
     bins = calibration.reliability(margins, cluster) if len(kept) else []
@@ -70,7 +70,7 @@ def figures(values: FloatArray, pairs: Sequence[Preference], draws: int, seed: i
         ),
         "length": LengthBias(
             score=Estimate.of(
-                *calibration.correlation(values[kept].ravel(), lengths.ravel(), np.repeat(cluster, 2), draws, seed)
+                *calibration.correlation(values[kept].ravel(), words.ravel(), np.repeat(cluster, 2), draws, seed)
             ),
             difference=Estimate.of(*calibration.correlation(margins, longer_by, cluster, draws, seed)),
             longer_chosen_by_model=share(calibration.right(margins * longer_by)),

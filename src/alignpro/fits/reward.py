@@ -163,7 +163,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
     with run.progress.task("learning the reward", len(batches)) as advance:
 
         def after(step: int, loss: float) -> None:
-            files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}])
+            files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}], checked=True)
             if step in due:
                 model.eval()
                 values = held_out.scores(reward, work.test)

@@ -134,7 +134,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
     with run.progress.task("fitting the prompter", len(batches)) as advance:
 
         def after(step: int, loss: float) -> bool:
-            files.append_jsonl(folder.metrics, [{"step": step, "loss": loss}])
+            files.append_jsonl(folder.metrics, [{"step": step, "loss": loss}], checked=True)
             advance(step, f"loss {loss:.3f} a token")
             if step not in ends:
                 return False
@@ -147,7 +147,8 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
                 partial = best.with_suffix(".partial")
                 torch.save(trained_state(policy.model), partial)
                 partial.replace(best)
-            files.append_jsonl(curve_of(folder), [{"step": step, "epoch": ends[step], "validation": now}])
+            row = {"step": step, "epoch": ends[step], "validation": now}
+            files.append_jsonl(curve_of(folder), [row], checked=True)
             return stops([row["validation"] for row in earlier] + [now], own.patience)
 
         supervised.fit(

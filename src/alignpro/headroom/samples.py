@@ -85,7 +85,7 @@ def gather(
         json.dumps([identity, seed, settings.rewrites, settings.responses, settings.answers]).encode(), digest_size=8
     ).hexdigest()
     files.keep_rows(path, lambda row: row.get("key") == key)
-    rows = {row["prompt"]: row for row in files.read_jsonl(path)}  # by Prompt.key
+    rows = dict(files.parsed_rows(path, _whole, "delete that line, and its prompt is sampled again"))
     left = [prompt for prompt in prompts if prompt.key not in rows]
     failures: Counter[str] = Counter()
 
@@ -106,9 +106,19 @@ def gather(
         )  # all of it, since the last few prompts alone say little about the reward
         check_failures(so_far.rewards, failures, max_failed, "headroom, rewrites")
         check_failures(so_far.raw, failures, max_failed, "headroom, plain answers")
-        files.append_jsonl(path, made)  # after the check: rows that failed are sampled again once the reward is mended
+        # after the check: rows that failed are sampled again once the reward is mended
+        files.append_jsonl(path, made, checked=True)
     advance(len(prompts), "")
     return table(prompts)
+
+
+def _whole(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Prompt.key of a row that can be used, and the row. Raises KeyError, TypeError, ValueError, IndexError."""
+    for name in ("rewards", "log_ratio", "answers", "distance"):
+        np.array(row[name], dtype=np.float64)
+    [row["texts"][i] for i in row["which"]]
+    row["failed"], int(row["frozen_calls"])
+    return row["prompt"], row
 
 
 def _sample(

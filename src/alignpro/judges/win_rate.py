@@ -12,7 +12,7 @@ from alignpro.config import JudgeSettings
 from alignpro.judges import ties
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.judges.comparisons import Answered, Comparison, compare_arms
-from alignpro.maths import stats
+from alignpro.maths import lengths, stats
 from alignpro.maths.length_control import length_controlled
 from alignpro.maths.shares import is_share, pooled_share, share_difference, share_interval
 from alignpro.results import Estimate, Judged, LengthControlled, WinRate
@@ -37,8 +37,8 @@ def sum_up(a: str, b: str, judge: str, comparisons: Sequence[Comparison]) -> Win
     verdicts = [comparison.verdict for comparison in comparisons]
     points = np.array([np.nan if v is None else ties.POINTS[v] for v in verdicts])
     prompts = np.array([comparison.prompt for comparison in comparisons], dtype=np.int64)
-    characters = np.array([float(len(c.a) - len(c.b)) for c in comparisons])
-    words = np.array([float(len(c.a.split()) - len(c.b.split())) for c in comparisons])
+    characters = np.array([float(lengths.characters(c.a) - lengths.characters(c.b)) for c in comparisons])
+    words = np.array([float(lengths.words(c.a) - lengths.words(c.b)) for c in comparisons])
     by_prompt = by_prompts(points, prompts)
     agreed = np.array([np.nan if c.consistent is None else float(c.consistent) for c in comparisons])
     consistency = pooled_share(*stats.sums_over_prompts(agreed, prompts))

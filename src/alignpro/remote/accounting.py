@@ -10,6 +10,7 @@ from pathlib import Path
 
 from alignpro.config import BudgetSettings, PriceSettings
 from alignpro.errors import BudgetSpent, RunFailure, SettingsError
+from alignpro.runtime import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,7 @@ class Account:
             partial.write_text(json.dumps({m: asdict(books) for m, books in self._spent.items()}, indent=1) + "\n")
             partial.replace(self._ledger)
         except OSError as error:
-            raise RunFailure(
-                f"{self._ledger} could not be written ({error.strerror}); free some space and go on with --resume"
-            ) from None
+            raise files.not_written(self._ledger, error) from None
 
     def _free(self, model: str, most: Usage) -> None:
         self._calls_under_way -= 1

@@ -5,6 +5,7 @@ Nothing of the run is imported or recomputed: the files are the only source.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import yaml
 from alignpro.errors import DamagedResult, UsageError
 from alignpro.results import Evaluation, Headroom, Judged, Sample, read
 from alignpro.results.base import number
+from alignpro.runtime import files
 from alignpro.runtime.notices import FILE
 from alignpro.types import FloatArray
 
@@ -154,7 +156,8 @@ def read_tree(path: Path, notes: list[str], without: str = "") -> Record:
     `without` says what the report cannot show when the file is missing; empty where nobody will miss it.
     """
     parse, wanted = (yaml.safe_load, "valid YAML") if path.suffix == ".yaml" else (json.loads, "complete JSON")
-    content = _text(path, notes, without)
+    # A run killed in mid-write may end inside a character.
+    content = _data(path, notes, without).decode("utf-8", errors="replace")
     try:
         tree = parse(content) if content else {}
     except (ValueError, yaml.YAMLError):
@@ -165,28 +168,22 @@ def read_tree(path: Path, notes: list[str], without: str = "") -> Record:
 
 def read_lines(path: Path, notes: list[str], without: str = "") -> list[Record]:
     """The objects in a file of JSON lines; torn lines are skipped and counted."""
-    # Split on \n alone: str.splitlines would also cut at U+2028, which texts contain.
-    lines = [line for line in _text(path, notes, without).split("\n") if line.strip()]
-    found: list[Record] = [record for line in lines if isinstance(record := _parsed(line), dict)]
+    lines = [line for line in _data(path, notes, without).split(b"\n") if line.strip()]
+    found: list[Record] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found.append(files.row_of(line))
     if skipped := len(lines) - len(found):
         notes.append(f"{path.name}: {skipped} torn line{'s' if skipped > 1 else ''} skipped.")
     return found
 
 
-def _parsed(line: str) -> object:
+def _data(path: Path, notes: list[str], without: str) -> bytes:
     try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _text(path: Path, notes: list[str], without: str) -> str:
-    try:
-        # A run killed in mid-write may end inside a character.
-        return path.read_bytes().decode("utf-8", errors="replace")
+        return path.read_bytes()
     except FileNotFoundError:
         if without:
             notes.append(f"{path.name} is missing: {without}.")
     except OSError as error:
         notes.append(f"{path.name} could not be read: {error.strerror}.")
-    return ""
+    return b""

@@ -17,6 +17,7 @@ from alignpro.report.reading import read_run
 from alignpro.report.verdict import BASELINE
 from alignpro.results import UNKNOWN, Estimate, Evaluation, WinRate
 from alignpro.results.words import percent, spoken
+from alignpro.runtime import files
 
 WIDTH = 760
 ROW = 34
@@ -35,7 +36,7 @@ def write_readme_figure(run_dir: Path, path: Path) -> Path:
     if evaluation is None:
         raise UsageError(f"{run_dir} has no evaluation.json with arms; let the run finish, then draw its figure")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_figure(evaluation), encoding="utf-8", newline="\n")
+    files.write_text(path, _figure(evaluation))
     return path
 
 

@@ -15,17 +15,19 @@ from markupsafe import Markup
 from alignpro.report.palette import TOKENS
 from alignpro.results import UNKNOWN, Estimate
 from alignpro.results.words import count, form_of, number, percent, spoken
+from alignpro.runtime import files
 from alignpro.runtime.templating import environment
 
 
 def write_page(path: Path, template: str, *, interactive: bool = True, **values: object) -> Path:
-    """Write the page of templates/`template` to `path`, which is returned; the same values give the same bytes.
+    """Write the page of templates/`template` to `path`, which is returned, whole or not at all; the same
+    values give the same bytes.
 
     The page is one file that loads nothing from anywhere; `interactive` puts page.js into it. Texts among `values` are
     escaped where they stand, whatever they hold.
     """
     html = _templates().get_template(template).render(interactive=interactive, **values)
-    path.write_bytes(html.encode("utf-8", errors="replace"))
+    files.write_bytes(path, html.encode("utf-8", errors="replace"))
     return path
 
 

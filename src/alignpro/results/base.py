@@ -227,13 +227,16 @@ def read(kind: type[D], path: Path) -> D | None:
 
 
 def read_rows(kind: type[R], path: Path) -> list[R]:
-    """The rows of a file of JSON lines; a torn line is left out, a missing file has none."""
-    return [kind.model_validate(row) for row in files.read_jsonl(path) if isinstance(row, dict)]
+    """The rows of a file of JSON lines; a torn last line is left out, a missing file has none.
+
+    Raises DamagedResult, with file and line, for any other line that is not a whole row.
+    """
+    return files.parsed_rows(path, kind.model_validate)
 
 
 def append_rows(path: Path, rows: Iterable[Result]) -> None:
-    """Add a line for each row. Raises RunFailure where they cannot be written."""
-    files.append_jsonl(path, [row.tree() for row in rows])
+    """Add a line for each row, with its digest. Raises RunFailure where they cannot be written."""
+    files.append_jsonl(path, [row.tree() for row in rows], checked=True)
 
 
 def _plain(value: Any) -> Any:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import regex
 
 from alignpro.config import PromptTerm
 from alignpro.errors import SettingsError
+from alignpro.maths import lengths
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.rewards.functions import FunctionReward, load_function
@@ -22,8 +24,10 @@ PATTERNS = {
     "numbers": re.compile(r"\d+(?:[.,:/-]\d+)*"),
     "quotes": re.compile(r"\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|`[^`\n]+`"),
     "placeholders": re.compile(r"\{\{?[^{}\n]*\}?\}|\$\{?\w+\}?|<[\w -]+>|\[[A-Z][A-Z0-9_ -]*\]|%\(?\w*\)?[sdf]\b"),
-    # words of four letters and more; in scripts that put no space between words, every sign
-    "words": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]{4,}"),
+    # words of four letters and more, of two in Korean; in scripts that put no space between words, every character
+    "words": regex.compile(
+        rf"{lengths.UNSPACED}\p{{M}}*|[\p{{L}}\p{{M}}--{lengths.UNSPACED}]{{4,}}|\p{{Hangul}}{{2,}}", regex.V1
+    ),
 }
 
 
@@ -141,7 +145,7 @@ def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) ->
         lm = reference
         return fluency(lm) if spec.term == "fluency" else excess(lambda text: len(lm.frame.tokens(text)), spec.limit)
     if spec.term == "length":
-        return excess(lambda text: len(text.split()), spec.limit)
+        return excess(lengths.words, spec.limit)
     if spec.term == "kept":
         return kept(spec.keep)
     return _Own(load_function(spec.term, setting, spec.arguments))

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from alignpro.errors import RunFailure
+from alignpro.errors import DamagedResult, RunFailure
 from alignpro.runtime import processes
+
+T = TypeVar("T")
+DELETE_LINE = "delete that line, or put the file back as it was"
+_CHECK = re.compile(rb', "check": "([0-9a-f]{12})"}\s*$')
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or leave what was there. Raises RunFailure where it cannot be written."""
-    processes.by_first(lambda: _write_text(path, text))
+    write_bytes(path, text.encode())
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
+    """As `write_text`."""
+    processes.by_first(lambda: _write_bytes(path, data))
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise _not_written(path, error) from None
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise not_written(path, error) from None
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
@@ -45,44 +59,164 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return tree if isinstance(tree, dict) else None
 
 
-def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add a line for each row. Raises RunFailure where they cannot be written."""
-    processes.by_first(lambda: _append_jsonl(path, rows))
+def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], *, checked: bool = False) -> None:
+    """Add a line for each row, after the last whole one; with `checked` each carries a digest of itself, which
+    `read_jsonl` compares. Raises RunFailure where they cannot be written."""
+    processes.by_first(lambda: append_alone(path, rows, checked=checked))
 
 
-def _append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def append_alone(path: Path, rows: Iterable[Mapping[str, Any]], *, checked: bool = False) -> None:
+    """As `append_jsonl`, in this process whatever others do, also from a thread. Raises RunFailure."""
+    lines = [_line(row) for row in rows]
     try:
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
+        _end_line(path)
+        with path.open("ab") as file:
+            file.writelines((_with_check(line) if checked else line) + b"\n" for line in lines)
     except OSError as error:
-        raise _not_written(path, error) from None
+        raise not_written(path, error) from None
 
 
-def _not_written(path: Path, error: OSError) -> RunFailure:
-    return RunFailure(f"{path} could not be written ({error.strerror}); free some space and go on with --resume")
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Rows of a file; a torn last line is left out, a missing file has none."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+def _end_line(path: Path) -> None:
+    """Take off a torn last line, so that the next row is not glued to it; one that only lacks its end is ended."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        data = file.read()
+        last = data.rfind(b"\n") + 1
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+            row_of(data[last:])
+        except ValueError:
+            file.truncate(last)
+        else:
+            file.write(b"\n")
+
+
+def not_written(path: Path | str, error: Exception) -> RunFailure:
+    """The failure of a write, with what helps against it."""
+    return RunFailure(f"{path} could not be written ({cause(error)}); {remedy(error)} and go on with --resume")
+
+
+def cause(error: Exception) -> str:
+    """What the system says of a failed write, in one line."""
+    told = error.strerror if isinstance(error, OSError) else None
+    return " ".join((told or str(error) or type(error).__name__).split())
+
+
+def remedy(error: Exception) -> str:
+    """What helps against a failed write: space, or the right to write."""
+    if getattr(error, "errno", None) in _NO_RIGHT:
+        return "make it writable"
+    full = getattr(error, "errno", None) in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free some space" if full else "mend the disk"
+
+
+_NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def read_jsonl(path: Path, mend: str = DELETE_LINE) -> list[dict[str, Any]]:
+    """Rows of a file; a torn last line is left out, a missing file has none.
+
+    Raises DamagedResult, with file, line and `mend`, for any other line that is not a whole row.
+    """
+    return parsed_rows(path, lambda row: row, mend)
+
+
+def parsed_rows(path: Path, parse: Callable[[dict[str, Any]], T], mend: str = DELETE_LINE) -> list[T]:
+    """What `parse` makes of the rows of a file, as `read_jsonl` reads them; a row that lacks a key that it wants, or
+    has another type there, is damaged too."""
+    rows = []
+    for number, line in _lines(path):
+        try:
+            rows.append(parse(row_of(line)))
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise _damaged(path, number, _fault(error), mend) from None
     return rows
 
 
-def keep_rows(path: Path, keep: Any) -> None:
-    """Rewrite a JSONL file with the rows for which `keep(row)` holds, e.g. those before the step resumed from."""
+def row_of(line: bytes) -> dict[str, Any]:
+    """The row of a line. Raises ValueError for one that is no JSON object, or not the one that its digest is of."""
+    if found := _CHECK.search(line):
+        line = line[: found.start()] + b"}"
+        if _digest(line) != found[1]:
+            raise ValueError("its contents do not match its checksum")
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 (byte {error.start + 1})") from None
+    except ValueError:
+        raise ValueError("it is torn, or no JSON") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"a JSON object is wanted; found {type(row).__name__}")
+    return row
 
-    def rewrite() -> None:
-        if rows := read_jsonl(path):
-            write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if keep(row)))
 
-    processes.by_first(rewrite)
+def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool], *, drop_damaged: bool = False) -> int:
+    """Rewrite a JSONL file with the rows for which `keep(row)` holds, e.g. those of models that are still the same.
+
+    Raises DamagedResult as `read_jsonl`, or drops what is damaged. Returns how many lines were.
+    """
+
+    def rewrite() -> int:
+        kept: list[bytes] = []
+        damaged = 0
+        for number, line in _lines(path):
+            try:
+                stays = keep(row_of(line))
+            except (ValueError, KeyError, TypeError) as error:
+                if not drop_damaged:
+                    raise _damaged(path, number, _fault(error), DELETE_LINE) from None
+                damaged += 1
+                continue
+            if stays:
+                kept.append(line + b"\n")
+        if path.is_file() and path.read_bytes() != (whole := b"".join(kept)):
+            write_bytes(path, whole)
+        return damaged
+
+    return processes.by_first(rewrite)
+
+
+def _lines(path: Path) -> list[tuple[int, bytes]]:
+    """The lines of a file that hold anything, with their numbers; a torn last one is left out."""
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DamagedResult(f"{path} could not be read ({error.strerror}); make it readable") from None
+    try:
+        row_of(lines[-1])
+    except ValueError:
+        lines.pop()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _damaged(path: Path, number: int, why: str, mend: str) -> DamagedResult:
+    return DamagedResult(f"{path}, line {number}: {why}; {mend}")
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    plain = _plain(row)
+    try:
+        return json.dumps(plain, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
+        return json.dumps(plain).encode()
+
+
+def _fault(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+
+
+def _with_check(line: bytes) -> bytes:
+    return line[:-1] + b', "check": "' + _digest(line) + b'"}'
+
+
+def _digest(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=6).hexdigest().encode()
 
 
 def _plain(value: Any) -> Any:

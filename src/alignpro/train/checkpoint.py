@@ -8,7 +8,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,24 @@ import numpy as np
 import torch
 
 from alignpro.errors import CheckpointError
+from alignpro.runtime import files
 
-STATE, MANIFEST = "state.pt", "manifest.json"
+STATE, MANIFEST, RECORDS = "state.pt", "manifest.json", "records.json"
+_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A step's state, and what was wrong with newer ones that had to be passed over."""
+    """A step's state, what was wrong with newer ones that had to be passed over, and the texts of the training's files
+    as they were then; None in one of before these were kept."""
 
     step: int
     state: dict[str, Any]
     passed_over: tuple[str, ...]
+    records: Mapping[str, str] | None = None
 
 
-def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+def save(folder: Path, step: int, state: dict[str, Any], keep: int, records: Mapping[str, str] | None = None) -> Path:
     """Write `folder/step-NNNNNN/`, then drop all but the newest `keep`.
 
     Raises CheckpointError where it cannot be written, on a full disk say; earlier checkpoints are untouched then.
@@ -44,6 +48,10 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         partial.mkdir(parents=True)
         _write(partial / STATE, data)
         manifest = {"step": step, "bytes": len(data), "blake2b": hashlib.blake2b(data).hexdigest()}
+        if records is not None:
+            texts = json.dumps(dict(records)).encode()
+            _write(partial / RECORDS, texts)
+            manifest["records"] = hashlib.blake2b(texts).hexdigest()
         _write(partial / MANIFEST, json.dumps(manifest).encode())
         if final.exists():
             shutil.rmtree(final)
@@ -53,8 +61,8 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         earlier = _steps(folder)
         kept = f"{earlier[-1].name} is intact" if earlier else "there was none before"
         raise CheckpointError(
-            f"the checkpoint of step {step} could not be saved ({error.strerror or error}); {kept}."
-            " Free some space and go on with --resume"
+            f"the checkpoint of step {step} could not be saved ({files.cause(error)}); {kept};"
+            f" {files.remedy(error)} and go on with --resume"
         ) from None
     for old in _steps(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
@@ -69,18 +77,51 @@ def load_latest(folder: Path) -> Checkpoint | None:
     broken: list[str] = []
     for path in reversed(_steps(folder)):
         try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            manifest = _manifest(path)
             data = (path / STATE).read_bytes()
             if len(data) != manifest["bytes"] or hashlib.blake2b(data).hexdigest() != manifest["blake2b"]:
                 raise ValueError("its contents do not match its checksum")
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            records = _records(path, manifest)
+        except _FAULTS as error:
             broken.append(f"{path.name} is corrupt ({error})")
             continue
-        return Checkpoint(int(manifest["step"]), state, tuple(broken))
+        return Checkpoint(manifest["step"], state, tuple(broken), records)
     if broken:
         raise CheckpointError(f"no usable checkpoint in {folder}: {'; '.join(broken)}. Start anew with another --out")
     return None
+
+
+def newest_records(folder: Path) -> tuple[int, Mapping[str, str]] | None:
+    """The step of the newest checkpoint that tells them, and the texts of the training's files as they were then."""
+    for path in reversed(_steps(folder)):
+        try:
+            manifest = _manifest(path)
+            records = _records(path, manifest)
+        except _FAULTS:
+            continue
+        if records is not None:
+            return manifest["step"], records
+    return None
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Raises one of _FAULTS."""
+    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["step"] != int(path.name.removeprefix("step-")):
+        raise ValueError("its manifest is of another step")
+    return manifest
+
+
+def _records(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Raises one of _FAULTS."""
+    if "records" not in manifest:
+        return None
+    data = (path / RECORDS).read_bytes()
+    if hashlib.blake2b(data).hexdigest() != manifest["records"]:
+        raise ValueError("its records do not match their checksum")
+    records: Mapping[str, str] = json.loads(data)
+    return records
 
 
 def resume(folder: Path, put_back: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> Checkpoint | None:

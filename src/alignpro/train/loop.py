@@ -30,7 +30,7 @@ from alignpro.rng import derive
 from alignpro.runtime import files, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
-from alignpro.train import checkpoint, guard
+from alignpro.train import checkpoint, guard, records
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.units import PLAIN, Units
 from alignpro.train.update import Experience, Learner
@@ -93,8 +93,6 @@ def train(
     average = Average(policy.model, settings.average)
     validation = Validation(monitor, policy.model, average, settings, job.folder)
     done = _resume(job, policy, learner, average, validation) or Progressed(0, kl, units or Units(), spent)
-    files.keep_rows(job.folder / "metrics.jsonl", lambda row: row["step"] <= done.step)
-    files.keep_rows(job.folder / "samples.jsonl", lambda row: row["step"] <= done.step and row["stage"] == "monitor")
     watch = Watch(job.folder, done.step, settings.steps, job.progress.say)
     saved = done.step
     validation.begin(done.step)
@@ -114,8 +112,9 @@ def train(
             if collected is not None:
                 _check_policy(policy, collected)
             state = whole(_state(policy, learner, average, validation, done))
+            held = job.folder / "checkpoints"
             processes.by_first(
-                lambda: checkpoint.save(job.folder / "checkpoints", done.step, state, settings.keep_checkpoints)
+                lambda: checkpoint.save(held, done.step, state, settings.keep_checkpoints, records.taken(job.folder))
             )
             saved = done.step
 
@@ -151,7 +150,7 @@ def train(
             done.seconds += time.perf_counter() - begun
             row = {"step": step, **metrics, "failed": int((~np.isfinite(collected.worth)).sum())}
             row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
-            files.append_jsonl(job.folder / "metrics.jsonl", [row])
+            files.append_jsonl(job.folder / "metrics.jsonl", [row], checked=True)
             watch.after(row)
             if job.track:
                 job.track(row)
@@ -311,6 +310,7 @@ def _resume(
         state.setdefault("units", asdict(PLAIN))  # a run that began without goes on without
 
     latest = checkpoint.resume(job.folder / "checkpoints", put_back, job.progress.say)
+    records.rewind(job.folder, latest, job.progress.say)
     if latest is None:
         return None
     state = latest.state

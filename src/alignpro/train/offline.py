@@ -59,17 +59,21 @@ def gather(
 ) -> dict[Prompt, Gathered]:
     """Sample G rewrites of every prompt, and K responses to each different one, a step's worth of prompts at a time.
 
-    Each prompt's row is written to `path` as it comes, and those found there are not paid for again. Raises
-    RewardFailure, Interrupted.
+    Each step's rows are written to `path` as they come, and whole steps found there are not paid for again. Raises
+    RewardFailure, Interrupted, DamagedResult.
     """
-    gathered = {row["prompt"]: _from_row(row) for row in files.read_jsonl(path)}  # by Prompt.key
-    left = [prompt for prompt in dict.fromkeys(prompts) if prompt.key not in gathered]
-    total = len(gathered) + len(left)
+    gathered = dict(files.parsed_rows(path, _from_row, "delete that line, and its prompt is sampled again"))
+    different = list(dict.fromkeys(prompts))
+    starts = range(0, len(different), settings.prompts_per_step)
+    chunks = [different[start : start + settings.prompts_per_step] for start in starts]
+    left = [chunk for chunk in chunks if any(prompt.key not in gathered for prompt in chunk)]
+    again = {prompt.key for chunk in left for prompt in chunk}  # a step of which some rows were lost is drawn as before
+    gathered = {key: row for key, row in gathered.items() if key not in again}
+    files.keep_rows(path, lambda row: row["prompt"] not in again)
     failures: Counter[str] = Counter()
-    for start in range(0, len(left), settings.prompts_per_step):
-        advance(total - len(left) + start, f"{calls(gathered):,} answers asked")
+    for chunk in left:
+        advance(len(gathered), f"{calls(gathered):,} answers asked")
         stop.check()
-        chunk = left[start : start + settings.prompts_per_step]
         drawn = derive(seed, "gather", chunk[0].key)
         rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
         scores = score_rewrites(
@@ -83,8 +87,8 @@ def gather(
             gathered[prompt.key] = _merged(row, mine, asked)
         so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in gathered.values()])
         check_failures(so_far, failures, max_failed, "sampling the reference")
-        files.append_jsonl(path, [_to_row(prompt.key, gathered[prompt.key]) for prompt in chunk])
-    advance(total, "")
+        files.append_jsonl(path, [_to_row(prompt.key, gathered[prompt.key]) for prompt in chunk], checked=True)
+    advance(len(gathered), "")
     return {prompt: gathered[prompt.key] for prompt in prompts}
 
 
@@ -218,7 +222,8 @@ def _to_row(key: str, gathered: Gathered) -> dict[str, Any]:
     }
 
 
-def _from_row(row: dict[str, Any]) -> Gathered:
+def _from_row(row: dict[str, Any]) -> tuple[str, Gathered]:
+    """Key of the prompt, and what its sampling gave. Raises KeyError, TypeError, ValueError."""
     rewrites = tuple(
         Generation(
             text=g["text"],
@@ -230,5 +235,8 @@ def _from_row(row: dict[str, Any]) -> Gathered:
         )
         for g in row["rewrites"]
     )
-    rewards = tuple(np.nan if value is None else value for value in row["rewards"])
-    return Gathered(rewrites, tuple(row["counts"]), rewards, row["frozen_calls"])
+    rewards = tuple(np.nan if value is None else float(value) for value in row["rewards"])
+    counts = tuple(map(int, row["counts"]))
+    if not len(rewrites) == len(counts) == len(rewards):
+        raise ValueError(f"it has {len(rewrites)} rewrites, {len(counts)} counts and {len(rewards)} rewards")
+    return str(row["prompt"]), Gathered(rewrites, counts, rewards, int(row["frozen_calls"]))

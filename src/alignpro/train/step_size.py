@@ -20,7 +20,7 @@ from alignpro.models.lora import is_adapted
 TOO_FAR = 1.5
 """Times `step_kl` from which a step makes no further update on its samples."""
 START = 0.05
-"""Share of the usual rate that steering begins with: too slow costs three steps, too fast may cost the policy."""
+"""Share of the usual rate that steering begins with: too slow costs a step, too fast may cost the policy."""
 SWIFTNESS = 3.0
 """Factor by which one step may change the rate at most."""
 SLOWEST, FASTEST = 0.01, 10.0
@@ -47,14 +47,16 @@ class StepSize:
     """The learning rate of a policy's optimiser, step by step.
 
     With `settings.learning_rate` it is that. Without it starts at START of `usual_rate`, and after each step is
-    multiplied by a root of what `step_kl` is of the KL that the step made. A schedule's share s of the rate asks for
-    s^2 of `step_kl`.
+    multiplied by the fourth root of what `step_kl` is of the KL that the step made, since a step's KL is noisy and
+    grows with the rate squared; after the first, which was small on purpose, by the whole square root. A schedule's
+    share s of the rate asks for s^2 of `step_kl`.
     """
 
     def __init__(self, model: Any, settings: UpdateSettings) -> None:
         usual = usual_rate(model)
         self.steered = settings.learning_rate is None
-        self.rate = usual * START if settings.learning_rate is None else settings.learning_rate
+        self._start = usual * START
+        self.rate = self._start if settings.learning_rate is None else settings.learning_rate
         self._bounds = (usual * SLOWEST, usual * FASTEST)
         self._step_kl, self._share = settings.step_kl, 1.0
 
@@ -74,8 +76,8 @@ class StepSize:
         """Steer by the step just made, which moved the policy by `kl` nats a sample."""
         if self.steered and math.isfinite(kl):
             ratio = math.sqrt(self._wanted / max(kl, 1e-12))
-            rate = self.rate * math.sqrt(min(max(ratio, 1 / SWIFTNESS**2), SWIFTNESS**2))
-            self.rate = min(max(rate, self._bounds[0]), self._bounds[1])
+            factor, most = (ratio, 1 / START) if self.rate == self._start else (math.sqrt(ratio), SWIFTNESS)
+            self.rate = min(max(self.rate * min(max(factor, 1 / most), most), self._bounds[0]), self._bounds[1])
 
     @property
     def _wanted(self) -> float:

@@ -16,7 +16,7 @@ from alignpro.errors import Interrupted
 from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.rng import derive
 from alignpro.runtime.interrupt import StopRequest
-from alignpro.train import checkpoint, guard
+from alignpro.train import checkpoint, guard, records
 from alignpro.train.master_weights import MasterAdam
 
 Batch = TypeVar("Batch")
@@ -28,17 +28,16 @@ OnStep = Callable[[int, float], "bool | None"]
 
 @dataclass(frozen=True)
 class Keeper:
-    """Where a fit saves itself, how often, and who may stop it; `rewind` is told the step that it begins after."""
+    """The folder in which a fit keeps its rows and checkpoints, how often it saves itself, and who may stop it."""
 
     folder: Path
     every: int
     keep: int
     stop: StopRequest
     say: Callable[[str], None]
-    rewind: Callable[[int], None]
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Put the newest checkpoint's state in place; the step it was saved after, 0 where there is none.
+        """Put the newest checkpoint's state and rows in place; the step it was saved after, 0 where there is none.
 
         Raises CheckpointError.
         """
@@ -47,10 +46,9 @@ class Keeper:
             load_trained_state(model, state["model"])
             optimizer.load_state_dict(state["optimizer"])
 
-        latest = checkpoint.resume(self.folder, put_back, self.say)
-        step = latest.step if latest else 0
-        self.rewind(step)
-        return step
+        latest = checkpoint.resume(self.folder / "checkpoints", put_back, self.say)
+        records.rewind(self.folder, latest, self.say)
+        return latest.step if latest else 0
 
     def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         state = {
@@ -58,7 +56,7 @@ class Keeper:
             "optimizer": optimizer.state_dict(),
             "random": checkpoint.random_states(),
         }
-        checkpoint.save(self.folder, step, state, self.keep)
+        checkpoint.save(self.folder / "checkpoints", step, state, self.keep, records.taken(self.folder))
 
 
 def fit(

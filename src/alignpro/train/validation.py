@@ -91,8 +91,7 @@ class Validation:
         return patience is not None and self._since >= patience
 
     def begin(self, step: int) -> None:
-        """Drop the rows after `step`, from which training goes on; before the first, look."""
-        files.keep_rows(self._path, lambda row: row["step"] <= step)
+        """Look, where `step`, from which training goes on, is before the first."""
         if step == 0 and self._settings.steps:
             self.after(0)
 
@@ -108,7 +107,7 @@ class Validation:
                 if self._settings.take == "best":
                     self._weights = {name: p.detach().clone() for name, p in _trained(self._model)}
         self._since = 0 if better else self._since + 1
-        files.append_jsonl(self._path, [{"step": step, **figures}])
+        files.append_jsonl(self._path, [{"step": step, **figures}], checked=True)
 
     def take(self) -> int | None:
         """Put the result into the model; the step of its weights where those are the best."""

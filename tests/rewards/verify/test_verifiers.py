@@ -188,7 +188,7 @@ def test_every_of_a_list_may_be_asked_for():
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
-    for package, name in (("math_verify", "math"), ("jsonschema", "json_schema"), ("regex", "regex")):
+    for package, name in (("math_verify", "math"), ("jsonschema", "json_schema")):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(SettingsError, match=rf"verify:{name} needs the package .*pip install 'alignpro\[verify\]'"):
             load(name)

@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from alignpro.maths.lengths import characters
 from alignpro.rewards.verify.languages import LANGUAGES, written_in
 from alignpro.rewards.verify.normal import plain
 from alignpro.rewards.verify.schemas import strict_json
-from alignpro.rewards.verify.words import joined, sentences, signs, word_edges, words
+from alignpro.rewards.verify.words import joined, sentences, word_edges, words
 
 Relation = Literal["less than", "at least", "at most", "more than", "exactly"]
 Count = Annotated[int, Field(ge=0)]
@@ -93,7 +94,7 @@ def number_sentences(text: str, num_sentences: Count, relation: Relation = "at l
 
 
 def number_characters(text: str, num_characters: Count, relation: Relation = "at most") -> bool:
-    return holds(signs(text.strip()), relation, num_characters)
+    return holds(characters(text.strip()), relation, num_characters)
 
 
 def number_paragraphs(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import regex as engine
+
 from alignpro.errors import SettingsError, UnusableRow
 from alignpro.rewards.verify.normal import normal
-from alignpro.rewards.verify.verifier import Verifier, cell, needs, texts
+from alignpro.rewards.verify.verifier import Verifier, cell, texts
 
 PATIENCE = 2.0
 """Seconds that one search may take; past them the answer has no reward."""
@@ -25,10 +27,6 @@ def regex(
     `case=False`: letter case does not matter. `answer` names a column: then the first group of the last match, or all
     of it, must be that gold text, as `normal` makes both. Raises SettingsError for a pattern that is none.
     """
-    try:
-        import regex as engine
-    except ImportError as error:
-        raise needs("regex", "verify:regex", error) from error
 
     def compiled(text: str) -> Any:
         return engine.compile(text, engine.MULTILINE | (0 if case else engine.IGNORECASE))

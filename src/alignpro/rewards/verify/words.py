@@ -6,11 +6,13 @@ import re
 from itertools import accumulate
 from typing import Any
 
+import regex
+
 from alignpro.errors import SettingsError
+from alignpro.maths.lengths import UNSPACED
 from alignpro.rewards.verify.verifier import EXTRA
 
-_JOINED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff]")
-"""Thai, Lao, Burmese, Khmer, Chinese and Japanese put no space between words."""
+_JOINED = regex.compile(UNSPACED, regex.V1)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|e\.g|i\.e|cf|no|fig|approx|dept|inc|ltd|co|mt|gen|col|rev|hon|vol"
     r"|ed|p|pp)"
@@ -43,11 +45,6 @@ def sentences(text: str) -> list[str]:
         else:
             whole.append(part)
     return [part.strip() for part in whole if any(sign.isalnum() for sign in part)]
-
-
-def signs(text: str) -> int:
-    """How many signs a reader sees: a letter and its accents are one."""
-    return sum(1 for _ in _icu().CharacterBreaker(text, "en"))
 
 
 def _icu() -> Any:

@@ -37,7 +37,8 @@ def evaluate(run: Run) -> Evaluation:
         models = answering_by(models, settings.evaluate.sampling)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     seed = derive(settings.seed, "evaluate")
-    files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor")
+    if lost := files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor", drop_damaged=True):
+        run.progress.say(f"{folder.samples}: {lost} damaged lines were left out")
     wanted = [arm for arm in arms.compared(settings) if trained or not arm.trained]
     kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
     results: list[ArmResult] = []

@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from alignpro.errors import RunFailure
 from alignpro.models.lora import is_adapted, save_trained
 from alignpro.models.sharding import whole
-from alignpro.runtime import processes
+from alignpro.runtime import files, processes
 
 
 def write_model(model: Any, tokenizer: Any, target: Path) -> None:
@@ -32,7 +31,7 @@ def _write(model: Any, tokenizer: Any, weights: dict[str, Tensor] | None, target
             model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
     except Exception as error:
-        raise _not_written(target, error) from None
+        raise files.not_written(target, error) from None
 
 
 def publish(target: Path) -> None:
@@ -40,12 +39,8 @@ def publish(target: Path) -> None:
     try:
         _partial(target).rename(target)
     except OSError as error:
-        raise _not_written(target, error) from None
+        raise files.not_written(target, error) from None
 
 
 def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
-
-
-def _not_written(target: Path, error: Exception) -> RunFailure:
-    return RunFailure(f"{target} could not be written ({error}); free some space and go on with --resume")

@@ -101,7 +101,7 @@ def run(cells: Sequence[Cell], everything: Sequence[Cell], out: Path, jobs: int)
             row: dict[str, Any] = {"begun": round(begun), "seconds": round(time.time() - begun, 1), "jobs": jobs}
             row |= {"cpu_seconds": round(_children_cpu() - cpu, 1)}
             row |= {"cells": {name: round(seconds, 1) for name, seconds in spent.items()}}
-            files.append_jsonl(out / "spent.jsonl", [row])
+            files.append_jsonl(out / "spent.jsonl", [row], checked=True)
 
 
 def finished(out: Path, cell: Cell) -> bool:
