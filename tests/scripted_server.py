@@ -19,6 +19,7 @@ class Request:
     body: dict[str, Any]
     headers: dict[str, str]
     together: int
+    path: str = ""
 
     @property
     def prompt(self) -> str:
@@ -129,10 +130,11 @@ class ScriptedServer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in head[1:] if line)}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
-        assert head[0].split()[:2] == ["POST", "/v1/chat/completions"]
+        method, path, _ = head[0].split()
+        assert (method, path.partition("?")[0]) == ("POST", "/v1/chat/completions")
         self._together += 1
         try:
-            request = Request(len(self.requests), body, headers, self._together)
+            request = Request(len(self.requests), body, headers, self._together, path)
             self.requests.append(request)
             reply = self.script(request)
             if reply.delay:

@@ -5,7 +5,7 @@ import pytest
 from alignpro.config import BudgetSettings, PriceSettings
 from alignpro.errors import BudgetSpent, SettingsError
 from alignpro.remote.accounting import Account, Usage
-from alignpro.remote.answers import Unreadable, read
+from alignpro.remote.answers import Unreadable, read, usage_of
 
 
 def test_money_is_counted_by_model():
@@ -68,8 +68,8 @@ def test_shares_of_usage_add_up_and_content_in_parts_is_read():
         "choices": [{"message": {"content": parts}, "finish_reason": None}, {"message": {"tool_calls": [1]}}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 5},
     }
-    answers, usage = read(body, 2)
-    assert answers[0].usage + answers[1].usage == usage == Usage(7, 5)
+    answers = read(body, 2)
+    assert answers[0].usage + answers[1].usage == usage_of(body) == Usage(7, 5)
     assert answers[0].text == "ab ?" and answers[0].failure is None
     assert answers[1].failure == "tool call instead of text"
 

@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import sqlite3
 import threading
@@ -103,3 +104,46 @@ def test_a_locked_file_is_waited_for_then_named(tmp_path):
         holder.close()
         cache.put({b"k": Answer("x")})
         assert len(cache) == 1
+
+
+def _journal(path):
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        return file.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+@pytest.mark.parametrize("before", ["nothing", "a file in WAL mode"])
+def test_a_drive_without_shared_memory_gets_another_journal(tmp_path, before):
+    path, kept = tmp_path / "c.db", {b"k": Answer("x")}
+    if before != "nothing":
+        with AnswerCache(path) as cache:
+            cache.put(kept)
+        assert _journal(path) == "wal"
+        (tmp_path / "c.db-shm").unlink(missing_ok=True)
+    (tmp_path / "c.db-shm").mkdir()  # where the memory would be shared
+    with AnswerCache(path) as cache, AnswerCache(path) as other:
+        cache.put({b"l": Answer("y")})
+        other.put({b"m": Answer("z")})
+        assert cache.get([b"k", b"l", b"m"]) == {
+            **(kept if before != "nothing" else {}),
+            b"l": Answer("y"),
+            b"m": Answer("z"),
+        }
+    assert _journal(path) == "delete"
+
+
+def test_a_drive_whose_locks_are_of_another_kind_keeps_answers_too(tmp_path, monkeypatch):
+    real = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **more: real(f"file:{path}?vfs=unix-dotfile", uri=True, **more)
+    )
+    with AnswerCache(tmp_path / "c.db") as cache:
+        cache.put({b"k": Answer("x")})
+        assert cache.get([b"k"]) == {b"k": Answer("x")}
+        assert cache._connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+
+
+def test_where_no_journal_works_a_local_file_is_asked_for(tmp_path):
+    (tmp_path / "c.db-shm").mkdir()
+    (tmp_path / "c.db-journal").mkdir()
+    with pytest.raises(CacheUnusable, match=r"--frozen\.cache"):
+        AnswerCache(tmp_path / "c.db")

@@ -31,7 +31,7 @@ def test_thoughts_are_told_apart_and_the_cache_keeps_what_came(tmp_path):
 def test_thoughts_beside_the_text_are_no_part_of_it(name):
     def told(content, finish="stop"):
         message = {"role": "assistant", "content": content, name: "hm"}
-        [answer], _ = read({"choices": [{"finish_reason": finish, "message": message}]}, 1)
+        [answer] = read({"choices": [{"finish_reason": finish, "message": message}]}, 1)
         return answer
 
     assert (told("Owls.").text, told("Owls.").thought, told("Owls.").failure) == ("Owls.", "hm", None)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from scripted_server import Reply, ScriptedServer, completion, fault
 
+from alignpro.remote.access import Access
 from alignpro.remote.wire import Client, Fault, Refused, Throttled
 
 KEY = "sk-never-to-be-seen-0123456789"
@@ -24,7 +25,7 @@ def _surroundings(monkeypatch):
 
 def exchange(url, connect=60.0, timeout=60.0):
     async def once():
-        client = Client([url], KEY, connect, {})
+        client = Client([url], Access({"Authorization": f"Bearer {KEY}"}, secrets=(KEY,)), connect)
         try:
             return await client.exchange(url, {"messages": [{"content": "hello"}]}, timeout)
         finally:
@@ -39,8 +40,8 @@ def exchange(url, connect=60.0, timeout=60.0):
         (400, fault("no such option", param="seed"), "no such option"),
         (422, {"error": "in  one\nword"}, "in one word"),
         (400, {"message": "at the top"}, "at the top"),
-        (413, b"<html>too large</html>", "<html>too large</html>"),
-        (400, b"\xff\xfe", "\ufffd\ufffd"),
+        (413, b"<html><style>p {}</style><h1>too</h1> <p>large &amp; long</html>", "too large & long"),
+        (400, b"\xff\xff", "\ufffd\ufffd"),
         (400, fault(f"your key is {KEY}"), "your key is [key]"),
         (304, b"", ""),
     ],

@@ -47,8 +47,9 @@ class EvaluateSettings(Section):
     second_reward: str | None = Field(
         None,
         description="a reward that training does not see, in every table: python:module:function, verify:NAME, folder"
-        " or hub id of a sequence classifier, or lab; null: none",
+        " or hub id of a sequence classifier, an endpoint, or lab; null: none",
     )
+    second_reward_endpoint: EndpointSettings = EndpointSettings()
     judge: str | None = Field(
         None,
         description="who judges wins: a reward, named as above; a language model, named openai:MODEL,"

@@ -129,7 +129,8 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
-    named = RewardSpec(model=spec, batch_size=settings.reward.batch_size, endpoint=settings.reward.endpoint)
+    own = settings.evaluate.second_reward_endpoint
+    named = RewardSpec(model=spec, batch_size=settings.reward.batch_size, endpoint=own)
     return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype, endpoints=endpoints))
 
 

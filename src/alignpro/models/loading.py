@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +22,8 @@ making = threading.RLock()
 Role = Literal["prompter", "frozen", "reward"]
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json"})
+HUB_S = 5.0
+"""Seconds that the hub may take to answer at all, where a model of it is wanted."""
 FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
@@ -262,20 +262,19 @@ def _check_folder(path: Path, name: str, role: Role) -> None:
 
 
 def _check_hub(name: str, role: Role) -> None:
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import constants, get_session, try_to_load_from_cache
 
     if any(isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", ADAPTER)):
         return
     hint = f"{role}.model {name} is neither a folder here nor a model in the local cache"
     if constants.HF_HUB_OFFLINE:
         raise HubUnreachable(f"{hint}, and HF_HUB_OFFLINE forbids asking the hub; give a folder, or unset it")
-    url = urlsplit(constants.ENDPOINT)
-    port = url.port or (443 if url.scheme == "https" else 80)
     try:
-        socket.create_connection((str(url.hostname), port), timeout=5).close()
-    except OSError as error:
+        get_session().head(constants.ENDPOINT, timeout=HUB_S)  # by the hub's own client, as files are fetched
+    except Exception as error:  # of the HTTP library that the client uses; an answer of any status is none
         raise HubUnreachable(
-            f"{hint}, and the hub at {url.hostname} cannot be reached ({error}); check the network, or give a folder"
+            f"{hint}, and the hub at {constants.ENDPOINT} cannot be reached ({first_line(error)}); check the network,"
+            " set HTTPS_PROXY where only a proxy leads out, or give a folder"
         ) from error
 
 

@@ -13,7 +13,10 @@ FILTERED, REFUSED, EMPTY = "content filter", "refusal", "empty answer"
 TOOL = "tool call instead of text"
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields beside `content` in which servers tell what the model thought."""
+CUT_OFF = "cut off by max_new_tokens before any text"
 NOTHING = Usage()
+_FILTERS = frozenset({"content_filter", "safety", "blocklist", "prohibited_content", "recitation", "sensitive"})
+_LENGTHS = frozenset({"length", "max_tokens"})
 
 
 class Unreadable(Exception):
@@ -38,30 +41,33 @@ class Answer:
         return Generation(self.text, self.finish, failure=self.failure)
 
 
-def read(body: Any, most: int) -> tuple[list[Answer], Usage | None]:
-    """At most `most` samples of a completion's JSON, and its `usage`, None where the server does not tell it.
+def read(body: Any, most: int) -> list[Answer]:
+    """At most `most` samples of a completion's JSON.
 
-    Raises Unreadable for what is no completion. A choice that holds no text is an answer with its failure.
+    Raises Unreadable for what is no completion. A choice that holds no text is an answer with its failure; so is every
+    sample where there is no choice and yet tokens were taken.
     """
     if not isinstance(body, dict):
         raise Unreadable("the answer is no JSON object")
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices:
+    choices, usage = body.get("choices"), usage_of(body)
+    if choices == [] and usage not in (None, NOTHING):
+        kept = [Answer("", failure=EMPTY)] * most
+    elif isinstance(choices, list) and choices:
+        kept = [_choice(choice) for choice in choices[:most]]
+    else:
         raise Unreadable("the answer has no choices")
-    kept = [_choice(choice) for choice in choices[:most]]
-    usage = _usage(body.get("usage"))
     shares = _split(usage or Usage(), len(kept))
-    return [replace(a, usage=share) for a, share in zip(kept, shares, strict=True)], usage
+    return [replace(a, usage=share) for a, share in zip(kept, shares, strict=True)]
 
 
 def _choice(choice: Any) -> Answer:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise Unreadable("a choice has no message")
-    reason = choice.get("finish_reason")
+    reason = str(choice.get("finish_reason")).lower()
     text = _text(message.get("content"))
     thought = next((told for name in THOUGHTS if isinstance(told := message.get(name), str)), "")
-    if reason == "content_filter":
+    if reason in _FILTERS:
         failure: str | None = FILTERED
     elif message.get("refusal"):
         failure = REFUSED
@@ -69,10 +75,12 @@ def _choice(choice: Any) -> Answer:
         raise Unreadable("the server broke off a choice")
     elif text.strip():
         failure = None
+    elif message.get("tool_calls"):
+        failure = TOOL
     else:
-        cut_off = NO_ANSWER if thought and reason == "length" else EMPTY
-        failure = TOOL if message.get("tool_calls") else cut_off
-    return Answer(text, "length" if reason == "length" else "stop", failure, thought=thought)
+        cut_off = NO_ANSWER if thought else CUT_OFF
+        failure = cut_off if reason in _LENGTHS else EMPTY
+    return Answer(text, "length" if reason in _LENGTHS else "stop", failure, thought=thought)
 
 
 def _text(content: Any) -> str:
@@ -91,13 +99,23 @@ def _says(part: Any) -> bool:
     return isinstance(text, str) and kind not in ("thinking", "reasoning")
 
 
-def _usage(told: Any) -> Usage | None:
+def usage_of(body: Any) -> Usage | None:
+    """The tokens that a body tells were taken; None where it does not.
+
+    What some servers think in is in their total alone, and is paid for as what is written.
+    """
+    told = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(told, dict):
         return None
-    read, written = told.get("prompt_tokens"), told.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int) or read < 0 or written < 0:
+    read, written, total = (_count(told.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    if read is None or (written is None and total is None):
         return None
-    return Usage(read, written)
+    return Usage(read, max(written or 0, (total or 0) - read))
+
+
+def _count(value: Any) -> int | None:
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == value // 1
+    return int(value) if whole else None
 
 
 def _split(usage: Usage, n: int) -> list[Usage]:

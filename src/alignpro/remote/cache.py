@@ -1,4 +1,5 @@
-"""Answers that were paid for, on disk: SQLite in WAL mode, each committed as it comes, so a killed run keeps them."""
+"""Answers that were paid for, on disk: SQLite, in WAL mode where the drive takes it, each committed as it comes, so
+that a killed run keeps them."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from alignpro.errors import CacheUnusable
 from alignpro.remote.accounting import Usage
@@ -92,32 +93,47 @@ class AnswerCache:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._opened(wal=True)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise
+            try:
+                return self._opened(wal=False)  # the drive may be one of a network, which shares no memory
+            except sqlite3.OperationalError:
+                raise error from None
+
+    def _opened(self, wal: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=self._wait_s, check_same_thread=False)
         try:
-            self._prepare(connection)
+            self._prepare(connection, wal)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        def ask(pragma: str) -> int:
-            return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+    def _prepare(self, connection: sqlite3.Connection, wal: bool) -> None:
+        def ask(pragma: str) -> Any:
+            return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
 
+        if not wal:  # alone for a moment: a file that is in WAL mode is read without shared memory, and put out of it
+            ask("locking_mode=EXCLUSIVE")
+            ask("journal_mode=DELETE")
+            ask("locking_mode=NORMAL")
         if ask("schema_version") and (ask("application_id"), ask("user_version")) != (APPLICATION, VERSION):
             raise CacheUnusable(
                 f"{self.path} is a database, but not one of answers that this version can read; name another file"
             )
         until = time.monotonic() + self._wait_s
-        while True:  # SQLite does not wait by itself for a change of the journal
+        while wal:  # SQLite does not wait by itself for a change of the journal
             try:
-                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+                wal = ask("journal_mode=WAL") == "wal"
                 break
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.05)
-        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA synchronous={'NORMAL' if wal else 'FULL'}")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(f"PRAGMA application_id={APPLICATION}")
@@ -135,10 +151,11 @@ class AnswerCache:
                 if "locked" in str(error):
                     raise CacheUnusable(
                         f"{self.path} has been locked by another process for {self._wait_s:g} s; end that one, or name"
-                        " another file"
+                        " another file, on a drive of this machine, by --frozen.cache"
                     ) from error
                 raise CacheUnusable(
-                    f"{self.path} cannot be used as a cache of answers ({error}); move it away, and a new one is begun"
+                    f"{self.path} cannot be used as a cache of answers ({error}); move it away, and a new one is begun;"
+                    " on a drive of a network, name a file on one of this machine by --frozen.cache"
                 ) from error
             except OSError as error:
                 raise CacheUnusable(

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from alignpro.config import Sampling
-from alignpro.errors import EndpointUnusable, SettingsError
+from alignpro.config import EndpointSettings, Sampling
+from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
+from alignpro.remote.access import access_to
 from alignpro.remote.accounting import Account
 from alignpro.remote.address import OPENAI_KEY, OPENAI_URL, Endpoint, parse_endpoint
 from alignpro.remote.asked import AskedModel
 from alignpro.remote.cache import AnswerCache
+from alignpro.remote.dialect import LENGTHS
 from alignpro.remote.pool import Policy, Pool
-from alignpro.remote.requests import Requests
+from alignpro.remote.requests import Requests, Tell
 from alignpro.remote.wire import Client
 from alignpro.runtime import processes
-
-OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-"""Sent to `openai:` endpoints, by the environment variables that hold them; no concern of another provider."""
 
 
 class EndpointModel(AskedModel):
@@ -33,6 +32,8 @@ class EndpointModel(AskedModel):
         cache: AnswerCache | None = None,
         account: Account | None = None,
         policy: Policy | None = None,
+        settings: EndpointSettings | None = None,
+        tell: Tell = lambda kind, text: None,
     ) -> None:
         if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
@@ -41,15 +42,8 @@ class EndpointModel(AskedModel):
         self.account = account or Account()
         self.pool = Pool(endpoint.urls, policy)
         self._owns_cache = False
-        secret = os.environ.get(endpoint.key_variable, "").strip()
-        if not secret and endpoint.key_variable == OPENAI_KEY:
-            raise EndpointUnusable(
-                f"openai:{endpoint.model} needs a key; set the environment variable {OPENAI_KEY} (and OPENAI_BASE_URL"
-                " where it is not OpenAI's own)"
-            )
-        headers = OPENAI_HEADERS if endpoint.key_variable == OPENAI_KEY else {}
-        more = {header: os.environ[name] for header, name in headers.items() if os.environ.get(name)}
-        client = Client(endpoint.urls, secret, policy.connect, more)
+        access = access_to(endpoint, settings or EndpointSettings())
+        client = Client(endpoint.urls, access, policy.connect)
         self._requests = Requests(
             model=endpoint.model,
             sampling=sampling,
@@ -57,11 +51,14 @@ class EndpointModel(AskedModel):
             policy=policy,
             account=self.account,
             client=client,
-            key_variable=endpoint.key_variable,
-            length="max_completion_tokens" if endpoint.urls == (OPENAI_URL,) else "max_tokens",
+            length=LENGTHS[endpoint.urls == (OPENAI_URL,)],
             template_arguments=frame.thoughts.template_arguments,
+            tell=tell,
         )
-        super().__init__(endpoint.model, endpoint.identity, sampling, frame, cache, self._requests)
+        identity = endpoint.identity
+        if settings is not None and settings.body:  # what decides answers stands in the keys of those that are kept
+            identity += json.dumps(settings.body, sort_keys=True)
+        super().__init__(endpoint.model, identity, sampling, frame, cache, self._requests)
 
     def check(self) -> None:
         """Ask for one token, so that a wrong key, an unknown model or a server that is down shows before any work.
@@ -91,14 +88,17 @@ def load_endpoint(
     account: Account | None = None,
     policy: Policy | None = None,
     identity: str | None = None,
+    settings: EndpointSettings | None = None,
+    tell: Tell = lambda kind, text: None,
 ) -> EndpointModel:
     """The frozen model that `spec` names; `cache` is a file of answers, made where there is none.
 
-    Nothing is sent before the first prompt. Raises EndpointUnusable for a spec that cannot be read, a missing key or
-    missing packages, SettingsError for a budget that cannot be used, CacheUnusable.
+    Of the `settings` what goes with each request counts: key, headers, query, body. `tell` hears once what the server
+    refuses to be told. Nothing is sent before the first prompt. Raises EndpointUnusable for a spec that cannot be read,
+    a missing key or missing packages, SettingsError for a budget or a header that cannot be used, CacheUnusable.
     """
     endpoint = parse_endpoint(spec, identity)
     answers = AnswerCache(cache) if cache is not None else None
-    model = EndpointModel(endpoint, sampling, frame, answers, account, policy)
+    model = EndpointModel(endpoint, sampling, frame, answers, account, policy, settings, tell)
     model._owns_cache = True
     return model

@@ -17,13 +17,13 @@ from typing import Any
 from alignpro.config import Sampling
 from alignpro.errors import EndpointDown, SettingsError
 from alignpro.models.framing import Frame, Message
+from alignpro.remote.access import SHORTEST_SECRET
 from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.answers import EMPTY, Answer
 from alignpro.remote.asked import AskedModel
 from alignpro.remote.cache import AnswerCache
 from alignpro.remote.pool import Call
 from alignpro.remote.requests import FRAME_TOKENS, Save
-from alignpro.remote.wire import SHORTEST_SECRET
 from alignpro.runtime import functions
 
 SETTING = "frozen.model"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from alignpro.config import BudgetSettings, EndpointSettings, FrozenSettings, PriceSettings, Sampling
 from alignpro.errors import SettingsError
 from alignpro.models.framing import Frame
 from alignpro.remote.accounting import Account
-from alignpro.remote.address import parse_endpoint
+from alignpro.remote.address import OWN_KEY, Endpoint, parse_endpoint
 from alignpro.remote.asked import AskedModel
 from alignpro.remote.cache import AnswerCache
 from alignpro.remote.frozen import EndpointModel, load_endpoint
 from alignpro.remote.function import FunctionModel, load_function_model
 from alignpro.remote.pool import Policy
 from alignpro.runtime import processes
+from alignpro.runtime.notices import Asides
 
 ANSWERS, SPENDING = "answers.sqlite", "spending.json"
 """Files in a run's folder."""
@@ -23,8 +26,15 @@ ANSWERS, SPENDING = "answers.sqlite", "spending.json"
 class Endpoints:
     """Loads models behind URLs and functions, checks them, keeps what they answer and what that cost."""
 
-    def __init__(self, budget: BudgetSettings | None = None, cache: str | None = None) -> None:
+    def __init__(
+        self,
+        budget: BudgetSettings | None = None,
+        cache: str | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.account = Account(budget=budget)
+        self._asides = Asides(say)
+        self._sharing: set[str] = set()  # hosts that are sent the key of ALIGNPRO_API_KEY since no other is named
         self.models: list[AskedModel] = []
         self._cache: AnswerCache | None = None
         self._file = Path(cache).expanduser() if cache else None
@@ -32,8 +42,11 @@ class Endpoints:
     def load(
         self, spec: str, sampling: Sampling, settings: EndpointSettings, frame: Frame | None = None
     ) -> EndpointModel:
-        """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices."""
-        self._price(parse_endpoint(spec).model, settings.price)
+        """The model that `spec` names. Nothing is sent. Raises as `load_endpoint`, and SettingsError for two prices or
+        one key for several hosts."""
+        endpoint = parse_endpoint(spec)
+        self._price(endpoint.model, settings.price)
+        self._key(endpoint, settings)
         policy = Policy(
             timeout=settings.timeout,
             attempts=settings.attempts,
@@ -41,7 +54,15 @@ class Endpoints:
             first_concurrency=min(settings.concurrency, settings.most_concurrency),
             most_concurrency=settings.most_concurrency,
         )
-        model = load_endpoint(spec, sampling, frame=frame, account=self.account, policy=policy)
+        model = load_endpoint(
+            spec,
+            sampling,
+            frame=frame,
+            account=self.account,
+            policy=policy,
+            settings=settings,
+            tell=self._asides.tell,
+        )
         self.models.append(model)
         return model
 
@@ -65,9 +86,23 @@ class Endpoints:
         if price and self.account.prices.setdefault(name, price) != price:
             raise SettingsError(f"{name} has two prices in the settings; give it the same endpoint.price everywhere")
 
+    def _key(self, endpoint: Endpoint, settings: EndpointSettings) -> None:
+        """A pool's hosts share a key; those of different models do not, unless the settings name it for each."""
+        if settings.key is not None or endpoint.key_variable != OWN_KEY or not os.environ.get(OWN_KEY, "").strip():
+            return
+        if self._sharing and not endpoint.hosts <= self._sharing:
+            others = " and ".join(sorted(self._sharing | endpoint.hosts))
+            raise SettingsError(
+                f"the key in {OWN_KEY} would be sent to {others}; name for each endpoint the variable that holds its"
+                " key, as in --frozen.endpoint.key=MY_KEY --judge.endpoint.key=THEIR_KEY, or none"
+            )
+        self._sharing |= endpoint.hosts
+
     def keep(self, folder: Path) -> None:
-        """Keep answers and spending in a run's folder from now on; what it holds already is used and counted."""
+        """Keep answers, spending and what servers refuse in a run's folder from now on; what it holds already is used
+        and counted."""
         if self.models:
+            self._asides.keep(folder)
             self.account.keep(folder / SPENDING)
             self._store(self._file or folder / ANSWERS)
 

@@ -74,10 +74,10 @@ class Host:
             step = 1.0 if not self.cuts else 1.0 / self.limit
             self.limit = min(float(self.policy.most_concurrency), self.limit + step)
 
-    def throttled(self, now: float, started: float, retry_after: float | None) -> None:
-        """A 429 came to a request sent at `started`; the whole URL pauses, since the limit is on all of it."""
+    def throttled(self, now: float, started: float, retry_after: float | None, status: int = 429) -> None:
+        """A 429 or 529 came to a request sent at `started`; the whole URL pauses, since the limit is on all of it."""
         self.failing_since = now if self.failing_since is None else self.failing_since
-        self.last_fault = "429, too many requests"
+        self.last_fault = "429, too many requests" if status == 429 else f"{status}, overloaded"
         if started >= self.last_cut:
             self.limit = max(1.0, self.limit / 2)
             self.last_cut = now
@@ -96,11 +96,10 @@ class Host:
         self.failing_since = now if self.failing_since is None else self.failing_since
         self.last_fault = reason
         self.faults += rest
-        if retry_after is not None:
-            self._rest(now, retry_after, 0)
-        elif self.faults >= self.policy.faults_to_rest and now >= self.rest_until:
-            self._rest(now, None, self.rests)
-            self.rests += 1
+        resting = now < self.rest_until
+        if retry_after is not None or (self.faults >= self.policy.faults_to_rest and not resting):
+            self._rest(now, retry_after, self.rests)
+            self.rests += not resting
 
     def down(self, now: float) -> bool:
         """Whether it has failed past the patience, with nothing under way that could still be answered."""
@@ -110,10 +109,13 @@ class Host:
         return max(failing, 0.0 if self.under_way else self.rest_until - now) > self.policy.patience
 
     def _rest(self, now: float, retry_after: float | None, times: int) -> None:
+        """As long as it asks for; where that is no time to speak of, ever longer all the same."""
+        own = self.policy.wait(max(0, times))
         if retry_after is None:
-            seconds = self.policy.wait(max(0, times))
+            seconds = own
         else:
             seconds = retry_after + random.uniform(0, 0.25) * max(retry_after, self.policy.first_wait)
+            seconds = max(seconds, own) if retry_after < self.policy.first_wait else seconds
         self.rest_until = max(self.rest_until, now + seconds)
 
 

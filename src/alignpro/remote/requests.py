@@ -13,7 +13,8 @@ from alignpro.errors import EndpointDown, EndpointUnusable
 from alignpro.models.framing import Message
 from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.address import is_openai
-from alignpro.remote.answers import Answer, Unreadable, read
+from alignpro.remote.answers import Answer, Unreadable, read, usage_of
+from alignpro.remote.dialect import LENGTHS, NEUTRAL, Dialect
 from alignpro.remote.pool import Call, Host, Policy, Pool
 from alignpro.remote.wire import Client, Fault, Refused, Throttled
 
@@ -23,28 +24,14 @@ SAME_REFUSALS = 8
 """Refusals in the same words, with nothing ever answered, after which it is the settings that are at fault."""
 FRAME_TOKENS = 256
 """Tokens that a chat template may add to a prompt, beyond one for each byte of it; bounds what a request can cost."""
-ECHO_LENGTH = 200
-"""Characters from which samples that are all the same show a server that gives each of them the same seed."""
-CHECKS, PROMPT_S = 3, 60.0
+CHECKS, PROBE_S = 3, 60.0
 """Times a URL is tried before a run begins, and seconds for each."""
-NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-"""What servers fill in by the model's generation_config, or by defaults of their own, where a request leaves it out; so
-named, they change nothing in the distribution that `sampling` says."""
-_UNKNOWN_OPTION = re.compile(r"unsupported|not support|unrecogni|unknown|unexpected|not permitted|extra inputs", re.I)
+_NO_CREDIT = re.compile(r"credit balance is too low|insufficient (balance|funds|credit)", re.I)
 _NO_MODEL = re.compile(r"model\b.*\b(not found|does not exist|unknown|not exist)|model_not_found|invalid model", re.I)
 
 Save = Callable[[Mapping[int, Answer]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What a URL was found to understand; `together` is whether it takes n, None until that is known, and `neutral`
-    whether it takes the fields of NEUTRAL, which OpenAI's API does not know."""
-
-    together: bool | None = None
-    seed: bool = True
-    length: str = "max_tokens"
-    neutral: bool = True
+Tell = Callable[[str, str], None]
+"""(kind, text): what the user must know, once for each kind."""
 
 
 @dataclass
@@ -57,16 +44,18 @@ class Requests:
     policy: Policy
     account: Account
     client: Client
-    key_variable: str
-    length: str = "max_tokens"
+    length: str = LENGTHS[0]
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
     dialects: dict[str, Dialect] = field(default_factory=dict)
+    tell: Tell = lambda kind, text: None
     _refusals: dict[str, int] = field(default_factory=dict)
+    _words: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.books = self.account.open(self.model)
         for host in self.pool.hosts:
-            self.dialects[host.url] = Dialect(length=self.length, neutral=not is_openai(host.url))
+            lacks = frozenset(NEUTRAL if is_openai(host.url) else ())
+            self.dialects[host.url] = Dialect(length=self.length, lacks=lacks)
 
     def forgive(self) -> None:
         """Begin a new patience."""
@@ -114,44 +103,47 @@ class Requests:
         """
         faults: list[str] = []
         for host in self.pool.hosts:
-            for attempt in range(CHECKS):
-                dialect = self.dialects[host.url]
-                try:
-                    await self._once(
-                        host,
-                        dialect,
-                        messages,
-                        [0],
-                        0,
-                        Call(),
-                        lambda answers: None,
-                        1,
-                        min(self.policy.timeout, PROMPT_S),
-                    )
-                    return
-                except Throttled:
-                    return  # it is up, and it takes the key
-                except Refused as refusal:
-                    if not self._adapt(host, dialect, refusal):
-                        self._check_refusal(host, refusal)
-                        if "token" not in refusal.message:  # one token may be too few for it
-                            raise EndpointUnusable(
-                                f"{host.url} refuses a first request ({refusal.status}: {refusal.message}); change the"
-                                " setting it names"
-                            ) from None
-                        return
-                except Fault as fault:
-                    reason = fault.reason
-                    if reason.startswith("the answer"):
-                        raise EndpointUnusable(
-                            f"{host.url} does not speak OpenAI's chat completions ({reason}); check the URL, which ends"
-                            " where /chat/completions begins, as in http://host:8000/v1"
-                        ) from None
-                    if reason.startswith("no answer") or attempt + 1 == CHECKS:
-                        faults.append(f"{host.url}: {reason}")
-                        break
-                    await asyncio.sleep(min(2.0, self.policy.wait(attempt)))
+            fault = await self._probe(host, messages)
+            if fault is None:
+                return
+            if fault.reason.startswith("the answer"):
+                raise EndpointUnusable(
+                    f"{self.client.named(host.url)} does not speak OpenAI's chat completions"
+                    f" ({fault.reason}{fault.said}); check the URL, which ends where /chat/completions begins, as in"
+                    " http://host:8000/v1"
+                )
+            faults.append(f"{host.url}: {fault.reason}{fault.said}")
         raise EndpointDown(f"no URL answers ({'; '.join(faults)}); start the server, or check the URL, and try again")
+
+    async def _probe(self, host: Host, messages: Sequence[Message]) -> Fault | None:
+        """Ask one URL for a token, some times over where that brings none; the last fault, None where it answers."""
+        trial: Dialect | None = None
+        tried = 0
+        while True:
+            dialect = trial or self.dialects[host.url]
+            try:
+                limit = min(self.policy.timeout, PROBE_S)
+                await self._once(host, dialect, messages, [0], 0, Call(), lambda answers: None, 1, limit)
+                self._adopt(host, trial)
+                return None
+            except Throttled:
+                return None  # it is up, and it takes the key
+            except Refused as refusal:
+                if other := self._otherwise(host, dialect, refusal):
+                    trial = other
+                    continue
+                self._check_refusal(host, refusal)
+                if "token" not in refusal.message:  # one token may be too few for it
+                    raise EndpointUnusable(
+                        f"{self.client.named(host.url)} refuses a first request ({refusal.status}: {refusal.message});"
+                        " change the setting it names"
+                    ) from None
+                return None
+            except Fault as fault:
+                tried += 1
+                if tried == CHECKS:
+                    return fault
+                await asyncio.sleep(min(2.0, self.policy.wait(tried - 1)))
 
     async def _fetch(
         self,
@@ -165,9 +157,10 @@ class Requests:
         failed_at: Host | None = None
         refused_n: Host | None = None
         answered: dict[str, int] = {}  # by URL, what it had answered when this request last failed there
+        trials: dict[str, Dialect] = {}  # by URL, how it is asked after a refusal, until an answer shows that it helps
         while todo:
             host = await self.pool.take(call, avoid=failed_at)
-            dialect = self.dialects[host.url]
+            dialect = self._dialect(host, trials)
             if dialect.together is False and len(todo) > 1:
                 apart += [asyncio.create_task(self.fetch(messages, {i: seeds[i]}, call, save)) for i in todo[1:]]
                 todo = todo[:1]
@@ -178,6 +171,7 @@ class Requests:
                 todo = [i for i in todo if i not in answers]
                 if refused_n:
                     self._learn(refused_n, together=False)
+                self._adopt(host, trials.pop(host.url, None))
                 failed_at = refused_n = None
             except Throttled:
                 pass
@@ -189,9 +183,15 @@ class Requests:
                     got |= {i: Answer("", failure=f"{fault.reason}, {strikes} times") for i in todo}
                     todo = []
             except Refused as refusal:
-                if not self._adapt(host, dialect, refusal):
+                options, now = dialect.options(self.sampling, 0), self._dialect(host, trials)
+                alone = len(batch) > 1 and dialect.together is None and not dialect.named(options, refusal)
+                if (now.lacks, now.length) != (dialect.lacks, dialect.length):
+                    pass  # learnt while this one was under way
+                elif not alone and (other := self._otherwise(host, dialect, refusal)):
+                    trials[host.url], refused_n = other, None
+                else:
                     self._check_refusal(host, refusal)
-                    if len(batch) > 1 and dialect.together is None:
+                    if alone:
                         refused_n = host  # it may be n that is not understood: one alone tells
                     else:
                         got |= {i: Answer("", failure=f"refused ({refusal.status}): {refusal.message}") for i in todo}
@@ -226,37 +226,34 @@ class Requests:
         try:
             request = self._request(dialect, messages, len(batch), seed, longest)
             body = await self.client.exchange(host.url, request, timeout or self.policy.timeout)
+            usage = usage_of(body)
+            if usage is not None:  # taken, whatever else the answer holds
+                self.account.settle(self.model, most, usage)
+                settled = True
+            if error := self.client.error_in(host.url, body):
+                raise error
             try:
-                answers, usage = read(body, len(batch))
-            except Unreadable as error:
-                raise Fault(str(error)) from None
+                answers = read(body, len(batch))
+            except Unreadable as unreadable:
+                raise Fault(str(unreadable)) from None
             host.succeeded()
-            self.account.settle(self.model, most, usage)
-            settled = True
-            if len(batch) > 1 and len(answers) < len(batch):
-                self._learn(host, together=False)
-            elif len(batch) > 1 and _echoes(answers):
-                self._learn(host, together=False)
-                answers = answers[:1]
-            elif len(batch) > 1:
-                self._learn(host, together=True)
-            by_index = dict(zip(batch, answers, strict=False))
+            if not settled:
+                self.account.settle(self.model, most, None)
+                settled = True
+            by_index = dict(zip(batch, self._independent(host, answers, len(batch)), strict=False))
             save(by_index)
             return by_index
         except Throttled as error:
             self.books.throttled += 1
             if error.out_of_credit:
-                raise EndpointDown(
-                    f"the account behind {self.key_variable} has no credit left; what was answered is saved: add"
-                    " credit and go on with --resume"
-                ) from None
-            host.throttled(loop.time(), started, error.retry_after)
+                raise self._no_credit(host) from None
+            host.throttled(loop.time(), started, error.retry_after, error.status)
             raise
         except Fault as fault:
-            self.books.lost += 1
+            self.books.lost += not settled
             # A lone URL that does something is not rested for it: it may be the prompts that it cannot do.
             rest = not fault.reached or self.pool.has_other(host)
-            host.failed(loop.time(), fault.reason, fault.retry_after, rest)
+            host.failed(loop.time(), f"{fault.reason}{fault.said}", fault.retry_after, rest)
             raise
         except Refused:
             self.books.refused += 1
@@ -266,76 +263,88 @@ class Requests:
             if not settled:
                 self.account.release(self.model, most)
 
+    def _independent(self, host: Host, answers: Sequence[Answer], wanted: int) -> Sequence[Answer]:
+        """Those of a request's samples that count as drawn each for itself: one, where all are the same."""
+        if wanted == 1 or all(answer.failure for answer in answers):
+            return answers
+        drawn = self.sampling.temperature > 0 and self.sampling.top_k != 1
+        if drawn and len(answers) > 1 and len({answer.text for answer in answers}) == 1:
+            self._learn(host, together=False)
+            self.tell(
+                f"equal samples {host.url}",
+                f"{host.url} gave {len(answers)} equal samples of one prompt to a request, as servers do that give each"
+                " of them the same seed; samples are asked for one by one from now on",
+            )
+            return answers[:1]
+        self._learn(host, together=len(answers) >= wanted)
+        return answers
+
     def _request(
         self, dialect: Dialect, messages: Sequence[Message], n: int, seed: int, longest: int
     ) -> dict[str, Any]:
-        greedy = self.sampling.top_k == 1  # said as temperature 0, which servers know that do not know top_k
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            "temperature": 0.0 if greedy else self.sampling.temperature,
-            "top_p": self.sampling.top_p,
-            dialect.length: longest,
-            **(NEUTRAL if dialect.neutral else {}),
-        }
+        options = dialect.options(self.sampling, seed)
+        request = {"model": self.model, "messages": messages, **options, dialect.length: longest}
         if self.template_arguments:
             request["chat_template_kwargs"] = self.template_arguments
-        if n > 1:
-            request["n"] = n
-        if dialect.seed:
-            request["seed"] = seed
-        if self.sampling.top_k > 1:
-            request["top_k"] = self.sampling.top_k
-        return request
+        return {**request, "n": n} if n > 1 else request
 
-    def _learn(self, host: Host, **learnt: Any) -> None:
-        self.dialects[host.url] = replace(self.dialects[host.url], **learnt)
+    def _dialect(self, host: Host, trials: Mapping[str, Dialect]) -> Dialect:
+        known = self.dialects[host.url]
+        return known.joined(trials[host.url]) if host.url in trials else known
 
-    def _adapt(self, host: Host, used: Dialect, refusal: Refused) -> bool:
-        """Whether the refused request would now be put otherwise: the URL has said that it lacks an option."""
-        if refusal.status not in (400, 422):
-            return False
-        if self.dialects[host.url] != used:
-            return True  # learnt while this one was under way
-        named = f"{refusal.option} {refusal.message}"
-        if used.neutral and any(name.replace("_", "") in named.replace("_", "").lower() for name in NEUTRAL):
-            self._learn(host, neutral=False)
-            return True
-        if not _UNKNOWN_OPTION.search(named):
-            return False
-        if used.seed and re.search(r"\bseed\b", named):
-            self._learn(host, seed=False)
-        elif used.length == self.length and re.search(rf"\b{used.length}\b", named):
-            self._learn(host, length="max_tokens" if self.length != "max_tokens" else "max_completion_tokens")
-        else:
-            return False
-        return True
+    def _learn(self, host: Host, together: bool) -> None:
+        self.dialects[host.url] = replace(self.dialects[host.url], together=together)
+
+    def _otherwise(self, host: Host, dialect: Dialect, refusal: Refused) -> Dialect | None:
+        other = dialect.otherwise(dialect.options(self.sampling, 0), refusal)
+        if other is not None:
+            for name in other.lacks - dialect.lacks:
+                self._words[host.url, name] = f"{refusal.status}: {refusal.message}"
+        return other
+
+    def _adopt(self, host: Host, trial: Dialect | None) -> None:
+        """Put every request to a URL as the one that it answered, and say what is left out."""
+        known = self.dialects[host.url]
+        if trial is None:
+            return
+        self.dialects[host.url] = known.joined(trial)
+        for name in sorted(trial.lacks - known.lacks):
+            own = "its draws cannot be repeated" if name == "seed" else "the server's own value holds"
+            self.tell(
+                f"{host.url} without {name}",
+                f"{host.url} refuses {name} ({self._words[host.url, name]}); it is asked without it from now on, so"
+                f" that {own}",
+            )
+
+    def _no_credit(self, host: Host) -> EndpointDown:
+        variable = self.client.access.key_variable
+        return EndpointDown(
+            f"{self.client.named(host.url)}: the account behind {variable or 'it'} has no credit left; what was"
+            " answered is saved: add credit and go on with --resume"
+        )
 
     def _check_refusal(self, host: Host, refusal: Refused) -> None:
         """Tell apart what is wrong with one prompt from what is wrong with all; raises for the latter."""
-        status, url = refusal.status, host.url
+        status, url, words = refusal.status, self.client.named(host.url), refusal.message
+        said = f"{status}: {words}" if words else str(status)
         worked = self.books.from_cache > 0 or any(h.answered for h in self.pool.hosts)
+        if status == 402 or (status in (400, 403) and _NO_CREDIT.search(words)):
+            raise self._no_credit(host) from None
+        if 300 <= status < 400:
+            raise EndpointUnusable(
+                f"{url} sends elsewhere ({status} to {refusal.location or 'nowhere'}), where a key does not follow;"
+                " name the URL that answers itself"
+            ) from None
         if status == 401 or (status == 403 and not worked):
+            raise EndpointUnusable(f"{url} refuses the key ({said}); {self.client.access.mended}") from None
+        if status in (404, 405) or (status in (400, 422) and _NO_MODEL.search(words)):
             raise EndpointUnusable(
-                f"{url} refuses the key ({status}); set the environment variable {self.key_variable} to one that it"
-                " takes"
-            ) from None
-        if status == 402:
-            raise EndpointDown(
-                f"{url} wants payment (402); what was answered is saved: add credit and go on with --resume"
-            ) from None
-        if status in (404, 405) or (status in (400, 422) and _NO_MODEL.search(refusal.message)):
-            raise EndpointUnusable(
-                f"{url} has no model {self.model!r} ({status}: {refusal.message}); check the model's name, and that"
-                " the URL ends where /chat/completions begins, as in http://host:8000/v1"
+                f"{url} has no model {self.model!r} ({said}); check the model's name, and that the URL ends where"
+                " /chat/completions begins, as in http://host:8000/v1"
             ) from None
         if not worked:
-            self._refusals[refusal.message] = seen = self._refusals.get(refusal.message, 0) + 1
+            self._refusals[words] = seen = self._refusals.get(words, 0) + 1
             if seen >= SAME_REFUSALS:
                 raise EndpointUnusable(
-                    f"{url} has refused every request so far ({status}: {refusal.message}); change the setting it names"
+                    f"{url} has refused every request so far ({said}); change the setting it names"
                 ) from None
-
-
-def _echoes(answers: Sequence[Answer]) -> bool:
-    return len(answers[0].text) >= ECHO_LENGTH and len({a.text for a in answers}) == 1

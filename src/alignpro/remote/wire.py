@@ -4,109 +4,138 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from alignpro.errors import EndpointUnusable
+from alignpro.remote.access import Access
+from alignpro.remote.address import chat_url
+from alignpro.remote.said import decoded, message_of, status_of
 
 if TYPE_CHECKING:
     import aiohttp
 
 KEEPALIVE_S = 5.0
 """Seconds that an idle connection is kept; many servers close theirs after as many."""
-SHORTEST_SECRET = 8
-"""Characters under which a key is a placeholder that a local server takes ("EMPTY", "none"), not a secret."""
+UNREACHED = frozenset({502, 503, 521, 522, 523, 525, 526, 527, 530})
+"""What is said for a server by those that stand before it."""
 
 
 @dataclass(eq=False)
 class Fault(Exception):
-    """No answer, and trying again may bring one. `reached` is whether the server itself did something."""
+    """No answer, and trying again may bring one. `reached` is whether the server itself did something, `said` its words
+    and the way to it, in brackets."""
 
     reason: str
     reached: bool = True
     retry_after: float | None = None
+    said: str = ""
 
 
 @dataclass(eq=False)
 class Throttled(Exception):
-    """429."""
+    """429, or 529: the server is asked too much, by this client or by all."""
 
     retry_after: float | None
     out_of_credit: bool
+    status: int = 429
 
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """A 4xx, which is never tried again as it is."""
+    """A 3xx or 4xx, which is never tried again as it is. `option` is the parameter that it names apart from its words,
+    `location` where it sends to."""
 
     status: int
     message: str
     option: str
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a URL is asked: what aiohttp is told, and the proxy before it in words."""
+
+    options: Mapping[str, Any] = field(repr=False)
+    proxy: str = ""
 
 
 class Client:
-    """Posts to the URLs of one endpoint, from one event loop. The key is in its headers and is shown nowhere.
+    """Posts to the URLs of one endpoint, from one event loop. Secrets are in `access` and are shown nowhere.
 
-    `more` are headers that the provider wants; `connect` is in seconds. Raises EndpointUnusable where aiohttp is not
-    installed.
+    `connect` is in seconds. Raises EndpointUnusable where aiohttp is not installed, or a proxy is none that it can use.
     """
 
-    def __init__(self, urls: Sequence[str], secret: str, connect: float, more: Mapping[str, str]) -> None:
+    def __init__(self, urls: Sequence[str], access: Access, connect: float) -> None:
         try:
             import aiohttp  # noqa: F401
         except ImportError as error:
             raise EndpointUnusable(
                 f"endpoints need packages that are not here ({error.name}); pip install 'alignpro[endpoints]'"
             ) from None
-        self._secret = secret if len(secret) >= SHORTEST_SECRET else ""
-        headers = {
-            "Authorization": f"Bearer {secret or 'none'}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": "alignpro",
-            **more,
-        }
+        self.access = access
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **access.headers}
         # With each request, since the headers of a session go to a proxy too, and the key is none of its concern.
-        self._options = {url: _options(url, headers) for url in urls}
+        self._ways = {url: _way(url, headers) for url in urls}
         self._connect = connect
         self._session: aiohttp.ClientSession | None = None
 
-    def scrub(self, text: str) -> str:
-        """The text without the key."""
-        return text.replace(self._secret, "[key]") if self._secret else text
+    def named(self, url: str) -> str:
+        """A URL as errors name it, with the proxy that stands before it."""
+        return f"{url}{self._ways[url].proxy}"
 
     async def exchange(self, url: str, request: Mapping[str, Any], timeout: float) -> Any:
-        """The JSON that the URL answers to a request within `timeout` seconds, without the key.
+        """The JSON that the URL answers to a request within `timeout` seconds, without secrets; it may hold an error
+        all the same (`error_in`).
 
         Raises Throttled, Fault or Refused, never what holds the request, whose headers hold the key.
         """
         import aiohttp
+        from yarl import URL
 
-        target = f"{url}/chat/completions"
-        content = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
+        way = self._ways[url]
+        target = URL(chat_url(url)).update_query(dict(self.access.query))
+        content = json.dumps({**request, **self.access.body}, ensure_ascii=False, separators=(",", ":")).encode()
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect)
         try:
-            async with self._open().post(target, data=content, timeout=limits, **self._options[url]) as response:
+            async with self._open().post(
+                target, data=content, timeout=limits, allow_redirects=False, **way.options
+            ) as response:
                 body = await response.read()
-            if 200 <= response.status < 300:
-                return json.loads(self.scrub(body.decode()))
+        except aiohttp.ClientHttpProxyError as error:
+            raise Fault(f"cannot be reached (the proxy answers {error.status})", False, said=way.proxy) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Fault(f"cannot be reached ({str(error)[:160]})", reached=False) from None
+            told = self.access.scrub(str(error))[:160]
+            raise Fault(f"cannot be reached ({told})", reached=False, said=way.proxy) from None
         except asyncio.TimeoutError:
-            raise Fault(f"no answer within {timeout:g} s") from None
+            raise Fault(f"no answer within {timeout:g} s", said=way.proxy) from None
         except (aiohttp.ClientError, OSError):
-            raise Fault("the connection broke before the answer was whole") from None
+            raise Fault("the connection broke before the answer was whole", said=way.proxy) from None
+        good = 200 <= response.status < 300
+        try:
+            tree = json.loads(decoded(body, response.charset))
         except (ValueError, RecursionError):
-            raise Fault("the answer is no JSON") from None
-        raise _of_status(response.status, response.headers, body, self.scrub)
+            tree = body.decode(errors="replace")
+            if good:
+                words = self.access.scrub(message_of(tree))[:80]
+                raise Fault("the answer is no JSON", said=f" ({words}){way.proxy}") from None
+        tree = self.access.scrubbed(tree)
+        if good:
+            return tree
+        raise self._of_status(url, response.status, tree, response.headers)
+
+    def error_in(self, url: str, tree: Any) -> Fault | Throttled | Refused | None:
+        """The error that stands in an answer of status 200, by its meaning; None where there is none."""
+        status = status_of(tree)
+        return None if status is None else self._of_status(url, status, tree, {})
 
     async def close(self) -> None:
         """End the connections."""
@@ -121,43 +150,49 @@ class Client:
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
+    def _of_status(self, url: str, status: int, tree: Any, headers: Mapping[str, str]) -> Fault | Throttled | Refused:
+        tree = tree[0] if isinstance(tree, list) and len(tree) == 1 else tree
+        said = tree.get("error", tree) if isinstance(tree, dict) else tree
+        fields = said if isinstance(said, dict) else {}
+        message, wait, way = message_of(tree)[:300], retry_after(headers), self._ways[url].proxy
+        if status in (429, 529):
+            spent = status == 429 and "insufficient_quota" in (fields.get("code"), fields.get("type"))
+            return Throttled(wait, spent, status)
+        if status >= 500 or status in (408, 409, 425):
+            words = f" ({message[:160]})" if message else ""
+            return Fault(f"server error {status}", status not in UNREACHED, wait, words + way)
+        return Refused(status, message, str(fields.get("param") or ""), self.access.scrub(headers.get("location", "")))
 
-def _options(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    """What aiohttp is told for requests to a URL: the headers, and the proxy that the environment names.
 
-    Its own reading of the environment looks for a user in ~/.netrc too, at each request, and refuses a key beside one.
+def _way(url: str, headers: Mapping[str, str]) -> _Way:
+    """The headers, and the proxy that the environment names.
+
+    aiohttp's own reading of the environment looks for a user in ~/.netrc too, at each request, and refuses a key
+    beside one.
     """
     to = urlsplit(url)
     named = getproxies()
-    proxy = named.get(to.scheme) or named.get("all")
-    if not proxy or proxy_bypass(to.netloc):
-        return {"headers": headers}
+    kind = next((kind for kind in (to.scheme, "all") if named.get(kind)), None)
+    if kind is None or proxy_bypass(to.netloc) or proxy_bypass(str(to.hostname)):
+        return _Way({"headers": headers})
+    proxy = named[kind]
     at = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     address = f"{at.scheme}://{at.netloc.rpartition('@')[2]}"
+    names = (f"{kind}_proxy", f"{kind}_proxy".upper())
+    by = next((name for name in names if os.environ.get(name)), "the system's settings")
+    if at.scheme not in ("http", "https"):
+        raise EndpointUnusable(
+            f"{by} names {address} as the proxy before {url}, and only http and https proxies can be used; name one, or"
+            f" set NO_PROXY={to.hostname} to go past it"
+        )
+    said = f" (through the proxy {address} that {by} names; NO_PROXY={to.hostname} goes past it)"
     if at.username is None:
-        return {"headers": headers, "proxy": address}
+        return _Way({"headers": headers, "proxy": address}, said)
     words = f"{unquote(at.username)}:{unquote(at.password or '')}"
     credentials = {"Proxy-Authorization": f"Basic {base64.b64encode(words.encode()).decode()}"}
     if to.scheme == "https":
-        return {"headers": headers, "proxy": address, "proxy_headers": credentials}
-    return {"headers": {**headers, **credentials}, "proxy": address}
-
-
-def _of_status(
-    status: int, headers: Mapping[str, str], body: bytes, scrub: Callable[[str], str]
-) -> Fault | Throttled | Refused:
-    said: Any = body.decode(errors="replace").strip()
-    with contextlib.suppress(ValueError, RecursionError):
-        said = json.loads(said)
-        said = said.get("error", said) if isinstance(said, dict) else said
-    fields = said if isinstance(said, dict) else {}
-    message = scrub(" ".join(str(fields.get("message") or said or "").split()))[:300]
-    wait = retry_after(headers)
-    if status == 429:
-        return Throttled(wait, out_of_credit="insufficient_quota" in (fields.get("code"), fields.get("type")))
-    if status >= 500 or status in (408, 409, 425):
-        return Fault(f"server error {status}", reached=status not in (502, 503), retry_after=wait)
-    return Refused(status, message, str(fields.get("param") or ""))
+        return _Way({"headers": headers, "proxy": address, "proxy_headers": credentials}, said)
+    return _Way({"headers": {**headers, **credentials}, "proxy": address}, said)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -56,7 +56,7 @@ def load(
     if "second_reward" in wanted:  # which must be another than the reward
         wanted.add("reward")
     checks.check(settings, wanted, for_run)
-    endpoints = Endpoints(settings.budget, settings.frozen.cache)
+    endpoints = Endpoints(settings.budget, settings.frozen.cache, say)
     try:
         with telling(settings.day) as clock:
             loaded = _load(settings, wanted, endpoints, kept, for_run, say)

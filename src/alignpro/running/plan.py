@@ -160,7 +160,7 @@ def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
             yield from _table(_grades(needs), source.endpoint)
     if is_endpoint(str(settings.evaluate.second_reward)):
         yield f"grades that it will ask of the second reward, {settings.evaluate.second_reward}"
-        yield from _table(_grades(seconds(settings, needs)), settings.reward.endpoint)
+        yield from _table(_grades(seconds(settings, needs)), settings.evaluate.second_reward_endpoint)
     judge = str(settings.evaluate.judge)
     by_url = is_endpoint(judge)
     if "evaluation" in stages and (by_url or judge.startswith("lm:")) and judge not in _rewards(settings):

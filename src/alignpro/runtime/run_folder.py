@@ -16,7 +16,10 @@ from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
 from alignpro.runtime import files, processes
 
-MAY_CHANGE = re.compile(r"budget\.|(frozen|reward)\.endpoint\.|frozen\.(concurrency|timeout)\b")
+MAY_CHANGE = re.compile(
+    r"budget\.|((frozen|reward|judge)\.endpoint|evaluate\.second_reward_endpoint)\.(?!body\b)"
+    r"|frozen\.(concurrency|timeout)\b"
+)
 """Settings that a run may go on with other values of; its figures do not depend on them."""
 
 

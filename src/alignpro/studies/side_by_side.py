@@ -105,7 +105,8 @@ def _objective(settings: Settings) -> object:
 
     def told(tree: object) -> object:
         if isinstance(tree, dict):
-            return {key: told(value) for key, value in tree.items() if key not in HOW_IT_IS_COMPUTED}
+            own = {key: told(value) for key, value in tree.items() if key not in HOW_IT_IS_COMPUTED}
+            return own | {"body": tree["endpoint"]["body"]} if "endpoint" in tree else own
         return [told(value) for value in tree] if isinstance(tree, list) else tree
 
     return told(settings.reward.model_dump(mode="json"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from alignpro.config import LAB_PROMPTS, Settings
+from alignpro.config.endpoints import NO_KEY
 from alignpro.data.origin import Origin
 from alignpro.errors import AlignProError, HubUnreachable
 from alignpro.evaluate import arms
@@ -131,8 +132,9 @@ def _data(settings: Settings) -> Iterator[Lack]:
 def _judge(settings: Settings) -> Iterator[Lack]:
     name = settings.evaluate.judge or ""
     if name.startswith("openai:"):
-        if not os.environ.get(OPENAI_KEY):
-            yield f"a key in the environment variable {OPENAI_KEY}, for the judge {{}}", name
+        variable = settings.judge.endpoint.key or OPENAI_KEY
+        if variable != NO_KEY and not os.environ.get(variable):
+            yield f"a key in the environment variable {variable}, for the judge {{}}", name
         if importlib.util.find_spec("aiohttp") is None:
             yield "the aiohttp library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
 
