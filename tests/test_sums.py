@@ -31,7 +31,7 @@ def adds(messages):
 '''
 SMALL = (
     "threads=1",
-    "prompter.template='{prompt}'",
+    "prompter.template={prompt}",
     "prompter.sampling.max_new_tokens=6",
     "data.test_share=0.4",
     "evaluate.bootstrap=200",

@@ -1,7 +1,5 @@
 """A language model as judge: asked once, in both orders, kept, and never scored where it said nothing."""
 
-import json
-
 import numpy as np
 import pytest
 from scripted_judges import judge_of, marked, obedient
@@ -19,7 +17,7 @@ from alignpro.types import Generation, Judge
 
 
 def loaded(spec, *overrides):
-    return load_judge(config.load("local", [f"evaluate.judge={json.dumps(spec)}", *overrides]), "cpu", Endpoints())
+    return load_judge(config.load("local", [f"evaluate.judge={spec}", *overrides]), "cpu", Endpoints())
 
 
 def test_each_different_question_is_asked_once_and_equal_answers_not_at_all():

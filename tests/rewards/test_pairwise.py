@@ -92,5 +92,5 @@ def test_against_fixed_answers_it_is_one_and_a_preference_for_a_place_cancels(tm
 
 
 def test_it_stands_in_settings_as_yaml_does(tmp_path):
-    settings = config.load("lab", ["reward.model=m", "reward.kind=pairwise", f"reward.template='{TEMPLATE}'"])
+    settings = config.load("lab", ["reward.model=m", "reward.kind=pairwise", f"reward.template={TEMPLATE}"])
     assert settings.reward.template == TEMPLATE

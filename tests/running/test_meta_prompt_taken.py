@@ -34,7 +34,7 @@ def test_a_run_says_which_meta_prompt_it_took_and_goes_on_with_it(workshop, tmp_
     assert job.run(asked, out, resume=True)  # the same command, which names no template
     assert templates(TrainedPrompter.load(out).prompter) == [PLAIN_META_PROMPT, META_PROMPT]
     with pytest.raises(UsageError, match=r"prompter\.template was .*You improve"):
-        run_folder.reopen(out, settings(workshop, *QUICK, asked_before(asked), "prompter.template='Say {prompt}'"))
+        run_folder.reopen(out, settings(workshop, *QUICK, asked_before(asked), "prompter.template=Say {prompt}"))
 
     tree = yaml.safe_load((out / "config.yaml").read_text())  # a folder from before has null
     tree["prompter"]["template"] = None
@@ -48,7 +48,7 @@ def asked_before(asked):
 
 
 def test_a_template_of_ones_own_is_not_taken_for_an_open_one(workshop, tmp_path):
-    own = settings(workshop, *QUICK, "prompter.template='Say {prompt}'")
+    own = settings(workshop, *QUICK, "prompter.template=Say {prompt}")
     run_folder.claim(tmp_path / "run", own)
     with pytest.raises(UsageError, match=r"prompter\.template was 'Say {prompt}', now None"):
         run_folder.reopen(tmp_path / "run", settings(workshop, *QUICK))

@@ -161,9 +161,9 @@ def test_an_exported_folder_loads_back_with_its_frame(trained, workshop, tmp_pat
         own = config.load(
             run / "config.yaml",
             [
-                "prompter.system='@@ Be {brief}.'",
+                "prompter.system=@@ Be {brief}.",
                 "prompter.examples=[{prompt: owls, rewrite: tell me of owls}]",
-                "prompter.template='{context} rewrite {fenced}'",
+                "prompter.template={context} rewrite {fenced}",
                 "prompter.sampling.temperature=0.7",
                 "prompter.overflow=cut",
                 "prompter.batch_size=3",

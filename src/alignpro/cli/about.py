@@ -63,7 +63,7 @@ def _tell(group: Group, recipe: str | None, values: Mapping[str, str | None]) ->
 
     say(wrapped(f"{group.name}: {group.description}" if group.name else group.description, ""))
     for one in group.settings:
-        say(typer.style(f"  {one.name}", bold=True))
+        typer.echo(typer.style(f"  {one.name}", bold=True))
         say(wrapped(_kind(one, recipe, values[one.name]), "    "))
         say(wrapped(one.description, "      "))
     say("")

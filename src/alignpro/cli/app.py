@@ -20,6 +20,7 @@ from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
 from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
 from alignpro.runtime import processes
+from alignpro.runtime.terminal import printable, replace_what_cannot_be_shown
 
 app = typer.Typer(
     help="Align a frozen language model by training a small prompter in front of it.",
@@ -50,6 +51,8 @@ TAKES_NONE: tuple[Callable[..., None], ...] = (
     about.settings,
     about.doctor,
 )
+PATHS = ("--out", "--run", "--file", "--agreement")
+"""Options that name a file or folder."""
 SHARED = ("run", "train", "evaluate", "headroom")
 """Commands whose work several processes can share."""
 for command in TAKES_SETTINGS:
@@ -68,6 +71,8 @@ def _options(
 
 def main() -> None:
     """Entry point: one line of cause for a known fault, the trace too under --debug."""
+    replace_what_cannot_be_shown()
+    sys.argv[1:] = _at_home(sys.argv[1:])
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -87,6 +92,20 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _at_home(arguments: list[str]) -> list[str]:
+    """The arguments with `~` of files and folders expanded, which a shell does at the beginning of a word alone."""
+    expanded: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        before = expanded[-1] if expanded else ""
+        if equals and name in PATHS:
+            argument = f"{name}={Path(value).expanduser()}"
+        elif before in PATHS or (argument.startswith("~") and not before.startswith("--") and expanded[0] != "rewrite"):
+            argument = str(Path(argument).expanduser())
+        expanded.append(argument)
+    return expanded
 
 
 @contextlib.contextmanager
@@ -142,7 +161,7 @@ def _begun(arguments: list[str]) -> bool:
 
 def _fail(text: str, code: int, lost: bool = False) -> None:
     processes.tell(
-        f"alignpro: {' '.join(text.split())}",
+        f"alignpro: {printable(' '.join(text.split()))}",
         lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
         lost,
     )

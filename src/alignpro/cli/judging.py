@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ def judge(
 
     name, overrides = read_words(words or [])
     if judge is not None:
-        overrides.append(f"evaluate.judge={json.dumps(judge)}")
+        overrides.append(f"evaluate.judge={judge}")
     if agreement is not None:
         if name is not None:
             raise UsageError(f"give the folder of a run ({name}) or --agreement, not both")

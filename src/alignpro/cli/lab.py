@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from alignpro.cli.options import say
 from alignpro.errors import UsageError
 
 lab = typer.Typer(help="The embedded lab: three tiny models in a world with a known utility.", no_args_is_help=True)
@@ -31,9 +32,9 @@ def lab_build(
         raise UsageError(f"--out {out} is not empty; give a new folder")
     torch_threads.use(threads)
     if second:
-        build_second(out, replace(SECOND, seed=seed), typer.echo)
+        build_second(out, replace(SECOND, seed=seed), say)
     else:
-        build(out, BuildRecipe(seed=seed), typer.echo)
+        build(out, BuildRecipe(seed=seed), say)
 
 
 @lab.command("preferences")
@@ -52,10 +53,10 @@ def lab_preferences(
     if out.exists():
         raise UsageError(f"--out {out} is there already; give a new file")
     torch_threads.use(threads)
-    rows, agreed = preferences(prompts, answers, seed, typer.echo)
+    rows, agreed = preferences(prompts, answers, seed, say)
     out.parent.mkdir(parents=True, exist_ok=True)
     append_jsonl(out, rows)
-    typer.echo(f"{len(rows)} pairs in {out}; the gold utility agrees with {agreed:.3f} of their labels")
+    say(f"{len(rows)} pairs in {out}; the gold utility agrees with {agreed:.3f} of their labels")
 
 
 @lab.command("suffixes")
@@ -73,8 +74,8 @@ def lab_suffixes(
     opened = RunFolder(folder)
     settings = opened.settings()
     torch_threads.use(settings.threads)
-    pieces = load(settings, {"prompts", "frozen", "reward"}, typer.echo)
+    pieces = load(settings, {"prompts", "frozen", "reward"}, say)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
     samples = read_rows(Sample, opened.samples)
     for line in search(prompts, pieces.frozen, pieces.reward, samples, responses, settings.seed):
-        typer.echo(line)
+        say(line)

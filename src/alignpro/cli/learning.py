@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,10 +17,12 @@ from alignpro.cli.options import (
     PromptsOption,
     Resume,
     RewardOption,
+    ThenOption,
     Words,
     folder_of,
     given,
     read_words,
+    recipe_of,
     say,
 )
 from alignpro.config import Settings
@@ -43,7 +44,7 @@ def reward(
 ) -> None:
     """Learn a reward model from preferences: accuracy, calibration, learning curve, length bias."""
     named = {"reward_learning.base": base, "data.prompts": preferences}
-    _learn("reward", _settings(words, named, resume, out, own=base), out, resume, dry_run)
+    _learn("reward", _settings(words, named, resume, out), out, resume, dry_run)
 
 
 def sft(
@@ -58,7 +59,7 @@ def sft(
 ) -> None:
     """Fit a reference prompter to pairs of a prompt and a better prompt."""
     named = {"prompter.model": base, "sft.pairs": pairs}
-    _learn("sft", _settings(words, named, resume, out, own=base), out, resume, dry_run)
+    _learn("sft", _settings(words, named, resume, out), out, resume, dry_run)
 
 
 def pairs(
@@ -66,6 +67,7 @@ def pairs(
     out: Annotated[Path, typer.Option(help="JSONL file of the pairs, new or to go on with")] = Path("pairs.jsonl"),
     n: Annotated[int | None, typer.Option("--n", min=2, help="rewrites of each prompt to choose from")] = None,
     prompter: PrompterOption = None,
+    then: ThenOption = None,
     frozen: FrozenOption = None,
     reward: RewardOption = None,
     prompts: PromptsOption = None,
@@ -73,9 +75,7 @@ def pairs(
 ) -> None:
     """Make pairs for sft by best-of-N; each winner is scored again by answers that did not choose it."""
     named = {"pairs.candidates": n}
-    settings, _ = _settings(
-        words, named, False, out, own=prompter or frozen, more=given(prompter, None, frozen, reward, prompts)
-    )
+    settings, _ = _settings(words, named, False, out, given(prompter, then, frozen, reward, prompts))
     if dry_run:
         return say(config.dump(_shown(settings, out)).rstrip())
     from alignpro.cli import tables
@@ -96,7 +96,7 @@ def rlhf(
 ) -> None:
     """Fine-tune the frozen model itself on the reward, the oracle of the paper, and compare the two."""
     more = given(None, None, frozen, reward, prompts)
-    _learn("rlhf", _settings(words, {}, resume, out, own=frozen, more=more), out, resume, dry_run)
+    _learn("rlhf", _settings(words, {}, resume, out, more), out, resume, dry_run)
 
 
 def _learn(
@@ -132,17 +132,15 @@ def _settings(
     named: Mapping[str, str | int | None],
     resume: bool,
     out: Path | None,
-    *,
-    own: str | None,
     more: list[str] | None = None,
 ) -> tuple[Settings | None, str]:
     """Settings of a recipe, `local` where the user brings a model of his own, else `lab`; None to resume as begun."""
     if resume and out is None:
         raise UsageError("--resume needs --out with the folder to go on with")
     name, overrides = read_words(words or [])
-    short = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+    short = [f"{key}={value}" for key, value in named.items() if value is not None]
     overrides = [*short, *(more or []), *overrides]
-    recipe = name or ("local" if own and own != "lab" else "lab")
+    recipe = recipe_of(name, overrides)
     if resume and name is None and not overrides:
         return None, recipe
     return config.load(recipe, overrides), Path(recipe).stem

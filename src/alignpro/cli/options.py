@@ -11,8 +11,17 @@ from typing import Annotated
 import typer
 
 from alignpro.errors import UsageError
+from alignpro.runtime.terminal import printable
 
 OVERRIDES = {"ignore_unknown_options": True}
+SHORT = {
+    "prompter": "prompter.model",
+    "frozen": "frozen.model",
+    "reward": "reward.model",
+    "prompts": "data.prompts",
+    "judge": "evaluate.judge",
+}
+"""Options that stand for a setting, whether a command names them in its help or not."""
 Words = Annotated[
     list[str] | None,
     typer.Argument(
@@ -53,8 +62,9 @@ def given(
         raise UsageError("--then adds a second pass to --prompter; give the first pass too")
     named = {"prompter.model": passes[-1] if passes else None, "frozen.model": frozen, "reward.model": reward}
     named["data.prompts"] = prompts
-    before = [f"prompter.before={json.dumps(passes[:-1])}"] if then else []  # YAML reads JSON, whatever the names hold
-    return [*(f"{name}={json.dumps(value)}" for name, value in named.items() if value is not None), *before]
+    told = json.dumps(passes[:-1], ensure_ascii=False)  # YAML reads JSON, whatever the names hold
+    before = [f"prompter.before={told}"] if then else []
+    return [*(f"{name}={value}" for name, value in named.items() if value is not None), *before]
 
 
 def budget_of(text: str | None) -> list[str]:
@@ -74,7 +84,8 @@ def budget_of(text: str | None) -> list[str]:
 def recipe_of(name: str | None, overrides: list[str]) -> str:
     """The recipe named; without one `local` where the user brings models of his own, else `lab`."""
     own = any(
-        o.startswith(("prompter.model=", "frozen.model=")) and o.partition("=")[2].strip('"').partition(":")[0] != "lab"
+        o.startswith(("prompter.model=", "frozen.model=", "reward_learning.base="))
+        and o.partition("=")[2].partition(":")[0] != "lab"
         for o in overrides
     )
     return name or ("local" if own else "lab")
@@ -100,23 +111,26 @@ def read_words(words: list[str]) -> tuple[str | None, list[str]]:
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Plain words, and the overrides among `--a.b=v`, `--a.b v` and `a.b=v`."""
+    """Plain words, and the overrides among `--a.b=v`, `--a.b v` and `a.b=v`; the short options stand for the same
+    settings in every command."""
     plain: list[str] = []
     overrides: list[str] = []
     rest = list(words)
     while rest:
         item = rest.pop(0)
-        key = item.removeprefix("--")
-        if "=" in key:
-            overrides.append(key)
-        elif key == item:
+        key, equals, value = item.removeprefix("--").partition("=")
+        if not equals and not item.startswith("--"):
             plain.append(item)
-        elif rest and not rest[0].startswith("--"):
-            overrides.append(f"{key}={rest.pop(0)}")
+            continue
+        if not equals and rest and not rest[0].startswith("--"):
+            equals, value = "=", rest.pop(0)
+        if key == "budget":
+            overrides += budget_of(value)
         else:
-            overrides.append(f"{key}=true")
+            overrides.append(f"{SHORT.get(key, key)}{equals}{value}")
     return plain, overrides
 
 
 def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    """A line, or several, to standard output."""
+    print(printable(text), flush=True)  # noqa: T201

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +67,7 @@ def rewrite(
         if answer or (n is not None and method == "trained"):
             raise UsageError("--answer and --n are for one prompt; of --file each row gets one rewrite")
         name, overrides = read_words([*([prompt] if prompt is not None else []), *(words or [])])
-        data = [f"data.prompts={json.dumps(file)}", *([f"data.column={json.dumps(column)}"] if column else [])]
+        data = [f"data.prompts={file}", *([f"data.column={column}"] if column is not None else [])]
         data += [override for override in overrides if override.startswith("data.")]
         models = [*given(prompter, then, frozen, reward, None), *(o for o in overrides if o not in data)]
         target = out or Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")

@@ -24,6 +24,7 @@ from alignpro.results import (
     SideBySide,
 )
 from alignpro.results.words import percent, told
+from alignpro.runtime.terminal import printable
 
 
 def arms(summary: Evaluation) -> None:
@@ -167,10 +168,10 @@ def side_by_side(found: SideBySide) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to standard output, as wide as it needs where there is no terminal."""
-    made = Table(*columns, title=title)
+    made = Table(*map(printable, columns), title=printable(title))
     for row in rows:
-        made.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 150).print(made)
+        made.add_row(*map(printable, row))
+    Console(width=None if sys.stdout.isatty() else 150, markup=False, emoji=False).print(made)
 
 
 def reward(found: LearnedReward) -> None:

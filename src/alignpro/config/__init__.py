@@ -15,6 +15,7 @@ from alignpro.config.evaluation import (
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.listing import keys
 from alignpro.config.meta_prompts import META_PROMPT, META_PROMPTS, PLAIN_META_PROMPT
+from alignpro.config.notation import as_yaml
 from alignpro.config.pieces import (
     DATA_SETS,
     LAB_PROMPTS,
@@ -24,7 +25,7 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.recipes import as_yaml, build, dump, flat, laid_over, load, recipes, reread, resolved
+from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.thoughts import Thoughts

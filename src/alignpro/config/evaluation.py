@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
 from alignpro.config.pieces import Sampling
+from alignpro.config.places import Place
 from alignpro.config.rewards import Label
 from alignpro.config.section import Positive, Section, Text
 from alignpro.config.thoughts import Thoughts
@@ -44,13 +45,13 @@ class EvaluateSettings(Section):
         description="resamples of the prompts behind intervals that have no formula: of shares of gains and of"
         " frontiers in headroom, and of kappa in agreement",
     )
-    second_reward: str | None = Field(
+    second_reward: Place | None = Field(
         None,
         description="a reward that training does not see, in every table: python:module:function, verify:NAME, folder"
         " or hub id of a sequence classifier, an endpoint, or lab; null: none",
     )
     second_reward_endpoint: EndpointSettings = EndpointSettings()
-    judge: str | None = Field(
+    judge: Place | None = Field(
         None,
         description="who judges wins: a reward, named as above; a language model, named openai:MODEL,"
         " http://...#MODEL or lm:FOLDER_OR_HUB_ID; null: the second reward, or else the reward",
@@ -107,7 +108,7 @@ class HeadroomSettings(Section):
     gibbs: list[Annotated[int, Field(ge=2)]] = Field(
         [2, 4, 8, 16], description="values of N for which gibbs_N is estimated"
     )
-    noise: list[str] = Field(
+    noise: list[Place] = Field(
         [],
         description="damage to the frozen model under which rewards are measured too: temperature=T, drop=P, swap=P,"
         " weights=S, model=M",

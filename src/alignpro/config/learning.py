@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from alignpro.config.places import Place
 from alignpro.config.section import Positive, Rate, Section, Share
 from alignpro.config.weights import LoraSettings
 
@@ -48,7 +49,7 @@ class FitSettings(Section):
 class RewardLearningSettings(FitSettings):
     """A reward model by Bradley-Terry (1); the preferences are data.prompts."""
 
-    base: str | None = Field(
+    base: Place | None = Field(
         None, description="folder or hub id of a causal LM or of a classifier with one score, or lab"
     )
     margin: Annotated[float, Field(ge=0)] = Field(
@@ -69,7 +70,7 @@ class RewardLearningSettings(FitSettings):
 class SftSettings(FitSettings):
     """A reference prompter from pairs of a prompt and a better prompt; its base is prompter.model."""
 
-    pairs: str | None = Field(
+    pairs: Place | None = Field(
         None, description="file, folder or data set of prompts and better prompts, as data.prompts"
     )
     column: str = Field("rewrite", description="field of the better prompt; that of the prompt is data.column")

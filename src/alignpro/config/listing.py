@@ -13,12 +13,20 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import annotated_types
 from pydantic_core import PydanticUndefined
 
+from alignpro.config.places import Place
 from alignpro.config.rewards import PromptTerm, RewardTerm
 from alignpro.config.section import OfText, Section, marks_of, sections_in
 from alignpro.config.settings import Settings
 
 PLAIN = {bool: "true or false", int: "integer", float: "number", str: "text", NoneType: "null", Any: "anything"}
-PLURAL = {int: "integers", float: "numbers", str: "texts", RewardTerm: "sections", PromptTerm: "sections"}
+PLURAL = {
+    int: "integers",
+    float: "numbers",
+    str: "texts",
+    RewardTerm: "sections",
+    PromptTerm: "sections",
+    Place: "texts",
+}
 REQUIRED = "required"
 INTRODUCTION = """\
 # Settings
@@ -26,6 +34,13 @@ INTRODUCTION = """\
 Every setting, by section, with its type and default. `alignpro settings WORD` prints those whose name or description
 holds a word; with `--recipe lab` beside what that recipe makes of them. Any of them is given as `--section.key=value`,
 or in a YAML recipe. `name[]` is a list of sections.
+
+On the command line a setting that is a text takes the text as it stands, `#`, `:`, quotes and all; `null`, or nothing,
+is null where the setting may be null. All else is written as in YAML: `[no_prompter, gibbs_8]`, `{rank: 8}`. In a
+recipe `yes`, `no`, `on` and `off` are texts like any other, and `true` and `false` alone switch something.
+
+A path is from the working directory, `~` is home, and both are made absolute, so that a run that is opened from another
+folder finds what it began with. What a recipe `extends` is from the recipe's folder.
 
 A text may be given as `@FILE`, `--prompter.template=@meta.txt`: it is what the file holds, read as UTF-8, without the
 newline at its end. The path is from the working directory, or, in a recipe, from the recipe's folder. `@@` stands for

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings, Seconds
+from alignpro.config.places import File, Place
 from alignpro.config.section import Positive, Section, Text
 from alignpro.config.thoughts import Thoughts
 from alignpro.config.weights import DeviceMap, LoraSettings
@@ -48,7 +49,7 @@ class Example(Section):
 class PrompterSettings(Section):
     """The small model that rewrites; it is the one that is trained."""
 
-    model: str | None = Field(None, description="folder or hub id of a causal language model, or lab")
+    model: Place | None = Field(None, description="folder or hub id of a causal language model, or lab")
     template: Text | None = Field(
         None,
         description="meta-prompt, with the user's prompt at {prompt}, or between marks that it cannot close at"
@@ -70,7 +71,7 @@ class PrompterSettings(Section):
         description="a prompt longer than the context: refuse, or cut: its oldest turns first, then its own end",
     )
     batch_size: Positive = Field(128, description="texts sampled or scored at a time; lower it where memory runs out")
-    before: list[str] = Field(
+    before: list[Place] = Field(
         [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
     )
 
@@ -78,7 +79,7 @@ class PrompterSettings(Section):
 class FrozenSettings(Section):
     """The model that answers; its weights are never touched."""
 
-    model: str | None = Field(
+    model: Place | None = Field(
         None,
         description="folder, hub id, lab, an endpoint: openai:MODEL, http://host:8000/v1#MODEL, or a function of"
         " messages: python:module:name",
@@ -108,7 +109,7 @@ class FrozenSettings(Section):
         128, description="answers sampled at a time by a model that runs here; lower it where memory runs out"
     )
     endpoint: EndpointSettings = EndpointSettings()
-    cache: str | None = Field(
+    cache: File | None = Field(
         None,
         description="file of an endpoint's or a function's answers, which runs may share; null: answers.sqlite in the"
         " run's folder",
@@ -126,13 +127,13 @@ class FrozenSettings(Section):
 class DataSettings(Section):
     """User prompts."""
 
-    prompts: str | None = Field(
+    prompts: Place | None = Field(
         None,
         description="txt, jsonl, json, csv or parquet file, .gz or not; a folder that `datasets` saved; a data set of"
         " the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
         " lab:advice",
     )
-    test: str | None = Field(
+    test: Place | None = Field(
         None,
         description="a file, folder or data set of its own to test on, as prompts; all other prompts train, and"
         " test_share is not used. null: a share of prompts",
@@ -171,7 +172,7 @@ class DataSettings(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="share of the prompts held out from training"
     )
-    validation: Annotated[float, Field(ge=0, lt=1)] | str = Field(
+    validation: Annotated[float, Field(ge=0, lt=1)] | Place = Field(
         0.1,
         description="what training is watched by, for train.take and train.patience too: a share of the training"
         " prompts, which then train nothing, or a file, folder or data set of its own, as prompts; 0: nothing",

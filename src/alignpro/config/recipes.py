@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
 from functools import reduce
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from alignpro.config import texts
 from alignpro.config.listing import initials, names
+from alignpro.config.notation import as_yaml, from_yaml, meant, type_of
 from alignpro.config.section import sections_in
 from alignpro.config.settings import Settings
 from alignpro.errors import SettingsError
@@ -46,9 +48,10 @@ def resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Set
     """
     for item in overrides:
         key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise SettingsError(f"override {item!r} is not of the form section.key=value")
-        _assign(tree, key, text)
+        switched = not equals and type_of(key.replace("-", "_"), Settings) is bool
+        if not key or not (equals or switched):
+            raise SettingsError(f"override {item!r} is not of the form section.key=value: it has no value")
+        _assign(tree, key, "true" if switched else text)
     return build(tree, source)
 
 
@@ -77,21 +80,6 @@ def dump(settings: Settings) -> str:
     return as_yaml(tree)
 
 
-def as_yaml(tree: Mapping[str, Any]) -> str:
-    """Nested mappings as YAML, in their own order."""
-    return str(yaml.dump(dict(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines stand line by line, as a person reads them."""
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
-
-
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name."""
     named: dict[str, Any] = {}
@@ -110,13 +98,13 @@ def _packaged(folder: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield prefix + entry.name.removesuffix(".yaml"), entry.read_text(encoding="utf-8")
 
 
-def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, Any]:
-    name = str(recipe)
+def _read_recipe(recipe: str | Path, beside: Path = Path(), within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tree of a recipe, packaged or a file from the folder `beside`."""
+    text, name, folder = _recipe_text(str(recipe), beside)
     if name in within:
         raise SettingsError(f"recipe {name} extends itself: {' -> '.join((*within, name))}")
-    text, folder = _recipe_text(name)
     try:
-        tree = yaml.safe_load(text)
+        tree = from_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -127,24 +115,31 @@ def _read_recipe(recipe: str | Path, within: tuple[str, ...] = ()) -> dict[str, 
         raise SettingsError(f"recipe {name}: extends is {bases!r}; give the name of a recipe, or a list of names")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = laid_over(merged, _read_recipe(base, (*within, name)))
+        merged = laid_over(merged, _read_recipe(base, folder, (*within, name)))
     return laid_over(merged, texts.read(tree, folder))
 
 
-def _recipe_text(name: str) -> tuple[str, Path]:
-    """A recipe, and the folder from which it names files."""
-    path = Path(name)
+def _recipe_text(name: str, beside: Path) -> tuple[str, str, Path]:
+    """A recipe, what it is called, and the folder from which it names files and other recipes."""
+    path = Path(os.path.normpath(beside / Path(name).expanduser()))
     if path.suffix in {".yaml", ".yml"} or path.is_file():
-        if not path.is_file():
-            raise SettingsError(f"recipe file {name} does not exist; `alignpro recipes` lists the packaged ones")
-        return path.read_text(encoding="utf-8"), path.parent
+        try:
+            return path.read_text(encoding="utf-8-sig"), str(path), path.parent
+        except FileNotFoundError:
+            raise SettingsError(
+                f"recipe file {path} does not exist; `alignpro recipes` lists the packaged ones"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"recipe file {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        except OSError as error:
+            raise SettingsError(f"recipe file {path} cannot be read ({error.strerror})") from None
     packaged = dict(_packaged(resources.files("alignpro.recipes")))
     if name not in packaged:
         known = recipes()
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         raise SettingsError(f"unknown recipe {name!r}; {hint} A path to a .yaml file works too.")
-    return packaged[name], (Path(str(resources.files("alignpro.recipes"))) / name).parent
+    return packaged[name], name, (Path(str(resources.files("alignpro.recipes"))) / name).parent
 
 
 def laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -156,14 +151,11 @@ def laid_over(tree: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assign(tree: dict[str, Any], key: str, text: str) -> None:
-    try:
-        value = yaml.safe_load(text) if text else None
-    except (yaml.YAMLError, ValueError):
-        value = text
-    if value == text:  # YAML reads 1e-5 as text; JSON and Python read a number. What was quoted is text
-        with contextlib.suppress(ValueError):
-            value = float(text)
-    *sections, leaf = key.replace("-", "_").split(".")
+    key = key.replace("-", "_")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise SettingsError(f"{key}: {text!a} holds bytes that are no UTF-8; give it as UTF-8, or as @FILE")
+    *sections, leaf = key.split(".")
+    value = meant(text, type_of(key, Settings))
     nested = texts.read(reduce(lambda held, part: {part: held}, reversed(sections), {leaf: value}), Path())
     value = reduce(lambda held, part: held[part], (*sections, leaf), nested)
     for section in sections:
@@ -184,18 +176,28 @@ def _beside(where: tuple[str | int, ...]) -> Iterable[str]:
     return (prefix + name for name in section.model_fields)
 
 
+def _near(where: str, beside: list[str]) -> list[str]:
+    """The settings that a wrong name may mean: by the words it stands for and by its last part, the nearest first."""
+    leaf, known = where.rpartition(".")[2], [*names(), *beside]
+    ending = [name for name in known if name.rpartition(".")[2] == leaf]
+    section = [name for name in ending if name.partition(".")[0] == where.partition(".")[0]] or ending
+    short = [name for name in known if initials(name) == leaf and name.partition(".")[0] == where.partition(".")[0]]
+    if section := [name for name in beside if initials(name) == leaf] or section or short:
+        return sorted(set(section), key=lambda name: (-SequenceMatcher(None, where, name).ratio(), name))[:3]
+    leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+    close = difflib.get_close_matches(leaf, [name.rpartition(".")[2] for name in beside], n=1)
+    close = close or difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7)
+    alike = [name for name in beside if name.rpartition(".")[2] in close] or [leaves[one] for one in close]
+    return alike or difflib.get_close_matches(where, known, n=1, cutoff=0.6)
+
+
 def _explain(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        beside, leaf = list(_beside(fault["loc"])), where.rpartition(".")[2]
-        known = [*names(), *beside]
-        near = (
-            [name for name in beside if initials(name) == leaf]
-            or difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-            or [name for name in known if name.rpartition(".")[2] == leaf]
-        )
-        hint = f", did you mean {near[0]}?" if near else f"; `alignpro settings {leaf}` looks for what it may be called"
-        return f"unknown setting {where}{hint}"
+        *others, last = _near(where, list(_beside(fault["loc"]))) or [""]
+        told = f", did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+        leaf = where.rpartition(".")[2]
+        return f"unknown setting {where}" + (told if last else f"; `alignpro settings {leaf}` looks for what it may be")
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not where:
         return message

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
+from alignpro.config.places import File, Place
 from alignpro.config.section import Positive, Section, Share, Text
 from alignpro.config.weights import DeviceMap
 
@@ -20,7 +21,7 @@ _OF_A_MODEL = ("head", "template", "overflow", "trust_remote_code", "device_map"
 class RewardSpec(Section):
     """One source of scores; enough for `load_reward`."""
 
-    model: str | None = Field(
+    model: Place | None = Field(
         None,
         description="folder or hub id of a sequence classifier, verify:NAME, python:module:name, lab, or an endpoint",
     )
@@ -43,7 +44,7 @@ class RewardSpec(Section):
     overflow: Literal["mask", "cut"] = Field(
         "mask", description="a pair longer than the context: no score, or the answer's end cut off"
     )
-    against: str | None = Field(
+    against: File | None = Field(
         None, description="jsonl file of prompt and response: answers that a pairwise model's reward compares with"
     )
     batch_size: Positive | None = Field(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 Positive = Annotated[int, Field(gt=0)]
@@ -26,6 +26,25 @@ class Section(BaseModel):
     """A group of settings; unknown keys are errors, values are not coerced across kinds, and numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_other_is_a_boolean(cls, value: Any, told: ValidationInfo) -> Any:
+        """Python takes true for 1."""
+        annotation = cls.model_fields[str(told.field_name)].annotation
+        if _holds_a_boolean(value) and not (_takes_booleans(annotation) or sections_in(annotation)):
+            raise ValueError("true and false are no numbers and no names; a text that reads so stands between quotes")
+        return value
+
+
+def _holds_a_boolean(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_a_boolean, value.values()))
+    return any(map(_holds_a_boolean, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+
+
+def _takes_booleans(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_booleans, get_args(annotation)))
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from alignpro.runtime import processes
+from alignpro.runtime.terminal import printable
 
 Advance = Callable[[int, str], None]
 """Called with (done so far, what to show beside it)."""
@@ -23,11 +24,11 @@ class Progress:
     """Reports long work to standard error; of several processes the first speaks."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, quiet=not processes.is_first())
+        self.console = Console(stderr=True, highlight=False, emoji=False, quiet=not processes.is_first())
 
     def say(self, text: str) -> None:
         """One line, whole words, no markup."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
@@ -38,12 +39,12 @@ class Progress:
             yield from self._lines(name, total)
 
     def _bar(self, name: str, total: int) -> Iterator[Advance]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bars(*columns, TextColumn("{task.fields[note]}"), console=self.console) as bars:
-            task = bars.add_task(name, total=total, note="")
+        columns = (_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, _text("{task.fields[note]}"), console=self.console) as bars:
+            task = bars.add_task(printable(name), total=total, note="")
 
             def advance(done: int, note: str = "") -> None:
-                bars.update(task, completed=done, note=note)
+                bars.update(task, completed=done, note=printable(note))
 
             yield advance
 
@@ -60,6 +61,12 @@ class Progress:
             shown = now
             left = (now - begun) / max(1, done - start) * (total - done)
             rest = f", about {left:.0f} s left" if done < total else f", {now - begun:.0f} s"
-            print(f"{name} {done}/{total}{rest}{'  ' + note if note else ''}", file=sys.stderr, flush=True)  # noqa: T201
+            told = f"{name} {done}/{total}{rest}{'  ' + note if note else ''}"
+            print(printable(told), file=sys.stderr, flush=True)  # noqa: T201
 
         yield advance
+
+
+def _text(shown: str) -> TextColumn:
+    """A column in which brackets are brackets."""
+    return TextColumn(shown, markup=False)
