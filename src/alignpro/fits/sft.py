@@ -67,12 +67,14 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
             f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held"
             f" out; prompter {work.lm.name}; writing to {folder.path}"
         )
-        before = _losses(work.lm, work.test)
+        with run.progress.task("measuring the held-out pairs", 1):
+            before = _losses(work.lm, work.test)
         if not folder.trained:
             with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
                 _train(run, replace(work.lm, model=model))
             publish(folder.prompter)
-        after = _losses(load_trained(settings, folder.prompter).lm, work.test)
+        with run.progress.task("measuring the held-out pairs again", 1):
+            after = _losses(load_trained(settings, folder.prompter).lm, work.test)
         found = _summary(run, before, after)
     results.write(folder.path / "sft.json", found)
     write_sft_report(folder.path)

@@ -22,7 +22,7 @@ from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.pool import Call
 from alignpro.remote.requests import Save
 from alignpro.rng import derive
-from alignpro.runtime import processes
+from alignpro.runtime import processes, progress
 from alignpro.types import Asking, Generation, Prompt, as_prompts
 
 T = TypeVar("T")
@@ -73,6 +73,7 @@ class AskedModel:
     ) -> None:
         self.name, self.identity, self.sampling, self.frame, self.cache = name, identity, sampling, frame, cache
         self._source = source
+        self._asked = self._had = 0
         self._locks: weakref.WeakValueDictionary[bytes, asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"alignpro-{name}", daemon=True)
@@ -132,6 +133,7 @@ class AskedModel:
             raise
 
     async def _forgive(self) -> None:
+        self._asked = self._had = 0
         self._source.forgive()
 
     async def _stop(self, call: Call, error: Exception) -> None:
@@ -142,6 +144,7 @@ class AskedModel:
         self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int, call: Call
     ) -> list[list[Generation]]:
         asked, wanted = as_prompts(prompts), Counter[Prompt]()
+        self._asked += sum(counts)
         for prompt, count in zip(asked, counts, strict=True):
             wanted[prompt] += count
         rows = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
@@ -172,7 +175,10 @@ class AskedModel:
         except UnicodeEncodeError:
             return [Answer("", failure="the prompt is no valid Unicode text")] * n
         try:
-            return await self._ask(messages, n, seed, call)
+            answers = await self._ask(messages, n, seed, call)
+            self._had += n
+            progress.tell(self._had, self._asked, "answers")
+            return answers
         except BaseException as error:
             call.stop(error)
             self._source.wake()
