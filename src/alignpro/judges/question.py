@@ -108,9 +108,11 @@ def read_verdict(text: str, mark: str, cut: bool = False) -> tuple[ScorePair, st
 
 
 def _read_json(text: str, mark: str) -> tuple[ScorePair, str] | None:
-    bare = re.sub(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", r"\1", text, flags=re.DOTALL)
+    first, _, rest = text.strip().partition("\n")
+    inner, _, last = rest.rpartition("\n")
+    fenced = first.rstrip() in ("```", "```json") and last.strip() == "```"
     try:
-        tree = json.loads(bare)
+        tree = json.loads(inner if fenced else text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(tree, dict) or tree.get("verdict") != mark:
