@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -15,14 +15,72 @@ from rich.progress import Progress as Bars
 from alignpro.runtime import processes
 from alignpro.runtime.terminal import printable
 
+TEXTS = "texts"
+"""What the sampler tells of."""
+Show = Callable[[int, str, float | None], None]
+"""Called with (done so far, what to show beside it, seconds left or None where nothing tells)."""
+_under_way: list[_Task] = []
+
 Advance = Callable[[int, str], None]
 """Called with (done so far, what to show beside it)."""
 
-Show = Callable[[int, str, float | None], None]
 SECONDS_BETWEEN_LINES = 10.0
-TEXTS = "texts"
-"""What the sampler tells of."""
-_under_way: list[_Task] = []
+
+
+class Progress:
+    """Reports long work to standard error; of several processes the first speaks."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, emoji=False, quiet=not processes.is_first())
+
+    def say(self, text: str) -> None:
+        """One line, whole words, no markup."""
+        self.console.print(printable(text), markup=False, soft_wrap=True)
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        """Watch `total` units of work; those done before the first report do not count for the estimate."""
+        with self._bar(name, total) if self.console.is_terminal else self._lines(name, total) as show:
+            task = _Task(total, show)
+            _under_way.append(task)
+            try:
+                yield task
+            finally:
+                _under_way.remove(task)
+
+    @contextmanager
+    def _bar(self, name: str, total: int) -> Iterator[Show]:
+        columns = (_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, _text("{task.fields[note]}"), console=self.console) as bars:
+            task = bars.add_task(printable(name), total=total, note="")
+
+            def advance(done: int, note: str, left: float | None) -> None:
+                about = f"  about {left:.0f} s left" if left and not done else ""  # the bar itself tells it of units
+                bars.update(task, completed=done, note=printable(f"{note}{about}"))
+
+            yield advance
+
+    @contextmanager
+    def _lines(self, name: str, total: int) -> Iterator[Show]:
+        begun = shown = time.monotonic()
+
+        def advance(done: int, note: str, left: float | None) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if self.console.quiet or (done < total and now - shown < SECONDS_BETWEEN_LINES):
+                return
+            shown = now
+            about = "" if left is None else f", about {left:.0f} s left"
+            rest = about if done < total else f", {now - begun:.0f} s"
+            told = f"{name} {done}/{total}{rest}{'  ' + note if note else ''}"
+            print(printable(told), file=sys.stderr, flush=True)  # noqa: T201
+
+        yield advance
+
+
+def _text(shown: str) -> TextColumn:
+    """A column in which brackets are brackets."""
+    return TextColumn(shown, markup=False)
 
 
 def tell(done: int, total: int, what: str) -> None:
@@ -39,13 +97,13 @@ def expect(units: int, texts: int) -> None:
         _under_way[-1].expect(units, texts)
 
 
-@dataclass
+@dataclasses.dataclass
 class _Task:
     """A task that is watched. `show` is given what is done, a note, and the seconds left, None where nothing tells."""
 
     total: int
     show: Callable[[int, str, float | None], None]
-    begun: float = field(default_factory=lambda: time.monotonic())
+    begun: float = dataclasses.field(default_factory=lambda: time.monotonic())
     done: int = 0
     note: str = ""
     start: int | None = None
@@ -77,59 +135,3 @@ class _Task:
     def _left(self, since: float, part: float = 0.0) -> float:
         """Seconds for what remains, at the pace of the units since the start; of one under way a part is done."""
         return (time.monotonic() - self.begun) / since * (self.total - self.done - part)
-
-
-class Progress:
-    """Reports long work to standard error; of several processes the first speaks."""
-
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, emoji=False, quiet=not processes.is_first())
-
-    def say(self, text: str) -> None:
-        """One line, whole words, no markup."""
-        self.console.print(printable(text), markup=False, soft_wrap=True)
-
-    @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Watch `total` units of work; those done before the first report do not count for the estimate."""
-        with self._bar(name, total) if self.console.is_terminal else self._lines(name, total) as show:
-            task = _Task(total, show)
-            _under_way.append(task)
-            try:
-                yield task
-            finally:
-                _under_way.remove(task)
-
-    @contextmanager
-    def _bar(self, name: str, total: int) -> Iterator[Show]:
-        columns = (_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bars(*columns, _text("{task.fields[note]}"), console=self.console) as bars:
-            task = bars.add_task(printable(name), total=total, note="")
-
-            def show(done: int, note: str, left: float | None) -> None:
-                about = f"  about {left:.0f} s left" if left and not done else ""  # the bar itself tells it of units
-                bars.update(task, completed=done, note=printable(f"{note}{about}"))
-
-            yield show
-
-    @contextmanager
-    def _lines(self, name: str, total: int) -> Iterator[Show]:
-        begun = shown = time.monotonic()
-
-        def show(done: int, note: str, left: float | None) -> None:
-            nonlocal shown
-            now = time.monotonic()
-            if self.console.quiet or (done < total and now - shown < SECONDS_BETWEEN_LINES):
-                return
-            shown = now
-            about = "" if left is None else f", about {left:.0f} s left"
-            rest = about if done < total else f", {now - begun:.0f} s"
-            told = f"{name} {done}/{total}{rest}{'  ' + note if note else ''}"
-            print(printable(told), file=sys.stderr, flush=True)  # noqa: T201
-
-        yield show
-
-
-def _text(shown: str) -> TextColumn:
-    """A column in which brackets are brackets."""
-    return TextColumn(shown, markup=False)
