@@ -97,7 +97,7 @@ def expect(units: int, texts: int) -> None:
         _under_way[-1].expect(units, texts)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Task:
     """A task that is watched. `show` is given what is done, a note, and the seconds left, None where nothing tells."""
 
