@@ -105,18 +105,13 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     if not name:
         raise SettingsError(f"evaluate.judge {spec!r} names no model; write lm:FOLDER_OR_HUB_ID")
     frozen = FrozenSettings(
-        model=name,
-        sampling=Sampling(max_new_tokens=judge.max_new_tokens, top_k=1),
-        thoughts=judge.thoughts,
-        batch_size=judge.batch_size,
+        model=name, sampling=Sampling(max_new_tokens=judge.max_new_tokens, top_k=1), batch_size=judge.batch_size
     )
-    names = {
-        "frozen.model": "evaluate.judge",
-        "frozen.sampling.max_new_tokens": "judge.max_new_tokens",
-        "frozen.thoughts": "judge.thoughts",
-    }
-    thinking = "" if judge.thoughts == Thoughts() else f" {judge.thoughts.model_dump_json()}"
+    names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
     model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
+    frame = Frame.of("{prompt}", None, "judge", thoughts=judge.thoughts).read_by(model.lm.tokenizer, "judge")
+    model = replace(model, lm=replace(model.lm, frame=frame))
+    thinking = "" if judge.thoughts == Thoughts() else f" {judge.thoughts.model_dump_json()}"
     return LlmJudge(
         name="lab frozen model" if name == "lab" else model.name,
         model=model,

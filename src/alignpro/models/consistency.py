@@ -16,8 +16,6 @@ from torch import nn
 
 from alignpro.config import Sampling
 from alignpro.errors import ModelNotUsable
-from alignpro.models.chat_template import REFUSALS
-from alignpro.models.framing import Frame
 from alignpro.models.logprobs import collate, forward
 from alignpro.models.sampler import sample_batch
 
@@ -64,27 +62,6 @@ def check_consistency(model: nn.Module, pad_id: int, context: int, where: str) -
             f" in that batch {scored:.2g} ({bound:g} would be rounding): a model of its class ({type(model).__name__})"
             f" {why}, and would sample from another model than the one that is scored and trained; give one of another"
             " class"
-        )
-
-
-def check_embeddings(model: Any, frame: Frame, where: str) -> None:
-    """Raise ModelNotUsable for a tokenizer with tokens that texts or the chat template reach without an embedding.
-
-    Special tokens are broken where a text spells them, so that those may lack one, a pad token say.
-    """
-    rows = int(model.get_input_embeddings().weight.shape[0])
-    lacking = {i: token for token, i in frame.tokenizer.get_vocab().items() if i >= rows}
-    try:
-        shown = set(frame.ids("a")) if lacking else set()
-    except REFUSALS:
-        shown = set()
-    reached = sorted(i for i, token in lacking.items() if token not in frame.special_tokens or i in shown)
-    if reached:
-        named = ", ".join(lacking[i] for i in reached[:3]) + (", ..." if len(reached) > 3 else "")
-        raise ModelNotUsable(
-            f"{where}: {len(reached)} of its tokenizer's {len(frame.tokenizer)} tokens ({named}) have no embedding, of"
-            f" which the model has {rows}; give the tokenizer that the model was trained with, or the model whose"
-            " embeddings were resized for these tokens"
         )
 
 

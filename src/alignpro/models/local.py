@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from alignpro.config import META_PROMPTS, FrozenSettings, PrompterSettings, Settings
 from alignpro.errors import SettingsError
-from alignpro.models.consistency import check_consistency, check_embeddings
+from alignpro.models.consistency import check_consistency
 from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
+from alignpro.models.vocabulary import check_embeddings
 from alignpro.models.written import rewrite_in
 from alignpro.types import Generation, OnDrawn, Prompt, Seed
 
@@ -135,7 +136,7 @@ def load_language_model(
             f"{role}.sampling.max_new_tokens is {settings.sampling.max_new_tokens}, but {lm.name}'s context is"
             f" {lm.context}; leave room for the prompt"
         )
-    check_embeddings(model, frame, f"{role}.model {settings.model}")
+    check_embeddings(model, lm.tokenizer, f"{role}.model {settings.model}", frame)
     check_consistency(model, lm.pad_id, lm.context, f"{role}.model {settings.model}")
     return lm
 

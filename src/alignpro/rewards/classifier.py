@@ -13,10 +13,9 @@ from torch import nn
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
 from alignpro.models.chat_template import keep_day
-from alignpro.models.consistency import check_embeddings
-from alignpro.models.framing import Frame
 from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, making, merged, resolve
 from alignpro.models.padding import context_of, pad
+from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
 from alignpro.runtime import processes, progress
@@ -149,7 +148,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         )
     if not spec.device_map:
         model = model.to(device)
-    check_embeddings(model, Frame(tokenizer=tokenizer), f"reward.model {name}")
+    check_embeddings(model, tokenizer, f"reward.model {name}")
     model.eval().requires_grad_(False)
     model.config.get_text_config().use_cache = False
     score_in_float32(model)
