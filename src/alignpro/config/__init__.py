@@ -41,6 +41,7 @@ from alignpro.config.training import (
     UpdateSettings,
 )
 from alignpro.config.weights import DeviceMap, LoraSettings
+from alignpro.config.whole import sealed
 
 __all__ = [
     "CRITERIA",
@@ -92,4 +93,5 @@ __all__ = [
     "recipes",
     "reread",
     "resolved",
+    "sealed",
 ]
