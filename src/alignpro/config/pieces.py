@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from alignpro.config.endpoints import EndpointSettings, Seconds
 from alignpro.config.places import File, Place
 from alignpro.config.section import Positive, Section, Text
+from alignpro.config.thoughts import Thoughts
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
@@ -59,6 +60,7 @@ class PrompterSettings(Section):
         [], description="rewritten prompts shown before the user's: prompt, rewrite of each"
     )
     system: Text | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    thoughts: Thoughts = Thoughts()
     lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
     device_map: DeviceMap = Field(
         None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
@@ -97,6 +99,7 @@ class FrozenSettings(Section):
         None,
         description="system message of prompts that have none of their own; null: none but the chat template's own",
     )
+    thoughts: Thoughts = Thoughts()
     device_map: DeviceMap = Field(
         None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
     )
@@ -122,6 +125,8 @@ class FrozenSettings(Section):
     def _arguments_of_a_function(self) -> FrozenSettings:
         if self.arguments and not (self.model or "").startswith("python:"):
             raise ValueError("arguments are those of a python:module:name; a model takes none")
+        if self.thoughts.template_arguments and (self.model or "").startswith("python:"):
+            raise ValueError("thoughts.template_arguments are a chat template's; give the function what it takes")
         return self
 
 
@@ -130,8 +135,8 @@ class DataSettings(Section):
 
     prompts: Place | None = Field(
         None,
-        description="txt, jsonl, json, csv or parquet file, .gz or not; a folder that `datasets` saved; a data set of"
-        " the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
+        description="txt, jsonl, json, csv, tsv or parquet file, .gz or not; a folder that `datasets` saved; a data"
+        " set of the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
         " lab:advice",
     )
     test: Place | None = Field(
@@ -142,7 +147,7 @@ class DataSettings(Section):
     format: Format = Field(
         "auto",
         description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto:"
-        " told from the first row",
+        " told from the rows, and said at the start",
     )
     column: str = Field(
         "prompt",

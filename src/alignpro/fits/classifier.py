@@ -11,6 +11,7 @@ import torch
 
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import load_pretrained
+from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.classifier import HEADS, score_in_float32
 from alignpro.rng import derive
 
@@ -36,6 +37,7 @@ def load_base(name: str, seed: int, device: str, dtype: str) -> Base:
     auto = _OneScore()
     try:
         model, tokenizer = load_pretrained(auto, name, "frozen", device, dtype)  # `lab` is the frozen one's weights
+        check_embeddings(model, tokenizer, f"frozen.model {name}")
     except ModelNotUsable as error:
         raise ModelNotUsable(str(error).replace("frozen.model", "reward_learning.base", 1)) from None
     if tokenizer.pad_token_id is None:

@@ -27,6 +27,7 @@ from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.rounding import difference
 from alignpro.maths.stats import mean_over_responses
+from alignpro.models import batches
 from alignpro.models.framing import Frame, Message
 from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
 from alignpro.results.asked import told
@@ -37,7 +38,7 @@ from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.lock import Lock
-from alignpro.runtime.progress import Progress
+from alignpro.runtime.progress import Progress, expect
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Prompter, Reward
 
 SECTIONS = ("seed", "prompter", "frozen", "reward", "data", "pairs")
@@ -67,8 +68,9 @@ def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
         rows = {row.asked: row for row in results.read_rows(TriedPrompt, tried)}
         files.write_text(out, "")
         files.append_jsonl(out, _pairs(rows.values()))
-        with progress.task("sampling pairs", len(prompts)) as advance:
-            _sample_all(pieces, prompts, rows, out, tried, key, stop, advance)
+        keep = batches.keeping(out.with_name(f"{out.stem}.batches"))
+        with keep as written, progress.task("sampling pairs", len(prompts)) as advance:
+            _sample_all(pieces, prompts, rows, out, tried, key, stop, advance, written)
     found = summary([rows[prompt] for prompt in prompts], settings)
     results.write(out.with_name(f"{out.stem}.json"), found)
     progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {found.frozen_calls:,} answers")
@@ -84,6 +86,7 @@ def _sample_all(
     key: str,
     stop: StopRequest,
     advance: Callable[[int, str], None],
+    written: Callable[[], None],
 ) -> None:
     own, failures = pieces.settings.pairs, Counter[str]()
     for start in range(0, len(prompts), own.chunk):
@@ -91,6 +94,7 @@ def _sample_all(
         if all(prompt in rows for prompt in chunk):
             continue
         advance(start, f"{sum(row.kept for row in rows.values())} kept")
+        expect(len(chunk), len(chunk) * (own.candidates + (own.candidates + 1) * own.responses))
         stop.check()
         seed = derive(pieces.settings.seed, "pairs", chunk[0].key)
         made, why, rewards = try_prompts(chunk, pieces.pipeline(), pieces.frozen, pieces.reward, own, seed)
@@ -100,6 +104,7 @@ def _sample_all(
         results.append_rows(tried, [row.model_copy(update={"key": key}) for row in made])
         files.append_jsonl(out, _pairs(made))
         rows |= {row.asked: row for row in made}
+        written()
     advance(len(prompts), f"{sum(row.kept for row in rows.values())} kept")
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from alignpro.config import FrozenSettings, RewardSpec, Sampling, Settings
+from alignpro.config import FrozenSettings, RewardSpec, Sampling, Settings, Thoughts
 from alignpro.errors import AlignProError, SettingsError
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.judges.by_pairwise_model import PairwiseJudge
 from alignpro.judges.by_reward import RewardJudge
 from alignpro.models.fingerprint import fingerprint
+from alignpro.models.framing import Frame
 from alignpro.models.local import load_frozen
 from alignpro.remote.address import is_endpoint
 from alignpro.remote.opened import Endpoints
@@ -80,7 +81,8 @@ def load_judge(
 def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge:
     judge = settings.judge
     greedy = Sampling(max_new_tokens=judge.max_new_tokens).model_copy(update={"temperature": 0.0})
-    model = _told({}, lambda: endpoints.load(spec, greedy, judge.endpoint))
+    frame = Frame(thoughts=judge.thoughts)
+    model = _told({}, lambda: endpoints.load(spec, greedy, judge.endpoint, frame))
     return LlmJudge(model.name, model, judge.criteria, settings.evaluate.tie_margin)
 
 
@@ -118,6 +120,9 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
     names |= {"frozen.trust_remote_code": "judge.trust_remote_code"}
     model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
+    frame = Frame.of("{prompt}", None, "judge", thoughts=judge.thoughts).read_by(model.lm.tokenizer, "judge")
+    model = replace(model, lm=replace(model.lm, frame=frame))
+    thinking = "" if judge.thoughts == Thoughts() else f" {judge.thoughts.model_dump_json()}"
     return LlmJudge(
         name="lab frozen model" if name == "lab" else model.name,
         model=model,
@@ -125,7 +130,7 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
         tie_margin=settings.evaluate.tie_margin,
         batch_size=judge.batch_size,
         special=model.lm.frame.special_tokens,
-        identity=f"{fingerprint(model.lm.model)} {judge.max_new_tokens}",
+        identity=f"{fingerprint(model.lm.model)} {judge.max_new_tokens}{thinking}",
     )
 
 

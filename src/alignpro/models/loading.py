@@ -85,7 +85,8 @@ def load_tokenizer(name: str, role: Role, own_code_by: OwnCode = NO_CODE) -> Any
 
 
 def merged(model: Any, adapter: str) -> Any:
-    """The model with the adapter's product added to its weights, and with the layers that it holds whole.
+    """The model with the adapter's product added to its weights, and with the layers that it holds whole; embeddings
+    get as many rows as the adapter's have.
 
     Raises ValueError for an adapter of tied embeddings that is not tied itself: no weights are both ends of it.
     """
@@ -93,6 +94,7 @@ def merged(model: Any, adapter: str) -> Any:
     from peft.tuners.trainable_tokens import TrainableTokensLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    fit_embeddings(model, adapter)
     tied = tied_ends(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
@@ -115,6 +117,35 @@ def merged(model: Any, adapter: str) -> Any:
         plain = adapted.merge_and_unload()
     plain.name_or_path = adapter  # so an adapter that is trained on it notes what it was trained on
     return plain
+
+
+def fit_embeddings(model: Any, adapter: str) -> None:
+    """Give the model as many embeddings as the adapter was trained on.
+
+    Raises ValueError where the adapter does not hold those that the model lacks.
+    """
+    from peft.utils import load_peft_weights
+
+    first, last = model.get_input_embeddings(), getattr(model, "get_output_embeddings", lambda: None)()
+    places: dict[str, Any] = {name: one for name, one in model.named_modules() if one is first or one is last}
+    rows, held = first.weight.shape[0], set[str]()
+    wanted = rows
+    for name, weight in load_peft_weights(adapter, device="cpu").items():
+        place = next((place for place, module in places.items() if f".{place}." in name), None)
+        if place is not None and name.endswith("lora_embedding_A"):
+            wanted = weight.shape[1]
+        elif place is not None and name.endswith(".weight") and "lora_" not in name:
+            wanted = weight.shape[0]
+            held.add(place)
+    ends = {name for name, module in places.items() if module is first or module.weight is not first.weight}
+    if wanted > rows and (lacking := sorted(ends - held)):
+        raise ValueError(
+            f"the adapter was trained on {wanted} embeddings, its base model has {rows}, and the adapter does not hold"
+            f" those of {', '.join(lacking)}; save it with save_embedding_layers=True and those in modules_to_save, or"
+            " merge it where it was trained"
+        )
+    if wanted != rows:
+        model.resize_token_embeddings(wanted, mean_resizing=False)
 
 
 def tied_ends(model: Any) -> list[Any]:
@@ -285,5 +316,6 @@ def dtype_of(name: str, device: str) -> torch.dtype:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+    """What an error says, in one line: its first, and those that it announces by a colon."""
+    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
+    return f"{first} {' '.join(rest.split())}".strip() if first.rstrip().endswith(":") else first

@@ -16,6 +16,8 @@ from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import OwnCode, display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
+from alignpro.models.vocabulary import check_embeddings
+from alignpro.models.written import rewrite_in
 from alignpro.types import Generation, OnDrawn, Prompt, Seed
 
 TOO_LONG = "prompt exceeds the prompter's context"
@@ -51,7 +53,7 @@ class LocalPrompter:
     def _read(self, generation: Generation) -> Generation:
         if generation.failure:
             return generation
-        text = self.lm.frame.read(generation.text)
+        text = rewrite_in(generation.text)
         return replace(generation, text=text) if text else replace(generation, failure="empty rewrite")
 
 
@@ -136,6 +138,7 @@ def load_language_model(
             f"{role}.sampling.max_new_tokens is {settings.sampling.max_new_tokens}, but {lm.name}'s context is"
             f" {lm.context}; leave room for the prompt"
         )
+    check_embeddings(model, lm.tokenizer, f"{role}.model {settings.model}", frame)
     check_consistency(model, lm.pad_id, lm.context, f"{role}.model {settings.model}")
     return lm
 
@@ -168,4 +171,5 @@ def load_frame(role: Literal["prompter", "frozen"], settings: PrompterSettings |
         template = meta_prompt(tokenizer) if role == "prompter" else "{prompt}"
     quotes = isinstance(settings, PrompterSettings)
     examples = settings.examples if isinstance(settings, PrompterSettings) else ()
-    return Frame.of(template, settings.system, role, quotes, examples).read_by(tokenizer, role)
+    framed = Frame.of(template, settings.system, role, quotes, examples, settings.thoughts)
+    return framed.read_by(tokenizer, role)

@@ -15,9 +15,10 @@ from alignpro.models import own_code
 from alignpro.models.chat_template import keep_day
 from alignpro.models.loading import FAULTS, base_of, dtype_of, has_tokenizer, making, merged, resolve
 from alignpro.models.padding import context_of, pad
+from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
-from alignpro.runtime import processes
+from alignpro.runtime import processes, progress
 from alignpro.types import FloatArray
 
 BATCH = 128
@@ -36,8 +37,11 @@ def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
 
     def compute(mine: Sequence[int]) -> list[FloatArray]:
-        chunks = (mine[start : start + batch_size] for start in range(0, len(mine), batch_size))
-        return [logits for chunk in chunks for logits in _logits(model, [rows[i] for i in chunk])]
+        computed: list[FloatArray] = []
+        for start in range(0, len(mine), batch_size):
+            computed += [*_logits(model, [rows[i] for i in mine[start : start + batch_size]])]
+            progress.tell(len(computed), len(mine), "scores")
+        return computed
 
     if not rows:
         return np.zeros((0, model.config.num_labels))
@@ -146,6 +150,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         )
     if not spec.device_map:
         model = model.to(device)
+    check_embeddings(model, tokenizer, f"reward.model {name}")
     model.eval().requires_grad_(False)
     model.config.get_text_config().use_cache = False
     score_in_float32(model)

@@ -15,6 +15,7 @@ from typing import Any, overload
 
 from alignpro.config import Settings, flat
 from alignpro.data.conversations import EMPTY_PROMPT, prompt_of
+from alignpro.data.texts import blank
 from alignpro.errors import DataError, PromptTooLong, RunFailure, SettingsError, UnusableRow, UsageError
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
 from alignpro.models.fingerprint import fingerprint
@@ -144,7 +145,7 @@ class Rewriter:
 
     def _rewrites(self, xs: Sequence[Prompt], n: int, seed: int) -> list[list[Rewrite]]:
         rows = [[Rewrite(x, x.text, EMPTY_PROMPT)] * n for x in xs]
-        usable = [i for i, x in enumerate(xs) if x.text.strip()]
+        usable = [i for i, x in enumerate(xs) if not blank(x.text)]
         if usable:
             asked = [xs[i] for i in usable]
             with self._lock:
@@ -271,7 +272,7 @@ def _prompt(value: object, number: int) -> Prompt:
     """The prompt of a text or of messages. Raises DataError; `number` counts from 1."""
     if isinstance(value, Prompt):
         return value
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and blank(value):
         return Prompt(value)  # which is told where it is to be rewritten
     try:
         if isinstance(value, str) or _is_conversation(value):

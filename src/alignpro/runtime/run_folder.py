@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "judgements.jsonl"
 
     @property
+    def batches(self) -> Path:
+        """What a model here has written in a stage that has no row of it yet."""
+        return self.path / "batches"
+
+    @property
     def judge_answers(self) -> Path:
         """Replies of language models that judge, as they came."""
         return self.path / "judge_answers.db"
