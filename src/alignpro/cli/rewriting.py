@@ -19,6 +19,7 @@ from alignpro.cli.options import (
     read_words,
     recipe_of,
     say,
+    settings_of,
 )
 from alignpro.errors import RunFailure, UsageError
 
@@ -113,6 +114,7 @@ def _ready(
     """The prompter that the options name, loaded. Raises UsageError where they do not go together."""
     from alignpro.running.exported import is_exported
     from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
+    from alignpro.runtime import ownership
     from alignpro.runtime.run_folder import RunFolder
 
     if method == "trained":
@@ -124,7 +126,9 @@ def _ready(
         return TrainedPrompter.load(run, overrides)
     if run and name:
         raise UsageError(f"unexpected argument {name!r}; with --run the settings are those of the run")
-    settings = RunFolder(run).settings(overrides) if run else config.load(recipe_of(name, overrides), overrides)
+    if run:
+        ownership.check(run, overrides, writes=False)
+    settings = RunFolder(run).settings(overrides) if run else settings_of(recipe_of(name, overrides), overrides)
     return SampledPrompter.load(settings, n or 8, best)
 
 
@@ -132,13 +136,14 @@ def _file(data: list[str], out: Path, resume: bool, seed: int, load: Callable[[]
     """Rewrite every row of a file, and say what became of them."""
     from alignpro.running.prompt_file import PromptFile
     from alignpro.runtime.interrupt import StopRequest
+    from alignpro.runtime.lock import Lock
     from alignpro.runtime.progress import Progress
 
-    progress = Progress()
-    prompts = PromptFile.open(config.load("local", data).data, out, resume)
-    for note in prompts.notes:
-        progress.say(note)
-    with StopRequest("stopping after the prompts under way") as stop:
+    progress, own = Progress(), config.load("local", data).data
+    with Lock(out, progress.say), StopRequest("stopping after the prompts under way") as stop:
+        prompts = PromptFile.open(own, out, resume)
+        for note in prompts.notes:
+            progress.say(note)
         failures = prompts.rewrite(load(), seed, progress, stop)
     rows, failed = len(prompts.lines), failures.total()
     why = "; ".join(f"{count} {reason}" for reason, count in failures.most_common())

@@ -6,6 +6,7 @@ checkpoints/  prompter/  evaluation.json  headroom.json  report.html
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +15,17 @@ from pathlib import Path
 from alignpro import config
 from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
-from alignpro.runtime import files, processes
+from alignpro.runtime import files, ownership, processes
+from alignpro.runtime.lock import Lock
 
 MAY_CHANGE = re.compile(
     r"budget\.|((frozen|reward|judge)\.endpoint|evaluate\.second_reward_endpoint)\.(?!body\b)"
     r"|frozen\.(concurrency|timeout)\b"
 )
 """Settings that a run may go on with other values of; its figures do not depend on them."""
+
+
+_LEFT_BEHIND = re.compile(r"\.lock|\.own|\..*\.partial")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class RunFolder:
     def judgements(self) -> Path:
         """What judges said of each comparison."""
         return self.path / "judgements.jsonl"
+
+    @property
+    def batches(self) -> Path:
+        """What a model here has written in a stage that has no row of it yet."""
+        return self.path / "batches"
 
     @property
     def judge_answers(self) -> Path:
@@ -108,21 +118,23 @@ def holds_model(path: Path) -> bool:
     return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
-def claim(path: Path, settings: Settings) -> RunFolder:
-    """Take an empty or new folder for a run and write its settings.
-
-    Raises RunFolderTaken where the folder holds anything, and UsageError where it cannot be written.
-    """
-    return processes.by_first(lambda: _claim(path, settings))
+def contents(path: Path) -> list[str]:
+    """The names in a folder, if there is one, but for what a process leaves that is killed as it takes it."""
+    names = (entry.name for entry in (path.iterdir() if path.is_dir() else ()))
+    return sorted(name for name in names if not _LEFT_BEHIND.fullmatch(name))
 
 
-def _claim(path: Path, settings: Settings) -> RunFolder:
+def check_free(path: Path) -> None:
+    """Raise RunFolderTaken where a folder holds anything, and UsageError where it cannot be made or written."""
     folder = RunFolder(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        held = sorted(entry.name for entry in path.iterdir())
+        held = contents(path)
+        above = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     except (OSError, ValueError) as error:
         raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "cannot be written" if above.is_dir() else "is a file"
+        raise UsageError(f"--out {path}: cannot be used as a folder ({above} {why}); give another")
     if folder.config.is_file():
         raise RunFolderTaken(
             f"--out {path} holds another run; go on with it by `alignpro run --resume --out`, estimate its"
@@ -130,7 +142,37 @@ def _claim(path: Path, settings: Settings) -> RunFolder:
         )
     if held:
         raise RunFolderTaken(f"--out {path} is not empty (it holds {', '.join(held[:3])}); give a new or empty folder")
-    files.write_text(folder.config, config.dump(settings))
+
+
+def claim(path: Path, settings: Settings, lock: Lock | None = None) -> RunFolder:
+    """Take an empty or new folder for a run and write its settings; of several at the same moment one alone gets it.
+
+    `lock`, where given, is held from then on. Raises RunFolderTaken where the folder holds anything, FolderInUse while
+    another takes it, and UsageError where it cannot be written.
+    """
+    own = lock or Lock(path)
+    try:
+        return processes.by_first(lambda: _claim(path, settings, own))
+    finally:
+        if lock is None:
+            own.release()
+
+
+def _claim(path: Path, settings: Settings, lock: Lock) -> RunFolder:
+    folder = RunFolder(path)
+    check_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
+    lock.take()
+    try:
+        check_free(path)  # another may have taken it meanwhile, and have ended
+        ownership.mark(path, settings)
+        files.write_text(folder.config, config.sealed(config.dump(settings)))
+    except BaseException:
+        lock.release()
+        raise
     return folder
 
 
@@ -149,8 +191,11 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
         if differing:
             raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
-        files.write_text(folder.config, config.dump(settings))
+        ownership.mark(path, settings)
+        files.write_text(folder.config, config.sealed(config.dump(settings)))
         saved = settings
+    elif settings is not None:
+        ownership.mark(path, settings)
     return folder, saved
 
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from alignpro.config import Scale
 from alignpro.flow.rollout import rollout
+from alignpro.models import batches
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.runtime import files
+from alignpro.runtime.progress import expect
 from alignpro.types import Prompt, Response, RewardResult
 
 
@@ -37,9 +39,13 @@ def with_scales(run: Run) -> Run:
         return run
     path = run.folder.reward_scales
     kept = files.read_json(path)
+    if kept is None and path.is_file():
+        run.progress.say(f"{path} is damaged; the reward's terms are measured again, as they were before")
     if kept is None:
         prompts = run.pieces.prompts.train[: settings.reward.normalise_prompts]
-        with run.progress.task("measuring the reward's terms", 1) as advance:
+        keep = batches.keeping(run.folder.batches)
+        with keep, run.progress.task("measuring the reward's terms", 1) as advance:
+            expect(1, 2 * len(prompts))
             made = rollout(
                 prompts,
                 run.pieces.pipeline(),
@@ -56,6 +62,6 @@ def with_scales(run: Run) -> Run:
             "frozen_calls": made.frozen_calls,
             "terms": {name: scale.model_dump() for name, scale in scales.items()},
         }
-        files.write_json(path, kept)
+        files.write_json(path, kept, checked=True)
     fixed = reward.scaled({name: Scale(**scale) for name, scale in kept["terms"].items()})
     return replace(run, pieces=run.pieces.scored_by(fixed))
