@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from alignpro.config import texts
 from alignpro.config.listing import initials, names
 from alignpro.config.notation import as_yaml, from_yaml, meant, type_of
+from alignpro.config.places import moved
 from alignpro.config.section import sections_in
 from alignpro.config.settings import Settings
 from alignpro.errors import SettingsError
@@ -55,13 +56,14 @@ def resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Set
     return build(tree, source)
 
 
-def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
-    """Settings of a file that `dump` wrote, with overrides.
+def reread(path: Path, overrides: Iterable[str] = (), began: str = "") -> Settings:
+    """Settings of a file that `dump` wrote in the working folder `began`, with overrides.
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed; one from
     before there were validation prompts has none.
     """
-    return resolved(laid_over({"data": {"seed": None, "validation": 0}}, _read_recipe(path)), overrides, str(path))
+    tree = moved(_read_recipe(path), began) if began else _read_recipe(path)
+    return resolved(laid_over({"data": {"seed": None, "validation": 0}}, tree), overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:

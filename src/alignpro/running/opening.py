@@ -13,7 +13,7 @@ from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files, processes, run_folder, threads
+from alignpro.runtime import files, functions, processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
@@ -98,7 +98,10 @@ def open_run(
         _turn.acquire()
     pieces: object = None
     try:
-        if resume and not changed:
+        if not resume:
+            processes.by_first(lambda: run_folder.check_free(out))
+            functions.search_also("")
+        elif not changed:
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None
         count = threads.use(threads_of(settings, folder, resume))

@@ -26,6 +26,8 @@ Files = dict[str, tuple[Path | None, bytes]]
 _lock = threading.RLock()
 _put: set[str] = set()
 """Working folders that were put where imports are searched."""
+_also = ""
+"""The working folder in which the run that was opened last began."""
 _read: dict[str, Files] = {}
 """By module, the files that it was made of when it was last named."""
 
@@ -115,6 +117,12 @@ def source_digest(module_name: str) -> str:
     return digest.hexdigest()
 
 
+def search_also(folder: str) -> None:
+    """Search this folder too, after the working folder and all others, for modules that are named; "": none."""
+    global _also
+    _also = folder
+
+
 def _imported_now(name: str) -> ModuleType:
     """The module as a process that began now would import it from the working folder."""
     here = str(Path.cwd())
@@ -123,6 +131,8 @@ def _imported_now(name: str) -> ModuleType:
     if here not in sys.path:
         sys.path.insert(0, here)
         _put.add(here)
+    if _also and _also not in sys.path:
+        sys.path.append(_also)
     importlib.invalidate_caches()
     path, before = _place(name), _read.get(name)
     now = _files(name, path)

@@ -6,6 +6,7 @@ checkpoints/  prompter/  evaluation.json  headroom.json  report.html
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from alignpro import config
 from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
-from alignpro.runtime import files, processes
+from alignpro.runtime import files, functions, processes
 
 MAY_CHANGE = re.compile(
     r"budget\.|((frozen|reward|judge)\.endpoint|evaluate\.second_reward_endpoint)\.(?!body\b)"
@@ -95,12 +96,19 @@ class RunFolder:
         return self.path / "rlhf"
 
     def settings(self, overrides: Sequence[str] = ()) -> Settings:
-        """The resolved settings of this run, some of them overridden. Raises UsageError where the folder holds none."""
+        """The resolved settings of this run, some of them overridden; modules that it names are searched for where it
+        began too. Raises UsageError where the folder holds none."""
         if not self.config.is_file():
             raise UsageError(
                 f"{self.path} holds no run: config.yaml is missing; give the folder that `alignpro run` wrote"
             )
-        return config.reread(self.config, overrides)
+        functions.search_also(self.began_in)
+        return config.reread(self.config, overrides, self.began_in)
+
+    @property
+    def began_in(self) -> str:
+        """The working folder in which the run began; "" where that is not known."""
+        return str((files.read_json(self.path / "environment.json") or {}).get("working_folder") or "")
 
 
 def holds_model(path: Path) -> bool:
@@ -117,21 +125,33 @@ def claim(path: Path, settings: Settings) -> RunFolder:
 
 
 def _claim(path: Path, settings: Settings) -> RunFolder:
-    folder = RunFolder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        held = sorted(entry.name for entry in path.iterdir())
     except (OSError, ValueError) as error:
         raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
-    if folder.config.is_file():
+    check_free(path)
+    folder = RunFolder(path)
+    files.write_text(folder.config, config.dump(settings))
+    return folder
+
+
+def check_free(path: Path) -> None:
+    """Raise RunFolderTaken where a folder holds anything, UsageError where it can be none; nothing is written."""
+    try:
+        held = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+        there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        why = "is no folder" if not there.is_dir() else "cannot be written to"
+        raise UsageError(f"--out {path}: cannot be used as a folder ({there} {why}); give another")
+    if RunFolder(path).config.is_file():
         raise RunFolderTaken(
             f"--out {path} holds another run; go on with it by `alignpro run --resume --out`, estimate its"
             " headroom by `alignpro headroom FOLDER`, or give another folder"
         )
     if held:
         raise RunFolderTaken(f"--out {path} is not empty (it holds {', '.join(held[:3])}); give a new or empty folder")
-    files.write_text(folder.config, config.dump(settings))
-    return folder
 
 
 def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
