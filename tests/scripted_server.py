@@ -146,8 +146,8 @@ class ScriptedServer:
         if reply.cut == "before":
             return False
         data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-        lines = [f"HTTP/1.1 {reply.status} X", f"content-length: {len(data)}", "content-type: application/json"]
-        lines += [f"{k}: {v}" for k, v in reply.headers.items()]
+        told = {"content-length": len(data), "content-type": "application/json", **reply.headers}
+        lines = [f"HTTP/1.1 {reply.status} X", *(f"{k}: {v}" for k, v in told.items())]
         whole = "\r\n".join(lines).encode() + b"\r\n\r\n" + data
         if reply.cut == "midway":
             writer.write(whole[: len(whole) - len(data) // 2])

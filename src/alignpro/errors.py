@@ -9,7 +9,8 @@
     │   ├── PromptTooLong                  a prompt that does not fit the model's context
     │   ├── DamagedResult                  a file of results that is torn, or that holds something else
     │   ├── EndpointUnusable               an endpoint without a key, with a wrong one, or without the model
-    │   └── RunFolderTaken                 the output folder holds another run
+    │   ├── RunFolderTaken                 the output folder holds another run
+    │   └── FolderInUse                    another process is at work in the folder
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
         ├── RewardFailure                  the reward failed for too large a share of samples
         ├── LossNotFinite                  a loss, gradient or weight in training became nan or infinite
@@ -73,6 +74,10 @@ class DamagedResult(UsageError):
 
 class RunFolderTaken(UsageError):
     """The output folder already holds another run."""
+
+
+class FolderInUse(UsageError):
+    """Another process is at work in the folder."""
 
 
 class RunFailure(AlignProError, RuntimeError):

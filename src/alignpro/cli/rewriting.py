@@ -136,13 +136,14 @@ def _file(data: list[str], out: Path, resume: bool, seed: int, load: Callable[[]
     """Rewrite every row of a file, and say what became of them."""
     from alignpro.running.prompt_file import PromptFile
     from alignpro.runtime.interrupt import StopRequest
+    from alignpro.runtime.lock import Lock
     from alignpro.runtime.progress import Progress
 
-    progress = Progress()
-    prompts = PromptFile.open(config.load("local", data).data, out, resume)
-    for note in prompts.notes:
-        progress.say(note)
-    with StopRequest("stopping after the prompts under way") as stop:
+    progress, own = Progress(), config.load("local", data).data
+    with Lock(out, progress.say), StopRequest("stopping after the prompts under way") as stop:
+        prompts = PromptFile.open(own, out, resume)
+        for note in prompts.notes:
+            progress.say(note)
         failures = prompts.rewrite(load(), seed, progress, stop)
     rows, failed = len(prompts.lines), failures.total()
     why = "; ".join(f"{count} {reason}" for reason, count in failures.most_common())

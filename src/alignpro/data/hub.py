@@ -69,6 +69,7 @@ def _rows(held: Any) -> Iterator[Any]:
 def _library(said: str) -> Any:
     try:
         import datasets
+        from datasets import load_dataset  # noqa: F401  a folder called datasets has none
     except ImportError:
         raise DataError(
             f"{said}: a data set from the hub, or a saved one, needs the datasets library: {INSTALL}; or give a file"

@@ -35,6 +35,7 @@ from alignpro.running.load import load
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, threads
 from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.lock import Lock
 from alignpro.runtime.progress import Progress
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Prompter, Reward
 
@@ -56,7 +57,11 @@ def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
     pieces = load(settings, {"prompts", "passes", "prompter", "frozen", "reward"}, progress.say)
     prompts = pieces.prompts.train[: settings.pairs.prompts]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with StopRequest("stopping after these prompts; their pairs are kept") as stop, closing(pieces.endpoints) as urls:
+    with (
+        Lock(out, progress.say),
+        StopRequest("stopping after these prompts; their pairs are kept") as stop,
+        closing(pieces.endpoints) as urls,
+    ):
         urls.keep(out.with_name(f"{out.stem}.answers"))
         rows = {row.asked: row for row in results.read_rows(TriedPrompt, tried)}
         files.write_text(out, "")

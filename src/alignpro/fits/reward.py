@@ -83,8 +83,8 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
         own_reward = RewardSettings(model=str(target), batch_size=settings.reward.batch_size)
         learned = load(settings.model_copy(update={"reward": own_reward}), {"reward"}).reward
         found = _summary(run, learned)
-    results.write(folder.path / "reward.json", found)
-    write_reward_report(folder.path)
+        results.write(folder.path / "reward.json", found)
+        write_reward_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 

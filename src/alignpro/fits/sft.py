@@ -74,8 +74,8 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
             publish(folder.prompter)
         after = _losses(load_trained(settings, folder.prompter).lm, work.test)
         found = _summary(run, before, after)
-    results.write(folder.path / "sft.json", found)
-    write_sft_report(folder.path)
+        results.write(folder.path / "sft.json", found)
+        write_sft_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
     return found
 

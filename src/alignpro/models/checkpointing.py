@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from alignpro.errors import SettingsError
+
+_CHECKPOINTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 @contextmanager
@@ -24,11 +27,19 @@ def checkpointed(model: nn.Module, wanted: bool = True) -> Iterator[None]:
     layers = checkpointable(model) if wanted else []
     for layer in layers:
         layer.forward = _again(layer.forward)
+    if layers:
+        _CHECKPOINTED.add(model)
     try:
         yield
     finally:
+        _CHECKPOINTED.discard(model)
         for layer in layers:
             del layer.forward
+
+
+def is_checkpointed(model: nn.Module) -> bool:
+    """Whether its layers run once more in the backward pass, so that they may keep nothing from the first."""
+    return model in _CHECKPOINTED
 
 
 def checkpointable(model: nn.Module) -> list[nn.Module]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from alignpro.models import prefixes
 from alignpro.models.padding import pad, positions
 from alignpro.runtime import processes
 
@@ -56,34 +57,104 @@ def forward(
 ) -> tuple[Tensor, Tensor | None]:
     """log p(action_t | query, action_<t) [N, T] under softmax(logits / temperature), 0 on padding.
 
-    With `hidden`, also the last hidden state [N, T, H] from which each action was taken, for a value head.
+    With `hidden`, also the last hidden state [N, T, H] from which each action was taken, for a value head. What
+    queries share is read once, where that is worth it.
     """
-    output = _output(model, actions, logits=actions.action.shape[1] + 1, hidden=hidden)
-    logits = output.logits[:, :-1].float() / temperature
-    taken = logits.gather(-1, actions.action.unsqueeze(-1)).squeeze(-1)
-    logprobs = (taken - logits.logsumexp(-1)).masked_fill(~actions.action_mask, 0.0)
-    return logprobs, _before_actions(output, actions) if hidden else None
+    parts = list(_outputs(model, actions, logits=True, hidden=hidden))
+    ends = np.cumsum([part.logits.shape[1] for part in parts]).tolist()
+    taken = [
+        taken_logprobs(part.logits, actions.action[:, end - part.logits.shape[1] : end], temperature)
+        for part, end in zip(parts, ends, strict=True)
+    ]
+    logprobs = torch.cat(taken, 1).masked_fill(~actions.action_mask, 0.0)
+    return logprobs, torch.cat([part.hidden for part in parts], 1) if hidden else None
 
 
 def hidden_states(model: nn.Module, actions: Actions) -> Tensor:
     """The last hidden state [N, T, H] from which each action was taken, without the output layer's cost."""
-    return _before_actions(_output(model, actions, logits=1, hidden=True), actions)
+    return torch.cat([part.hidden for part in _outputs(model, actions, logits=False, hidden=True)], 1)
 
 
-def _output(model: nn.Module, actions: Actions, logits: int, hidden: bool) -> Any:
-    mask = torch.cat([actions.query_mask, actions.action_mask], 1)
-    return model(
-        input_ids=torch.cat([actions.query, actions.action], 1),
-        attention_mask=mask.long(),
-        position_ids=positions(mask),
-        use_cache=False,
-        logits_to_keep=logits,
-        output_hidden_states=hidden,
-    )
+class _Part(NamedTuple):
+    """Of some of the actions' columns: logits [N, t, V] and last hidden state [N, t, H] before each, as asked for."""
+
+    logits: Tensor
+    hidden: Tensor
 
 
-def _before_actions(output: Any, actions: Actions) -> Tensor:
-    return torch.as_tensor(output.hidden_states[-1][:, -actions.action.shape[1] - 1 : -1])
+def _outputs(model: nn.Module, actions: Actions, logits: bool, hidden: bool) -> Iterator[_Part]:
+    """The model's output before each action, first columns first."""
+    known, row = actions.query.masked_fill(~actions.query_mask, -1).unique(dim=0, return_inverse=True)
+    queries = [[i for i in query if i >= 0] for query in known.tolist()]
+    count, width = actions.action.shape
+    if not (prefixes.is_worth(queries, count, width - 1) and prefixes.can_share(model)):
+        mask = torch.cat([actions.query_mask, actions.action_mask[:, :-1]], 1)
+        output = model(
+            input_ids=torch.cat([actions.query, actions.action[:, :-1]], 1),
+            attention_mask=mask.long(),
+            position_ids=positions(mask),
+            use_cache=False,
+            logits_to_keep=_last(width if logits else 1, mask),
+            output_hidden_states=hidden,
+        )
+        yield _part(output, width, hidden)
+        return
+    held = prefixes.read(model, queries, output_hidden_states=hidden)
+    first = _part(held.output, 1, hidden)
+    yield _Part(first.logits[row], first.hidden[row] if hidden else first.hidden)
+    if width > 1:
+        held.take(row)
+        ids, own = actions.action[:, :-1], actions.action_mask[:, :-1]
+        keep = _last(width - 1 if logits else 1, ids)
+        output = prefixes.follow(model, ids, held, own, logits_to_keep=keep, output_hidden_states=hidden)
+        yield _part(output, width - 1, hidden)
+
+
+def _last(count: int, row: Tensor) -> Tensor:
+    """The last `count` columns, by number: a slice of them would be strided, and the output layer copied for each row
+    of it."""
+    return torch.arange(row.shape[1] - count, row.shape[1], device=row.device)
+
+
+def _part(output: Any, width: int, hidden: bool) -> _Part:
+    return _Part(output.logits, output.hidden_states[-1][:, -width:] if hidden else output.logits)
+
+
+class _Taken(torch.autograd.Function):
+    """log softmax(logits / temperature) [M] of the tokens taken [M], from logits [M, V].
+
+    No second tensor of that size is made, but the gradient: rows are gone through a few at a time, which stay in the
+    processor's cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, token: Tensor, temperature: float) -> Tensor:
+        normaliser = torch.cat([(rows.float() / temperature).logsumexp(-1) for rows in logits.split(_AT_ONCE)])
+        ctx.save_for_backward(logits, token, normaliser)
+        ctx.temperature = temperature
+        return logits.gather(-1, token[:, None]).squeeze(-1).float() / temperature - normaliser
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        logits, token, normaliser = ctx.saved_tensors
+        grad = torch.empty_like(logits)
+        weights = (grads[0] / ctx.temperature)[:, None]
+        for out, rows, taken, whole, weight in zip(
+            *(x.split(_AT_ONCE) for x in (grad, logits, token[:, None], normaliser[:, None], weights)), strict=True
+        ):
+            share = (rows.float() / ctx.temperature).sub_(whole).exp_().mul_(-weight)
+            out.copy_(share.scatter_add_(1, taken, weight))
+        return grad, None, None
+
+
+_AT_ONCE = 32
+"""Rows of logits that are gone through at a time."""
+
+
+def taken_logprobs(logits: Tensor, action: Tensor, temperature: float) -> Tensor:
+    """log softmax(logits / temperature) [N, t] of the actions [N, t], from logits [N, t, V]."""
+    taken: Tensor = _Taken.apply(logits.flatten(0, 1), action.flatten(), temperature)
+    return taken.view(action.shape)
 
 
 @torch.no_grad()

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from alignpro.config import Sampling
+from alignpro.models import prefixes
+from alignpro.models.cache import make_cache
 from alignpro.models.padding import pad, positions
 from alignpro.models.sharding import gathered
 from alignpro.runtime import processes
@@ -28,6 +30,8 @@ from alignpro.types import Generation, Seed
 Ended = Callable[[int, Generation], None]
 COMPACT_BELOW = 0.8
 """Share of rows still running under which the finished ones are taken out of the batch."""
+AT_ONCE = 1 << 20
+"""Logits from which tokens are drawn at a time."""
 NOT_FINITE = "the model's logits are not finite"
 """The failure of a text that broke off where no token could be drawn."""
 
@@ -98,27 +102,13 @@ def sample_batch(
     """A continuation of `queries[inverse[i]]` for each row i of `noise` [N, T], in one batch of this process."""
     device = next(model.parameters()).device
     n = len(inverse)
-    ids, mask = pad(queries, pad_id, "left", device)
     inverse, noise = inverse.to(device), noise.to(device)
-    padded = not bool(mask.all())
     ends = torch.as_tensor(eos_ids, dtype=torch.long, device=device)
-
-    cache: Any = DynamicCache(config=model.config)
-    carried = {"past_key_values": cache}
-    if recurrent := _is_recurrent(model):
-        carried = {"cache_params": cache}
-    output: Any = model(
-        input_ids=ids,
-        attention_mask=mask.long() if padded else None,
-        position_ids=positions(mask),
-        **carried,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    reading = _Shared if prefixes.is_worth(queries, len(queries), 0) and prefixes.can_share(model) else _RowByRow
+    text = reading(model, queries, pad_id)
+    logits = text.logits[inverse]
     if n != len(queries) or not torch.equal(inverse, torch.arange(n, device=device)):
-        cache.reorder_cache(inverse)
-    logits, mask = output.logits[inverse, -1], mask[inverse]
-    position = mask.sum(1)
+        text.keep(inverse)
 
     tokens = torch.full((n, sampling.max_new_tokens), pad_id, device=device)
     logprobs = torch.zeros(n, sampling.max_new_tokens, device=device)
@@ -127,7 +117,7 @@ def sample_batch(
     broken = torch.zeros(n, dtype=torch.bool, device=device)
     row = torch.arange(n, device=device)  # where each row of the shrinking batch stood at first
     for step in range(sampling.max_new_tokens):
-        token, logprob = _draw(logits.float(), noise[row, step], sampling)
+        token, logprob = _draw(logits, noise[row, step], sampling)
         broken[row] |= ~logprob.isfinite() & ~stopped[row]
         running = ~stopped[row] & ~broken[row]
         tokens[row, step] = torch.where(running, token, pad_id)
@@ -142,18 +132,9 @@ def sample_batch(
         if len(keep) == 0 or step + 1 == sampling.max_new_tokens:
             break
         if len(keep) <= COMPACT_BELOW * len(row):
-            cache.reorder_cache(keep)
-            row, token, mask, position = row[keep], token[keep], mask[keep], position[keep]
-        if padded and not recurrent:
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        output = model(
-            input_ids=token.unsqueeze(1),
-            attention_mask=mask.long() if padded and not recurrent else None,
-            position_ids=position.unsqueeze(1),
-            **carried,
-            use_cache=True,
-        )
-        logits, position = output.logits[:, -1], position + 1
+            text.keep(keep)
+            row, token = row[keep], token[keep]
+        logits = text.go_on(token)
 
     tokens, logprobs = tokens.cpu(), logprobs.cpu()
     made = [
@@ -166,6 +147,54 @@ def sample_batch(
         if ended is not None and generation.finish == "length" and not generation.failure:
             ended(i, generation)
     return made
+
+
+class _RowByRow:
+    """Queries that were read side by side, each whole; `logits` [N, V] are those after their last tokens."""
+
+    def __init__(self, model: Any, queries: Sequence[Sequence[int]], pad_id: int) -> None:
+        device = next(model.parameters()).device
+        ids, self._mask = pad(queries, pad_id, "left", device)
+        self._model, self._cache, self._position = model, make_cache(model.config), self._mask.sum(1)
+        self._recurrent, self._padded = _is_recurrent(model), not bool(self._mask.all())
+        last = torch.tensor([ids.shape[1] - 1], device=device)
+        mask = self._mask.long() if self._padded else None
+        self.logits = self._read(ids, mask, positions(self._mask), logits_to_keep=last)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows, in this order, one more than once where it is to have several continuations."""
+        self._cache.reorder_cache(rows)
+        self._mask, self._position = self._mask[rows], self._position[rows]
+
+    def go_on(self, token: Tensor) -> Tensor:
+        """The logits [N, V] after one more token [N] of each row."""
+        mask = None
+        if self._padded and not self._recurrent:
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], 1)
+            mask = self._mask.long()
+        self._position = self._position + 1
+        return self._read(token.unsqueeze(1), mask, self._position.unsqueeze(1) - 1)
+
+    def _read(self, ids: Tensor, mask: Tensor | None, position: Tensor, **wanted: Any) -> Tensor:
+        carried = {"cache_params" if self._recurrent else "past_key_values": self._cache}
+        output = self._model(
+            input_ids=ids, attention_mask=mask, position_ids=position, **carried, use_cache=True, **wanted
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+
+class _Shared:
+    """Queries whose common head was read once; otherwise as _RowByRow."""
+
+    def __init__(self, model: Any, queries: Sequence[Sequence[int]], pad_id: int) -> None:
+        self._model, self._held = model, prefixes.read(model, queries)
+        self.logits: Tensor = self._held.output.logits[:, -1]
+        self.keep = self._held.take
+
+    def go_on(self, token: Tensor) -> Tensor:
+        logits: Tensor = prefixes.follow(self._model, token.unsqueeze(1), self._held).logits[:, -1]
+        return logits
 
 
 def _is_recurrent(model: nn.Module) -> bool:
@@ -186,10 +215,35 @@ def _generation(tokens: Tensor, logprobs: Tensor, length: int, stopped: bool) ->
 
 def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated
-    log-probabilities, nan where the logits are no distribution."""
-    logprobs = (logits / sampling.temperature).log_softmax(-1)
+    log-probabilities, nan where the logits [N, V] are no distribution; some rows at a time, which stay in the
+    processor's cache."""
+    rows = max(1, AT_ONCE // logits.shape[1])
+    drawn = [_draw_rows(*some, sampling) for some in zip(logits.split(rows), noise.split(rows), strict=True)]
+    tokens, logprobs = zip(*drawn, strict=True)
+    return torch.cat(tokens), torch.cat(logprobs)
+
+
+def _draw_rows(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    logits = logits.float() / sampling.temperature
+    if sampling.top_p < 1 or 0 < sampling.top_k < logits.shape[-1]:
+        normaliser = logits.logsumexp(-1, keepdim=True)
+        cumulative = _truncated(logits - normaliser, sampling).exp().cumsum(-1)
+    else:
+        peak = logits.amax(-1, keepdim=True)
+        cumulative = (logits - peak).exp_().cumsum_(-1)
+        normaliser = peak + cumulative[:, -1:].log()
+    whole = cumulative[:, -1:]
+    wanted = torch.minimum(
+        noise.unsqueeze(1) * whole, whole.nextafter(torch.zeros_like(whole))
+    )  # never rounded past it
+    token = torch.searchsorted(cumulative, wanted, right=True).clamp(max=logits.shape[-1] - 1)
+    return token.squeeze(1), (logits.gather(1, token) - normaliser).squeeze(1)
+
+
+def _truncated(logprobs: Tensor, sampling: Sampling) -> Tensor:
+    """Log-probabilities [N, V], those outside top_k and top_p at minus infinity."""
     kept = logprobs
-    if sampling.top_k and sampling.top_k < logits.shape[-1]:
+    if sampling.top_k and sampling.top_k < logprobs.shape[-1]:
         threshold = kept.topk(sampling.top_k, dim=-1).values[:, -1:]
         kept = kept.masked_fill(kept < threshold, -torch.inf)
     if sampling.top_p < 1:
@@ -198,10 +252,4 @@ def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Te
         kept = kept.masked_fill(
             torch.zeros_like(kept, dtype=torch.bool).scatter(1, index, before >= sampling.top_p), -torch.inf
         )
-    cumulative = kept.exp().cumsum(-1)
-    whole = cumulative[:, -1:]
-    wanted = torch.minimum(
-        noise.unsqueeze(1) * whole, whole.nextafter(torch.zeros_like(whole))
-    )  # never rounded past it
-    token = torch.searchsorted(cumulative, wanted, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
-    return token, logprobs.gather(1, token.unsqueeze(1)).squeeze(1)
+    return kept

@@ -94,8 +94,8 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     with open_run(settings, path, _everything, resume=True, changed=True, stopping=stopping) as run:
         forget_compared(folder.arms)
         summary = stages.evaluate(stages.with_scales(run))
+        processes.by_first(lambda: write_report(path))
     _say_endpoints(run)
-    processes.by_first(lambda: write_report(path))
     return summary
 
 

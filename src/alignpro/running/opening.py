@@ -15,8 +15,10 @@ from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, functions, processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.lock import Lock
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
+from alignpro.train import records
 
 
 class _Taken(Protocol):
@@ -40,8 +42,8 @@ models by and the modules of the user's functions are the process's."""
 class OpenRun(Generic[Loaded]):
     """A job in its folder, what it works on, and how to speak and stop.
 
-    While entered, Ctrl-C asks it to stop; when left, the connections of its models behind URLs end, and a job of
-    another thread may begin.
+    While entered, Ctrl-C asks it to stop; when left, the connections of its models behind URLs end, another process may
+    work in the folder, and a job of another thread may begin.
     """
 
     folder: RunFolder
@@ -49,6 +51,7 @@ class OpenRun(Generic[Loaded]):
     progress: Progress
     stop: StopRequest
     threads: int
+    lock: Lock
 
     def __repr__(self) -> str:
         return f"OpenRun({str(self.folder.path)!r})"
@@ -68,6 +71,7 @@ class OpenRun(Generic[Loaded]):
         try:
             _close(self.pieces)
         finally:
+            self.lock.release()
             self.stop.__exit__(kind, error, trace)
             _turn.release()
 
@@ -88,8 +92,9 @@ def open_run(
     """Check and load everything, then claim `out` for a new job, or reopen it where the job goes on.
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
-    alone. `stopping` says what follows on Ctrl-C. A job of another thread is waited for. Raises UsageError,
-    SettingsError, RunFolderTaken, and what `load` raises; the folder is untouched then.
+    alone, and damaged rows that a checkpoint keeps are mended. `stopping` says what follows on Ctrl-C. A job of another
+    thread is waited for. Raises UsageError, SettingsError, RunFolderTaken, FolderInUse where another process is at work
+    there, and what `load` raises; a new folder is untouched then.
     """
     processes.begin()
     progress, folder = Progress(), RunFolder(out)
@@ -97,26 +102,38 @@ def open_run(
         progress.say(f"{out}: another job of this process is under way; this one begins when that has ended")
         _turn.acquire()
     pieces: object = None
+    lock = Lock(out, progress.say)
     try:
-        if not resume:
+        if resume:
+            folder.settings()  # which raises where there is no run to lock
+            lock.take()
+            _mend(folder, progress.say)
+        else:
             processes.by_first(lambda: run_folder.check_free(out))
             functions.search_also("")
-        elif not changed:
+        if resume and not changed:
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None
         count = threads.use(threads_of(settings, folder, resume))
         pieces = taken = load(settings, progress.say, out if resume else None)
         if not resume:
-            folder = run_folder.claim(out, taken.settings)
+            folder = run_folder.claim(out, taken.settings, lock)
             if isinstance(taken, Pieces):
                 taken.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
             files.write_json(folder.path / "environment.json", environment(settings, taken, count))
     except BaseException:
         _close(pieces)
+        lock.release()
         _turn.release()
         raise
-    return OpenRun(folder, taken, progress, StopRequest(stopping), count)
+    return OpenRun(folder, taken, progress, StopRequest(stopping), count, lock)
+
+
+def _mend(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """What checkpoints keep of damaged rows, the prompter's and the oracle's."""
+    for path in (folder.path, folder.rlhf):
+        records.restore(path, say)
 
 
 def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:

@@ -11,9 +11,9 @@ from alignpro.data.judged_pairs import load_judged_pairs
 from alignpro.errors import SettingsError, UsageError
 from alignpro.judges.agreement import judge_all, measured
 from alignpro.judges.by_language_model import LlmJudge
-from alignpro.judges.comparisons import read_answers
+from alignpro.judges.comparisons import Answers, read_answers
 from alignpro.report import write_report
-from alignpro.results import Evaluation, JudgeAgreement, Sample, read, read_rows, write
+from alignpro.results import Evaluation, JudgeAgreement, Sample, read, write
 from alignpro.results.words import told
 from alignpro.rng import derive
 from alignpro.running import stages
@@ -21,7 +21,7 @@ from alignpro.running.checks import tell_rows
 from alignpro.running.load import load
 from alignpro.running.opening import open_run, override
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import threads
+from alignpro.runtime import files, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
@@ -40,22 +40,30 @@ def judge_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     """
     folder = RunFolder(path)
     settings = override(folder, overrides, JUDGING, "judge")
+    _finished(folder)
+    stopping = "stopping after these comparisons; a language model's verdicts are kept"
+    with open_run(settings, path, _judge_alone, resume=True, changed=True, stopping=stopping) as run:
+        summary, arms = _finished(folder)
+        tell_rows([run.pieces.judge], list(dict.fromkeys(x for arm in arms for x in arm.prompts)), run.progress.say)
+        summary = stages.judge(run, arms, summary)
+        write(folder.evaluation, summary)
+        write_report(path)
+    return summary
+
+
+def _finished(folder: RunFolder) -> tuple[Evaluation, Sequence[Answers]]:
+    """The evaluation of a run and the answers it was made from. Raises UsageError where they are not whole."""
+    again = f"sample its answers again by `alignpro evaluate {folder.path}`"
     summary = read(Evaluation, folder.evaluation)
-    arms = read_answers(read_rows(Sample, folder.samples))
+    arms = read_answers(files.parsed_rows(folder.samples, Sample.model_validate, again))
     shape = (summary.prompts, summary.responses_per_prompt) if summary else None
     whole = all((len(arm.prompts), len(row)) == shape for arm in arms for row in arm.responses)
     if summary is None or not whole or {arm.name for arm in arms} != set(summary.arms):
         raise UsageError(
-            f"{path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out {path}`, or"
-            f" sample its answers again by `alignpro evaluate {path}`"
+            f"{folder.path} holds no finished evaluation to judge; go on with it by `alignpro run --resume --out"
+            f" {folder.path}`, or {again}"
         )
-    stopping = "stopping after these comparisons; a language model's verdicts are kept"
-    with open_run(settings, path, _judge_alone, resume=True, changed=True, stopping=stopping) as run:
-        tell_rows([run.pieces.judge], list(dict.fromkeys(x for arm in arms for x in arm.prompts)), run.progress.say)
-        summary = stages.judge(run, arms, summary)
-    write(folder.evaluation, summary)
-    write_report(path)
-    return summary
+    return summary, arms
 
 
 def _judge_alone(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:

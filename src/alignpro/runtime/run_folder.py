@@ -16,12 +16,16 @@ from alignpro import config
 from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
 from alignpro.runtime import files, functions, processes
+from alignpro.runtime.lock import Lock
 
 MAY_CHANGE = re.compile(
     r"budget\.|((frozen|reward|judge)\.endpoint|evaluate\.second_reward_endpoint)\.(?!body\b)"
     r"|frozen\.(concurrency|timeout)\b"
 )
 """Settings that a run may go on with other values of; its figures do not depend on them."""
+
+
+_LEFT_BEHIND = re.compile(r"\.lock|\..*\.partial")
 
 
 @dataclass(frozen=True)
@@ -116,42 +120,61 @@ def holds_model(path: Path) -> bool:
     return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
-def claim(path: Path, settings: Settings) -> RunFolder:
-    """Take an empty or new folder for a run and write its settings.
-
-    Raises RunFolderTaken where the folder holds anything, and UsageError where it cannot be written.
-    """
-    return processes.by_first(lambda: _claim(path, settings))
-
-
-def _claim(path: Path, settings: Settings) -> RunFolder:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
-    check_free(path)
-    folder = RunFolder(path)
-    files.write_text(folder.config, config.dump(settings))
-    return folder
+def contents(path: Path) -> list[str]:
+    """The names in a folder, if there is one, but for what a process leaves that is killed as it takes it."""
+    names = (entry.name for entry in (path.iterdir() if path.is_dir() else ()))
+    return sorted(name for name in names if not _LEFT_BEHIND.fullmatch(name))
 
 
 def check_free(path: Path) -> None:
-    """Raise RunFolderTaken where a folder holds anything, UsageError where it can be none; nothing is written."""
+    """Raise RunFolderTaken where a folder holds anything, and UsageError where it cannot be made or written."""
+    folder = RunFolder(path)
     try:
-        held = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
-        there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        held = contents(path)
+        above = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     except (OSError, ValueError) as error:
         raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        why = "is no folder" if not there.is_dir() else "cannot be written to"
-        raise UsageError(f"--out {path}: cannot be used as a folder ({there} {why}); give another")
-    if RunFolder(path).config.is_file():
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "cannot be written" if above.is_dir() else "is a file"
+        raise UsageError(f"--out {path}: cannot be used as a folder ({above} {why}); give another")
+    if folder.config.is_file():
         raise RunFolderTaken(
             f"--out {path} holds another run; go on with it by `alignpro run --resume --out`, estimate its"
             " headroom by `alignpro headroom FOLDER`, or give another folder"
         )
     if held:
         raise RunFolderTaken(f"--out {path} is not empty (it holds {', '.join(held[:3])}); give a new or empty folder")
+
+
+def claim(path: Path, settings: Settings, lock: Lock | None = None) -> RunFolder:
+    """Take an empty or new folder for a run and write its settings; of several at the same moment one alone gets it.
+
+    `lock`, where given, is held from then on. Raises RunFolderTaken where the folder holds anything, FolderInUse while
+    another takes it, and UsageError where it cannot be written.
+    """
+    own = lock or Lock(path)
+    try:
+        return processes.by_first(lambda: _claim(path, settings, own))
+    finally:
+        if lock is None:
+            own.release()
+
+
+def _claim(path: Path, settings: Settings, lock: Lock) -> RunFolder:
+    folder = RunFolder(path)
+    check_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {path}: cannot be used as a folder ({error}); give another") from None
+    lock.take()
+    try:
+        check_free(path)  # another may have taken it meanwhile, and have ended
+        files.write_text(folder.config, config.dump(settings))
+    except BaseException:
+        lock.release()
+        raise
+    return folder
 
 
 def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:

@@ -16,6 +16,7 @@ from alignpro.results import Estimate, Evaluation, Method, Methods, OverSeeds, S
 from alignpro.rewards.composite import check_scales
 from alignpro.runtime import files, run_folder
 from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.lock import Lock
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.studies.apart import run_apart
@@ -46,39 +47,40 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> Methods:
     runs = dict(_runs(settings, out))
     if begun and _fixed(begun) != _fixed(settings):
         raise UsageError(f"--out {out} holds a comparison with other settings; give another folder")
-    if begun is None and out.is_dir() and any(out.iterdir()):
+    if begun is None and run_folder.contents(out):
         raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    files.write_text(base, config.dump(settings))
-    waiting = [path for path in runs if not RunFolder(path).evaluation.is_file()]
-    progress = Progress()
+    with Lock(out):
+        files.write_text(base, config.dump(settings))
+        waiting = [path for path in runs if not RunFolder(path).evaluation.is_file()]
+        progress = Progress()
 
-    def work(path: Path) -> None:
-        rest = left(settings.budget, spent(other for other in runs if other != path))
-        one = runs[path].model_copy(update={"budget": rest})
-        if RunFolder(path).config.is_file():
-            run_folder.reopen(path, one)  # it goes on with the budget of now
-        run_apart(path, one, stop)
+        def work(path: Path) -> None:
+            rest = left(settings.budget, spent(other for other in runs if other != path))
+            one = runs[path].model_copy(update={"budget": rest})
+            if RunFolder(path).config.is_file():
+                run_folder.reopen(path, one)  # it goes on with the budget of now
+            run_apart(path, one, stop)
 
-    with (
-        StopRequest("stopping the runs; each saves first") as stop,
-        progress.task("comparing methods", len(runs)) as advance,
-        ThreadPoolExecutor(jobs) as pool,
-    ):
-        advance(len(runs) - len(waiting), "")
-        under_way = [pool.submit(work, path) for path in waiting]
-        try:
-            for number, finished in enumerate(as_completed(under_way), 1):
-                finished.result()
-                advance(len(runs) - len(waiting) + number, "")
-        except BaseException:
-            stop.asked = True  # the runs under way save and stop, those not begun do not begin
-            raise
-    methods = tabulate(settings, out)
-    if cost := spent(runs):
-        methods.cost = Spent(endpoints=dict(cost))
-    write(out / "methods.json", methods)
-    return methods
+        with (
+            StopRequest("stopping the runs; each saves first") as stop,
+            progress.task("comparing methods", len(runs)) as advance,
+            ThreadPoolExecutor(jobs) as pool,
+        ):
+            advance(len(runs) - len(waiting), "")
+            under_way = [pool.submit(work, path) for path in waiting]
+            try:
+                for number, finished in enumerate(as_completed(under_way), 1):
+                    finished.result()
+                    advance(len(runs) - len(waiting) + number, "")
+            except BaseException:
+                stop.asked = True  # the runs under way save and stop, those not begun do not begin
+                raise
+        methods = tabulate(settings, out)
+        if cost := spent(runs):
+            methods.cost = Spent(endpoints=dict(cost))
+        write(out / "methods.json", methods)
+        return methods
 
 
 def tabulate(settings: Settings, out: Path) -> Methods:

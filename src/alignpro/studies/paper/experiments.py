@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alignpro.errors import AlignProError, UsageError
 from alignpro.results import Paper
+from alignpro.runtime.lock import Lock
 from alignpro.studies.paper import grid, oracle, page, running
 from alignpro.studies.paper.grid import GridSize
 from alignpro.studies.paper.needs import Amount, amount, missing
@@ -27,13 +28,14 @@ def run(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str]
             " --dry-run` says what it would take"
         )
     running.claim(out, scale, chosen)
-    try:
-        running.run(chosen, everything, out, jobs)
-    except AlignProError:
-        page.write(collect(everything, out, scale), out)
-        raise
-    results = collect(everything, out, scale)
-    page.write(results, out)
+    with Lock(out):
+        try:
+            running.run(chosen, everything, out, jobs)
+        except AlignProError:
+            page.write(collect(everything, out, scale), out)
+            raise
+        results = collect(everything, out, scale)
+        page.write(results, out)
     return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.verify import PREFIX, load_verifier
 from alignpro.runtime import functions
+from alignpro.runtime.packages import installed
 from alignpro.studies.paper.grid import Cell
 
 GPU_GIB = 75
@@ -122,7 +122,7 @@ def _data(settings: Settings) -> Iterator[Lack]:
     for origin in (Origin.of(settings.data), Origin.of_test(settings.data)):
         if origin is None or origin.name in LAB_PROMPTS:
             continue
-        if origin.hub_id is not None and importlib.util.find_spec("datasets") is None:
+        if origin.hub_id is not None and not installed("datasets"):
             what = "the datasets library, for {}, by `pip install 'alignpro[data]'`, or files of them as data.prompts"
             yield what, origin.name
         elif origin.hub_id is None and not origin.path.exists():
@@ -135,7 +135,7 @@ def _judge(settings: Settings) -> Iterator[Lack]:
         variable = settings.judge.endpoint.key or OPENAI_KEY
         if variable != NO_KEY and not os.environ.get(variable):
             yield f"a key in the environment variable {variable}, for the judge {{}}", name
-        if importlib.util.find_spec("aiohttp") is None:
+        if not installed("aiohttp"):
             yield "the aiohttp library, for the judge {}, by `pip install 'alignpro[endpoints]'`", name
 
 

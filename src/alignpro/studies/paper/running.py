@@ -30,7 +30,7 @@ def claim(out: Path, scale: GridSize, cells: Sequence[Cell]) -> None:
     """Take `out` for the grid. Raises UsageError where it holds something else, or a cell with other settings."""
     mark = out / "grid.json"
     held = files.read_json(mark)
-    if held is None and out.is_dir() and any(out.iterdir()):
+    if held is None and run_folder.contents(out):
         raise UsageError(f"--out {out} is not empty and holds no grid; give a new folder")
     if held is not None and held.get("scale") != scale:
         raise UsageError(f"--out {out} holds a grid of scale {held.get('scale')}; give another folder")
