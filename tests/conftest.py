@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,14 +88,18 @@ def inside(
 ) -> Callable[..., tuple[int, str]]:
     """Call the command line within this process, from the workshop: exit code, and what it printed."""
     from alignpro import cli
+    from alignpro.runtime.interrupt import SIGNALS
 
     monkeypatch.chdir(workshop)
 
     def call(*words: str) -> tuple[int, str]:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["alignpro", *words])
+        own = {number: signal.getsignal(number) for number in SIGNALS}
         with pytest.raises(SystemExit) as ended:
             cli.main()
+        for number, handler in own.items():  # those of a command that failed end its process
+            signal.signal(number, handler)
         printed = capfd.readouterr()
         code = ended.value.code
         return (code if isinstance(code, int) else 0), printed.out + printed.err

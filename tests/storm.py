@@ -45,7 +45,7 @@ FORMS = (
     lambda text: (text.encode(), {}),
     lambda text: (text.encode("utf-8-sig"), {}),
     lambda text: (text.encode("utf-16"), {}),
-    lambda text: (text.encode("shift_jis"), {"content-type": "application/json; charset=Shift_JIS"}),
+    lambda text: (text.encode("gb18030"), {"content-type": "application/json; charset=GB18030"}),
     lambda text: (text.encode(), {"content-type": "application/json; charset=ISO-8859-1"}),
 )
 """Ways in which an answer's text is written."""

@@ -118,7 +118,7 @@ def test_an_older_file_without_kinds_is_shown_as_before(run, evaluation, tmp_pat
     def without(tree):
         if isinstance(tree, list):
             return [without(item) for item in tree]
-        new = ("kind", "accuracy_difference", "accuracy_difference_ci95")
+        new = ("check", "kind", "accuracy_difference", "accuracy_difference_ci95")
         return {k: without(v) for k, v in tree.items() if k not in new} if isinstance(tree, dict) else tree
 
     (copy / "evaluation.json").write_text(json.dumps(without(evaluation)))

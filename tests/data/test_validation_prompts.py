@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from alignpro import config
 from alignpro.config import DataSettings
@@ -74,7 +75,9 @@ def test_the_labs_test_prompts_stay_and_it_takes_a_share_alone():
 
 
 def test_a_folder_from_before_has_none(tmp_path):
-    (tmp_path / "config.yaml").write_text("seed: 3\ndata: {prompts: p.txt}\n")
+    tree = config.load("local", ["data.prompts=p.txt", "data.validation=0.1"]).model_dump(mode="json")
+    del tree["data"]["validation"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
     assert config.reread(tmp_path / "config.yaml").data.validation == 0
 
 

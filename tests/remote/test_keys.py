@@ -14,6 +14,7 @@ from alignpro.remote.address import chat_url, parse_endpoint
 from alignpro.remote.frozen import load_endpoint
 from alignpro.remote.opened import Endpoints
 from alignpro.remote.pool import Policy
+from alignpro.running.load import load
 from alignpro.runtime.run_folder import MAY_CHANGE
 
 QUICK = Policy(timeout=200, connect=200, first_wait=0.01, longest_wait=0.1, patience=200)
@@ -177,6 +178,13 @@ def test_fields_that_other_settings_decide_are_refused():
     assert loaded.frozen.endpoint.body == {"chat_template_kwargs": {"enable_thinking": False}}
 
 
+def test_what_yaml_reads_as_a_date_or_a_number_is_text_and_what_is_no_secret_is_taken():
+    given = ["query={api-version: 2024-10-21, v: 2}", "body={prompt_cache_key: owls, stop_token: '</s>', top_a: 0.5}"]
+    endpoint = config.load("local", [f"frozen.endpoint.{one}" for one in given]).frozen.endpoint
+    assert endpoint.query == {"api-version": "2024-10-21", "v": "2"}
+    assert endpoint.body == {"prompt_cache_key": "owls", "stop_token": "</s>", "top_a": 0.5}
+
+
 def test_one_key_is_not_sent_to_several_hosts_unless_it_is_named_for_each(monkeypatch):
     monkeypatch.setenv("ALIGNPRO_API_KEY", "key-of-one-host-alone")
     plain, own = EndpointSettings(), EndpointSettings(key="MY_KEY")
@@ -228,3 +236,24 @@ def test_further_fields_decide_answers_and_nothing_else_does(tmp_path):
     for section in ("frozen.endpoint", "reward.endpoint", "judge.endpoint", "evaluate.second_reward_endpoint"):
         assert MAY_CHANGE.match(f"{section}.key") and MAY_CHANGE.match(f"{section}.query.api-version")
         assert not MAY_CHANGE.match(f"{section}.body.reasoning_effort")
+
+
+def test_each_piece_of_a_run_is_asked_with_its_own_key(monkeypatch):
+    sections = {
+        "frozen": ("frozen.model", "frozen.endpoint"),
+        "reward": ("reward.model", "reward.endpoint"),
+        "second": ("evaluate.second_reward", "evaluate.second_reward_endpoint"),
+        "judge": ("evaluate.judge", "judge.endpoint"),
+    }
+    with ScriptedServer() as server:
+        given = []
+        for name, (model, endpoint) in sections.items():
+            monkeypatch.setenv(f"KEY_OF_{name.upper()}", f"key-of-the-{name}")
+            given += [f"{model}={server.url}#{name}", f"{endpoint}.key=KEY_OF_{name.upper()}"]
+            given += [f"{endpoint}.headers={{X-Piece: {name}}}"]
+        pieces = load(config.load("local", given), {"frozen", "reward", "second_reward", "judge"})
+        pieces.endpoints.close()
+    sent = {r.body["model"]: (r.headers["authorization"], r.headers["x-piece"]) for r in server.requests}
+    assert sent == {name: (f"Bearer key-of-the-{name}", name) for name in sections}
+    dumped = config.dump(config.load("local", given))
+    assert "KEY_OF_JUDGE" in dumped and "key-of-the" not in dumped

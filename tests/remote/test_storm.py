@@ -66,7 +66,7 @@ def test_answers_and_tokens_through_every_fault_and_five_stops_are_those_of_a_qu
 WHOLE = (
     "--train.steps=12",
     "--train.prompts_per_step=32",
-    "--frozen.endpoint.timeout=20",
+    "--frozen.endpoint.timeout=10",
     "--evaluate.arms=[no_prompter,reference_prompter,align_pro]",
     "--evaluate.responses=24",
     "--data.test_share=0.5",
@@ -118,7 +118,7 @@ def finished(storm, workshop, out, kills, answers=0):
             try:
                 while kill < kills and not (storm.stopped.is_set() and kept(out) == (storm.total, storm.answers)):
                     time.sleep(0.1)
-                    assert process.poll() is None, process.communicate()[0]
+                    assert process.poll() is None, (process.communicate()[0], kept(out), storm.total, storm.answers)
                 if kill < kills:
                     process.send_signal(signal.SIGKILL)
                 output, _ = process.communicate()

@@ -8,6 +8,7 @@ import pytest
 from alignpro import results
 from alignpro.errors import DamagedResult, UsageError
 from alignpro.results import Estimate, Evaluation, Sample
+from alignpro.runtime import files
 
 ARM = {
     "mean_reward": 0.5,
@@ -88,7 +89,7 @@ def read(tmp_path, tree):
 def test_what_is_read_is_written_again_key_for_key(tmp_path):
     found = read(tmp_path, WHOLE)
     results.write(tmp_path / "again.json", found)
-    again = json.loads((tmp_path / "again.json").read_text())
+    again = files.tree_of((tmp_path / "again.json").read_bytes())
     assert again == WHOLE
     assert [*again["arms"]["align_pro"]] != sorted(again["arms"]["align_pro"])
     assert isinstance(again["arms"]["no_prompter"]["frozen_calls"], int)  # whole numbers stay whole
@@ -178,6 +179,6 @@ def test_rows_of_samples_are_written_as_they_were(tmp_path):
         "failure": None,
     }
     results.append_rows(tmp_path / "samples.jsonl", [Sample.model_validate(row)])
-    assert json.loads((tmp_path / "samples.jsonl").read_text()) == row
+    assert files.read_jsonl(tmp_path / "samples.jsonl") == [row]
     (found,) = results.read_rows(Sample, tmp_path / "samples.jsonl")
     assert found.prompt_id == 4 and math.isnan(found.reward) and found.failure is None

@@ -1,14 +1,21 @@
 """Children of a run take signals as they would without it; the run itself goes on being asked."""
 
+import fcntl
 import multiprocessing
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from cli import environment
 
+from alignpro.runtime import interrupt
 from alignpro.runtime.interrupt import StopRequest
 
 pytestmark = [
@@ -113,3 +120,103 @@ def test_other_ways_of_beginning_a_process_are_not_touched(way, asked):
     process.join(20)
     assert process.exitcode == -signal.SIGTERM
     assert not asked.asked
+
+
+def test_a_terminal_that_goes_asks_it_too_and_nohup_lets_it_be():
+    own = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with StopRequest("saving") as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.asked
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with StopRequest("saving") as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, own)
+
+
+def test_the_second_says_that_it_ends_and_the_next_do_not_break_into_that(capfd, monkeypatch):
+    left = []
+    monkeypatch.setattr(interrupt.os, "_exit", left.append)
+    with pytest.raises(KeyboardInterrupt), StopRequest("saving"):
+        signal.raise_signal(signal.SIGINT)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
+            assert left == []
+            monkeypatch.setattr(interrupt, "PATIENCE", -1.0)
+            signal.raise_signal(signal.SIGTERM)
+    assert left == [128 + signal.SIGTERM]
+    said = capfd.readouterr().err.split("\n")
+    assert [line for line in said if line] == ["saving; once more to stop at once", "stopping at once"]
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+from alignpro.cli import app as cli
+from alignpro.errors import Interrupted
+from alignpro.runtime.interrupt import StopRequest
+from alignpro.runtime.progress import Progress
+
+@cli.app.command()
+def wait(out: Path) -> None:
+    progress = Progress()
+    with StopRequest("saving") as stop, progress.task("waiting", 900) as advance:
+        out.write_text("ready")
+        for second in range(900):
+            time.sleep(0.03)
+            advance(second)
+            if stop.asked and out.name == "saves":
+                progress.say("a line")
+                out.write_text("saved")
+                raise Interrupted("stopped")
+
+sys.argv = ["alignpro", "wait", sys.argv[1]]
+cli.main()
+"""
+
+
+def begun(out, **streams):
+    process = subprocess.Popen([sys.executable, "-c", WAITING, str(out)], text=True, env=environment(), **streams)
+    until = time.monotonic() + 60
+    while not out.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return process
+
+
+def test_five_times_ctrl_c_leaves_a_line_and_no_trace(tmp_path):
+    process = begun(tmp_path / "waits", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    output, _ = process.communicate(timeout=20)
+    assert "Traceback" not in output and "Exception" not in output, output
+    assert "saving; once more to stop at once\n" in output
+    assert "stopping at once\n" in output
+    assert output.count("alignpro: stopped at once; start it again\n") == 1, output
+    assert process.returncode in (1, -signal.SIGINT)  # of the last, where Python has put its handlers away already
+
+
+def test_a_run_saves_when_its_terminal_goes(tmp_path):
+    """Its bar can no longer be drawn then, nor its last line be written."""
+    own, terminal = pty.openpty()
+    process = begun(
+        tmp_path / "saves", stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=lambda: leads(terminal)
+    )
+    os.close(terminal)
+    os.read(own, 4096)
+    os.close(own)
+    assert process.wait(20) == 1
+    assert (tmp_path / "saves").read_text() == "saved"
+
+
+def leads(terminal):
+    """Make the terminal that of a session of its own, as a shell in a window has it."""
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

@@ -6,13 +6,16 @@ import contextlib
 import itertools
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from alignpro.cli import about, exporting, judging, learning, rewriting, runs, studies
 from alignpro.cli.lab import lab
@@ -20,9 +23,26 @@ from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
 from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
 from alignpro.runtime import processes
+from alignpro.runtime.interrupt import SIGNALS
 from alignpro.runtime.terminal import printable, replace_what_cannot_be_shown
 
+
+class _StoppedAtOnce(Exception):
+    """KeyboardInterrupt, which typer would end without a word."""
+
+
+class _Commands(TyperGroup):
+    """The commands, each of which may be interrupted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _StoppedAtOnce from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Align a frozen language model by training a small prompter in front of it.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,7 +99,7 @@ def main() -> None:
     try:
         with _together(arguments):
             app(args=arguments, prog_name="alignpro", standalone_mode=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _StoppedAtOnce):
         _fail(f"stopped at once; {_resume_hint(arguments)}", 1)
     except Interrupted as error:
         _fail(f"{error}; everything so far is saved. {_resume_hint(arguments)}", 1)
@@ -115,6 +135,8 @@ def _together(arguments: list[str]) -> Iterator[None]:
     processes.begin()
     if processes.count() > 1 and (not arguments or arguments[0] not in SHARED):
         raise UsageError(f"several processes can share {', '.join(SHARED)}; start any other command without a launcher")
+    if processes.count() > 1:
+        signal.signal(signal.SIGTERM, _ended)
     with contextlib.ExitStack() as quiet:
         if not processes.is_first():
             nowhere = quiet.enter_context(Path(os.devnull).open("w"))
@@ -160,9 +182,26 @@ def _begun(arguments: list[str]) -> bool:
 
 
 def _fail(text: str, code: int, lost: bool = False) -> None:
+    _deaf()
     processes.tell(
         f"alignpro: {printable(' '.join(text.split()))}",
         lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
         lost,
     )
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))  # what still unwinds needs no trace
     sys.exit(code)
+
+
+def _deaf() -> None:
+    """Let no signal cut off the reason: a launcher sends SIGTERM to those that are left when one process ends."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    _deaf()
+    raise ProcessLost(
+        f"told to end by signal {number}, which a launcher sends when another process of the run has ended; what was"
+        " saved is in the run's folder, and --resume goes on from there"
+    )

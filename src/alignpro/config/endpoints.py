@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from alignpro.config.section import Positive, Section
 
@@ -18,6 +19,7 @@ SECRET_FIELD = re.compile(
     re.I,
 )
 """Names of headers and fields that hold secrets: settings name the environment variable, and never the value."""
+_SECRET_OF_BODY = re.compile(r"api[_-]?key|secret|passw|^(auth|authorization|key|((access|auth)[_-])?token)$", re.I)
 _SECRET = re.compile(r"(bearer|basic)\s|(sk|pk|gsk|xai|hf|ghp)[-_]\w|AIza\w", re.I)
 REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 """An environment variable in the text of a setting."""
@@ -65,6 +67,17 @@ class EndpointSettings(Section):
         None, description="for a million tokens in and out, as {input: 0.4, output: 1.6}; null: money is not counted"
     )
 
+    @field_validator("headers", "query", mode="before")
+    @classmethod
+    def _as_texts(cls, given: Any) -> Any:
+        """YAML reads a version that is a date or a number as one."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: value.isoformat() if isinstance(value, date) else str(value) if type(value) in (int, float) else value
+            for name, value in given.items()
+        }
+
     @model_validator(mode="after")
     def _no_secrets(self) -> EndpointSettings:
         """Errors do not repeat what was given, which may be a secret."""
@@ -72,9 +85,9 @@ class EndpointSettings(Section):
             raise ValueError(
                 "key is the name of an environment variable, in capitals, that holds the key, and never the key itself"
             )
-        for where in ("headers", "query", "body"):
+        for where, secret in (("headers", SECRET_FIELD), ("query", SECRET_FIELD), ("body", _SECRET_OF_BODY)):
             for name, value in _texts(getattr(self, where)):
-                if (SECRET_FIELD.search(name) or _SECRET.match(value)) and not REFERENCE.search(value):
+                if (secret.search(name) or _SECRET.match(value)) and not REFERENCE.search(value):
                     raise ValueError(
                         f"{where} holds a secret, {name}; put it into an environment variable, and give {name}:"
                         " ${NAME}"

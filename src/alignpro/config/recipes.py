@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from alignpro.config import texts
+from alignpro.config import texts, whole
 from alignpro.config.listing import initials, names
 from alignpro.config.notation import as_yaml, from_yaml, meant, type_of
 from alignpro.config.places import moved
@@ -60,10 +61,15 @@ def reread(path: Path, overrides: Iterable[str] = (), began: str = "") -> Settin
     """Settings of a file that `dump` wrote in the working folder `began`, with overrides.
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed; one from
-    before there were validation prompts has none.
+    before there were validation prompts has none. Raises SettingsError for one that was cut or changed since.
     """
-    tree = moved(_read_recipe(path), began) if began else _read_recipe(path)
-    return resolved(laid_over({"data": {"seed": None, "validation": 0}}, tree), overrides, str(path))
+    sealed = whole.check(path)
+    tree = laid_over(
+        {"data": {"seed": None, "validation": 0}}, moved(_read_recipe(path), began) if began else _read_recipe(path)
+    )
+    if not sealed:
+        whole.check_complete(tree, resolved(copy.deepcopy(tree), (), str(path)).model_dump(mode="json"), path)
+    return resolved(tree, overrides, str(path))
 
 
 def build(tree: Mapping[str, Any], source: str = "settings") -> Settings:

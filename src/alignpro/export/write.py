@@ -9,6 +9,7 @@ from typing import Any, Literal
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageError
 from alignpro.export.card import card
+from alignpro.models import checksums
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import ADAPTER, device_of
 from alignpro.results import Evaluation, read
@@ -55,6 +56,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         files.write_json(partial / exported.FILE, exported.described(lm, settings.prompter))
         trained = form if adapter else "merged" if settings.prompter.lora else "full"
         files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
+        checksums.seal(partial)
         partial.rename(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)

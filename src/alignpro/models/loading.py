@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
+from alignpro.models import checksums
 from alignpro.models.chat_template import keep_day
 from alignpro.runtime import processes
 
@@ -172,6 +173,7 @@ def resolve(name: str, role: Role) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         _check_folder(path, name, role)
+        _check_whole(path, name, role)
         return str(path.resolve())  # what an adapter notes as its base outlives the working folder
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.is_file():
         raise ModelNotUsable(
@@ -228,6 +230,15 @@ def _check_folder(path: Path, name: str, role: Role) -> None:
         raise ModelNotUsable(f"{role}.model {name}: the folder has no weights (*.safetensors or *.bin)")
     if ADAPTER not in files and not files & TOKENIZER_FILES:
         raise ModelNotUsable(f"{role}.model {name}: the folder has no tokenizer (tokenizer.json or the like)")
+
+
+def _check_whole(path: Path, name: str, role: Role) -> None:
+    if fault := checksums.fault(path.resolve()):
+        raise ModelNotUsable(
+            f"{role}.model {path}: {fault}; put the file back as it was saved, or, where the folder is one that"
+            " alignpro made in a run, delete the folder: --resume makes it anew from the run's last checkpoint. Where"
+            f" the change is meant, delete {checksums.FILE}"
+        )
 
 
 def _check_hub(name: str, role: Role) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
+from alignpro.config import whole
 from alignpro.errors import DamagedResult, UsageError
 from alignpro.results import Evaluation, Headroom, Judged, Sample, read
 from alignpro.results.base import number
@@ -83,9 +84,11 @@ def read_run(run_dir: Path) -> Run:
             f"{run_dir} holds nothing to report; wanted evaluation.json, headroom.json, metrics.jsonl or samples.jsonl"
             " with content. Point to a run's folder, or wait for the run's first step"
         )
+    settings = read_tree(run_dir / "config.yaml", notes, without["config.yaml"])
+    _note_lost_steps(run_dir, settings, training, notes)
     return Run(
         name=run_dir.resolve().name,
-        settings=read_tree(run_dir / "config.yaml", notes, without["config.yaml"]),
+        settings=settings,
         environment=read_tree(run_dir / "environment.json", notes, without["environment.json"]),
         training=training,
         oracle_training=oracle_training,
@@ -104,6 +107,20 @@ def read_run(run_dir: Path) -> Run:
             if line.get("text")
         ),
     )
+
+
+def _note_lost_steps(run_dir: Path, settings: Record, training: Curves, notes: list[str]) -> None:
+    """Tell of steps between those that metrics.jsonl has, and after them where the training came to its end."""
+    steps = training.get("step", np.zeros(0))
+    own = settings.get("train")
+    asked = own if isinstance(own, Mapping) else {}
+    ended = (run_dir / "prompter").is_dir() and asked.get("patience") is None
+    last = max(int(steps.max(initial=0)), int(np.nan_to_num(number(asked.get("steps")))) if ended else 0)
+    if len(steps) and (lost := last - int((steps > 0).sum())) > 0:
+        notes.append(
+            f"metrics.jsonl lacks {lost} of {last} steps; `alignpro run --resume --out` makes them anew where the"
+            " checkpoint has them."
+        )
 
 
 def _curves(lines: list[Record]) -> Curves:
@@ -158,6 +175,8 @@ def read_tree(path: Path, notes: list[str], without: str = "") -> Record:
     parse, wanted = (yaml.safe_load, "valid YAML") if path.suffix == ".yaml" else (json.loads, "complete JSON")
     # A run killed in mid-write may end inside a character.
     content = _data(path, notes, without).decode("utf-8", errors="replace")
+    if path.suffix == ".yaml" and (fault := whole.fault(content)):
+        notes.append(f"{path.name}: {fault}.")
     try:
         tree = parse(content) if content else {}
     except (ValueError, yaml.YAMLError):

@@ -203,27 +203,27 @@ R = TypeVar("R", bound=Result)
 
 
 def write(path: Path, result: Document) -> None:
-    """Write a result whole or not at all, by the first of several processes; nan becomes null. Raises RunFailure."""
-    files.write_json(path, result.tree())
+    """Write a result and its digest, whole or not at all, by the first of several processes; nan becomes null.
+
+    Raises RunFailure.
+    """
+    files.write_json(path, result.tree(), checked=True)
 
 
 def read(kind: type[D], path: Path) -> D | None:
     """The result in a file, None where there is none.
 
-    Raises DamagedResult, which names the file and what makes it anew, where it holds no whole JSON object.
+    Raises DamagedResult, which names the file and what makes it anew, where it holds no whole JSON object, or another
+    than was written.
     """
     try:
-        # A run killed in mid-write may end inside a character.
-        tree = json.loads(path.read_bytes().decode("utf-8", errors="replace"))
+        return kind.model_validate(files.tree_of(path.read_bytes()))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DamagedResult(f"{path} could not be read: {error.strerror}; {kind.again}") from None
-    except ValueError:
-        tree = None
-    if not isinstance(tree, dict):
-        raise DamagedResult(f"{path} is not complete JSON; {kind.again}")
-    return kind.model_validate(tree)
+    except ValueError as error:
+        raise DamagedResult(f"{path} {error}; {kind.again}") from None
 
 
 def read_rows(kind: type[R], path: Path) -> list[R]:

@@ -14,6 +14,7 @@ import torch
 import transformers
 
 from alignpro.config import Settings
+from alignpro.errors import UsageError
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, processes, threads
 from alignpro.runtime.run_folder import RunFolder
@@ -56,7 +57,14 @@ def _machine(settings: Settings, thread_count: int) -> dict[str, Any]:
 def threads_of(settings: Settings, folder: RunFolder, resume: bool) -> int | None:
     """Those of the settings; a resumed run keeps those it began with, since sums depend on them in the last digit."""
     if settings.threads is None and resume:
-        began_with = (files.read_json(folder.path / "environment.json") or {}).get("threads")
+        path = folder.path / "environment.json"
+        held = files.read_json(path)
+        if held is None and path.is_file():
+            raise UsageError(
+                f"{path} is damaged, and tells no longer by how many threads the run was begun; put it back, or delete"
+                " it and give --threads=N"
+            )
+        began_with = (held or {}).get("threads")
         return int(began_with) if began_with else None
     return settings.threads
 

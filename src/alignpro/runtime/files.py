@@ -18,6 +18,7 @@ from alignpro.runtime import processes
 
 T = TypeVar("T")
 DELETE_LINE = "delete that line, or put the file back as it was"
+CHECK = "check"
 _CHECK = re.compile(rb', "check": "([0-9a-f]{12})"}\s*$')
 
 
@@ -45,18 +46,38 @@ def _write_bytes(path: Path, data: bytes) -> None:
         raise not_written(path, error) from None
 
 
-def write_json(path: Path, tree: Mapping[str, Any]) -> None:
-    """Write JSON; nan and infinities, which JSON lacks, become null."""
-    write_text(path, json.dumps(_plain(tree), indent=1, ensure_ascii=False) + "\n")
+def write_json(path: Path, tree: Mapping[str, Any], *, checked: bool = False) -> None:
+    """Write JSON, with `checked` a digest of it too; nan and infinities, which JSON lacks, become null."""
+    plain = _plain(tree)
+    if checked:
+        plain[CHECK] = _tree_digest(plain)
+    try:
+        text = json.dumps(plain, indent=1, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
+        text = json.dumps(plain, indent=1)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """What a JSON file holds; None where there is none or it cannot be read."""
+    """What a JSON file holds; None where there is none, or it cannot be read or does not match its digest."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        return tree_of(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return tree if isinstance(tree, dict) else None
+
+
+def tree_of(data: bytes) -> dict[str, Any]:
+    """The object in a JSON file. Raises ValueError for what is none, or not the one that its digest is of."""
+    try:
+        tree = json.loads(data.decode())
+    except ValueError:
+        raise ValueError("is not complete JSON") from None
+    if not isinstance(tree, dict):
+        raise ValueError("is not complete JSON: an object is wanted")
+    if CHECK in tree and tree.pop(CHECK) != _tree_digest(tree):
+        raise ValueError(f"does not match its checksum; where a change is meant, delete its {CHECK!r}")
+    return tree
 
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], *, checked: bool = False) -> None:
@@ -197,6 +218,10 @@ def _lines(path: Path) -> list[tuple[int, bytes]]:
 
 def _damaged(path: Path, number: int, why: str, mend: str) -> DamagedResult:
     return DamagedResult(f"{path}, line {number}: {why}; {mend}")
+
+
+def _tree_digest(tree: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(tree).encode()).decode()
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

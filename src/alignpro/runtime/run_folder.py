@@ -170,7 +170,7 @@ def _claim(path: Path, settings: Settings, lock: Lock) -> RunFolder:
     lock.take()
     try:
         check_free(path)  # another may have taken it meanwhile, and have ended
-        files.write_text(folder.config, config.dump(settings))
+        files.write_text(folder.config, config.sealed(config.dump(settings)))
     except BaseException:
         lock.release()
         raise
@@ -192,7 +192,7 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
         if differing:
             raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
-        files.write_text(folder.config, config.dump(settings))
+        files.write_text(folder.config, config.sealed(config.dump(settings)))
         saved = settings
     return folder, saved
 

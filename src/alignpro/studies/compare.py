@@ -51,7 +51,7 @@ def compare(settings: Settings, out: Path, jobs: int = 1) -> Methods:
         raise UsageError(f"--out {out} is not empty and holds no comparison; give a new folder")
     out.mkdir(parents=True, exist_ok=True)
     with Lock(out):
-        files.write_text(base, config.dump(settings))
+        files.write_text(base, config.sealed(config.dump(settings)))
         waiting = [path for path in runs if not RunFolder(path).evaluation.is_file()]
         progress = Progress()
 

@@ -48,13 +48,16 @@ class KeptArms:
         tree = processes.by_first(lambda: files.read_json(self.path / f"{name}.json"))
         if tree is None or tree.get("identity") != self.identity:
             return None
-        return _arm(name, prompts, tree)
+        try:
+            return _arm(name, prompts, tree)
+        except (KeyError, TypeError, ValueError, AssertionError):  # damaged: it is sampled as it was before
+            return None
 
     def put(self, arm: ArmResult) -> ArmResult:
         """Keep an arm; returns what `get` gives, so that figures of a comparison never depend on which it was."""
         tree = _tree(arm)
         processes.by_first(lambda: self.path.mkdir(exist_ok=True))
-        files.write_json(self.path / f"{arm.name}.json", {"identity": self.identity, **tree})
+        files.write_json(self.path / f"{arm.name}.json", {"identity": self.identity, **tree}, checked=True)
         return _arm(arm.name, arm.prompts, tree)
 
     def done(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from alignpro.models import checksums
 from alignpro.models.lora import is_adapted, save_trained
 from alignpro.models.sharding import whole
 from alignpro.runtime import files, processes
@@ -30,6 +31,7 @@ def _write(model: Any, tokenizer: Any, weights: dict[str, Tensor] | None, target
         else:
             model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
+        checksums.seal(partial)
     except Exception as error:
         raise files.not_written(target, error) from None
 

@@ -37,6 +37,8 @@ def with_scales(run: Run) -> Run:
         return run
     path = run.folder.reward_scales
     kept = files.read_json(path)
+    if kept is None and path.is_file():
+        run.progress.say(f"{path} is damaged; the reward's terms are measured again, as they were before")
     if kept is None:
         prompts = run.pieces.prompts.train[: settings.reward.normalise_prompts]
         with run.progress.task("measuring the reward's terms", 1) as advance:
@@ -56,6 +58,6 @@ def with_scales(run: Run) -> Run:
             "frozen_calls": made.frozen_calls,
             "terms": {name: scale.model_dump() for name, scale in scales.items()},
         }
-        files.write_json(path, kept)
+        files.write_json(path, kept, checked=True)
     fixed = reward.scaled({name: Scale(**scale) for name, scale in kept["terms"].items()})
     return replace(run, pieces=run.pieces.scored_by(fixed))
