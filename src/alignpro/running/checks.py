@@ -85,7 +85,8 @@ def check_trainable_pieces(pieces: Pieces) -> None:
         )
     if "prompter" in pieces and settings.train.steps:
         check_trainable(pieces.prompter.lm.model, settings.prompter.lora, "prompter.lora")
-    if settings.rlhf.enabled and "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
+    oracle = settings.rlhf.enabled and settings.rlhf.steps and "frozen" in pieces
+    if oracle and isinstance(pieces.frozen, LocalFrozenModel):
         check_trainable(pieces.frozen.lm.model, settings.rlhf.lora, "rlhf.lora")
 
 

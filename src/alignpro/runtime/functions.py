@@ -111,8 +111,12 @@ def source_digest(module_name: str) -> str:
     Of a package that is installed, only its own files count; of what has no file, as a notebook's cells, its functions,
     or the version of Python where there are none.
     """
+    return _digest_of(_files(module_name))
+
+
+def _digest_of(read: Files) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, (_, content) in sorted(_files(module_name).items()):
+    for name, (_, content) in sorted(read.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
@@ -123,8 +127,21 @@ def search_also(folder: str) -> None:
     _also = folder
 
 
-def _imported_now(name: str) -> ModuleType:
-    """The module as a process that began now would import it from the working folder."""
+def digest_now(module_name: str) -> str | None:
+    """The same of the module as it would be imported now, which it is not; None where there is none."""
+    with _lock:
+        _search_here()
+        try:
+            place = _place(module_name)
+        except (ImportError, ValueError, AttributeError):
+            return None
+        if place is None:
+            return source_digest(module_name) if module_name in sys.modules else None
+        return _digest_of(_files(module_name, place))
+
+
+def _search_here() -> None:
+    """Have imports search the working folder first."""
     here = str(Path.cwd())
     if here in _put and here in sys.path:
         sys.path.remove(here)
@@ -134,6 +151,11 @@ def _imported_now(name: str) -> ModuleType:
     if _also and _also not in sys.path:
         sys.path.append(_also)
     importlib.invalidate_caches()
+
+
+def _imported_now(name: str) -> ModuleType:
+    """The module as a process that began now would import it from the working folder."""
+    _search_here()
     path, before = _place(name), _read.get(name)
     now = _files(name, path)
     if before not in (None, now) or any(_is_other(one, *file) for one, file in now.items()):
