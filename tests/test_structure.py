@@ -206,10 +206,11 @@ def test_names_of_arms_are_parsed_in_one_place():
 
 
 def test_prompts_are_framed_in_one_place():
-    """`Frame` fills templates, fences, places the system message, breaks special tokens and reads rewrites; others ask
-    it, and no other file builds a turn or applies a chat template."""
-    homes = {SOURCE / "models" / "framing.py", SOURCE / "config" / "meta_prompts.py"}
-    may = {"Frame", "Message", "meta_prompt", "usage", "broken", "reader", "transcript"}
+    """`Frame` fills templates, fences, places the system message, breaks special tokens, parts thoughts and reads
+    rewrites, by the functions beside it; others ask it, and no other file builds a turn or applies a chat template."""
+    beside = ("framing", "marks", "written")
+    homes = {*(SOURCE / "models" / f"{name}.py" for name in beside), SOURCE / "config" / "meta_prompts.py"}
+    may = {"Frame", "Message", "meta_prompt", "usage", "broken", "reader", "transcript", "rewrite_in", "NO_ANSWER"}
     turn = re.compile(r"apply_chat_template|[\"']role[\"']\s*:\s*[\"']|</?rewrite>|<request")
     for path in SOURCE.rglob("*.py"):
         if path in homes:
@@ -217,6 +218,6 @@ def test_prompts_are_framed_in_one_place():
         text = path.read_text()
         assert not turn.search(text), f"{path.relative_to(SOURCE)} frames by itself"
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.module == "alignpro.models.framing":
+            if isinstance(node, ast.ImportFrom) and node.module in {f"alignpro.models.{name}" for name in beside}:
                 taken = {alias.name for alias in node.names} - may
                 assert not taken, f"{path.relative_to(SOURCE)} takes {taken} from the frame"

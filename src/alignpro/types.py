@@ -44,7 +44,7 @@ class Generation:
     `tokens` [T] and `logprobs` [T] are those of sampling (natural log, under the distribution that was sampled from)
     and are empty where the source does not tell them; `query` [Q] are the framed ids they followed. `finish` is "stop"
     when the model ended by itself, "length" when it was cut off, "given" when nothing was generated. `failure` names
-    why the text cannot be used, or is None.
+    why the text cannot be used, or is None. `thought` is what the model wrote before, which is no part of the text.
     """
 
     text: str
@@ -53,6 +53,7 @@ class Generation:
     logprobs: npt.NDArray[np.float32] = field(default_factory=_no_logprobs, repr=False, compare=False)
     query: Sequence[int] = field(default=(), repr=False, compare=False)
     failure: str | None = None
+    thought: str = field(default="", repr=False, compare=False)
 
     @property
     def response(self) -> Response:

@@ -77,7 +77,7 @@ def test_columns_of_bytes_are_left_out_and_said(tmp_path):
     (tmp_path / "a.parquet").write_bytes(as_parquet([row | {"image": {"bytes": b"png", "path": "x"}} for row in ROWS]))
     loaded = load(tmp_path / "a.parquet")
     assert everything(loaded) == HELD
-    assert loaded.notes == ("columns left out, since they hold bytes or the like: image",)
+    assert loaded.notes[1:] == ("columns left out, since they hold bytes or the like: image",)
 
 
 @pytest.fixture

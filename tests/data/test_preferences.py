@@ -3,14 +3,14 @@ import pytest
 from alignpro.data.helpsteer import SCHEMAS as HELPSTEER
 from alignpro.data.orca import SCHEMAS as ORCA
 from alignpro.data.preferences import Preference, compare
-from alignpro.data.records import Answer, Record
+from alignpro.data.records import Answer, Before, Record
 from alignpro.data.ultrafeedback import SCHEMAS as ULTRAFEEDBACK
 from alignpro.errors import UnusableRow
 from alignpro.types import Prompt, Turn
 
 
 def read(schemas, row):
-    return next(schema for schema in schemas if schema.fits(row)).read(row)
+    return next(schema for schema in schemas if schema.fits(row)).read(row, Before())
 
 
 def said(*turns):
@@ -75,8 +75,8 @@ def test_helpsteer_is_scored_by_helpfulness_alone():
     ("schemas", "row", "reason"),
     [
         (ULTRAFEEDBACK, ASKED | TEXTS | SCORES | {"prompt": " \n"}, "empty prompt"),
-        (ULTRAFEEDBACK, ASKED | TEXTS | SCORES | {"prompt": 3}, "fields missing or of the wrong kind"),
-        (ULTRAFEEDBACK, ASKED | TEXTS | SCORES | {"chosen": None}, "fields missing or of the wrong kind"),
+        (ULTRAFEEDBACK, ASKED | TEXTS | SCORES | {"prompt": 3}, "a number where turns are wanted"),
+        (ULTRAFEEDBACK, ASKED | TEXTS | SCORES | {"chosen": None}, "null where an answer is wanted"),
         (ULTRAFEEDBACK, ASKED | TEXTS | {"score_chosen": "good", "score_rejected": 1}, "a score that is no number"),
         (
             ULTRAFEEDBACK,

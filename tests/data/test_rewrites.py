@@ -45,7 +45,8 @@ def test_what_is_left_out_is_counted(tmp_path):
         "rewrite is the prompt": 1,
         "empty rewrite": 1,
         "empty prompt": 1,
-        "fields missing or of the wrong kind": 2,
+        "a number where a rewrite is wanted": 1,
+        "a text for a row": 1,
         "short": 1,
     }
     assert len(pairs.train) + len(pairs.test) == 7
@@ -53,7 +54,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         load(tmp_path / "b.jsonl", [{"prompt": "x", "better": "y"}])
     with pytest.raises(DataError, match=r"sft\.pairs .*: 2 different prompts cannot be split"):
         load(tmp_path / "c.jsonl", rows[:2])
-    with pytest.raises(DataError, match=r"sft\.pairs .*: no pair can be used: it holds no rows"):
+    with pytest.raises(DataError, match=r"sft\.pairs .*: it holds no prompts, since it has no rows"):
         load(tmp_path / "d.jsonl", [])
 
 

@@ -84,11 +84,11 @@ CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name
         (said(("user", "a"), ("assistant", " "), ("user", "b")), "an empty turn"),
         (said(("user", "\n")), "empty prompt"),
         (said(("user", "a"), ("system", "b"), ("user", "c")), "a system message after the first turn"),
-        (said(("user", None)), "fields missing or of the wrong kind"),
-        ([{"content": "a"}], "fields missing or of the wrong kind"),
-        ([["a"]], "fields missing or of the wrong kind"),
-        ({"role": "user"}, "fields missing or of the wrong kind"),
-        (said(("user", "\ud83d")), "half a character (an unpaired surrogate)"),
+        (said(("user", None)), "null where what a turn says is wanted"),
+        ([{"content": "a"}], "a turn of nobody (no role, no from)"),
+        ([["a"]], "a list with a list where a turn is wanted"),
+        ({"role": "user"}, "an object where turns are wanted"),
+        (said(("user", "\ud83d")), "half a character (an unpaired surrogate, or bytes that are no UTF-8)"),
     ],
 )
 def test_a_conversation_that_cannot_be_used_drops_its_row_and_not_the_file(tmp_path, turns, reason):

@@ -2,13 +2,13 @@
 
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
-from cli import ESTIMATE, SMALL, models, settings
+from cli import ESTIMATE, SMALL, copied, models, settings
 
 from alignpro.errors import Interrupted, RewardFailure, SettingsError, UsageError
+from alignpro.models import sampler
 from alignpro.running import job
 from alignpro.runtime.files import read_jsonl
 
@@ -29,6 +29,14 @@ def estimated(workshop, tmp_path_factory):
         patch.chdir(workshop)
         job.headroom(settings(workshop, *ESTIMATE), out)
     return out
+
+
+def test_where_nothing_is_trained_float16_serves_and_is_refused_where_something_is(workshop, tmp_path, monkeypatch):
+    monkeypatch.chdir(workshop)
+    half = settings(workshop, *ESTIMATE, "dtype=float16", "headroom.prompts=2")
+    assert job.headroom(half, tmp_path / "half").prompts == 2
+    with pytest.raises(SettingsError, match="float16"):
+        job.run(half, tmp_path / "half", resume=True)
 
 
 def test_before_any_training_the_folder_holds_the_whole_contract(estimated):
@@ -52,7 +60,7 @@ def test_before_any_training_the_folder_holds_the_whole_contract(estimated):
 
 
 def test_training_goes_on_in_the_same_folder_and_is_estimated_there(estimated, workshop, inside, tmp_path):
-    out = shutil.copytree(estimated, tmp_path / "run")
+    out = copied(estimated, tmp_path / "run")
     code, output = inside("run", "--resume", f"--out={out}")
     assert code == 0, output
     assert written(out)["advice"]["text"] not in output  # of before the training
@@ -67,7 +75,7 @@ def test_training_goes_on_in_the_same_folder_and_is_estimated_there(estimated, w
 
 
 def test_of_a_finished_run_headroom_settings_alone_can_be_changed(trained, inside, tmp_path):
-    out = shutil.copytree(trained, tmp_path / "run")
+    out = copied(trained, tmp_path / "run")
     for words, told in (
         (["--train.kl.coef=3"], "headroom.* settings alone"),
         (["--frozen=lab"], "leave out --out and the models"),
@@ -125,6 +133,30 @@ def test_a_stopped_estimate_goes_on_and_pays_for_no_prompt_twice(workshop, spy, 
     more = job.headroom(None, tmp_path / "stopped", resume=True, overrides=["headroom.rewrites=14"])
     assert len(spy.scored) == paid + more["frozen_calls"]
     assert more["frozen_calls"] > whole["frozen_calls"]
+
+
+def test_a_killed_estimate_samples_no_batch_twice(estimated, workshop, tmp_path, monkeypatch):
+    monkeypatch.chdir(workshop)
+    calls, draw, killed = [], sampler.sample_batch, 4
+
+    def spied(*given):
+        calls.append(given)
+        if len(calls) == killed:
+            raise KeyboardInterrupt
+        return draw(*given)
+
+    monkeypatch.setattr(sampler, "sample_batch", spied)
+    small = settings(workshop, *ESTIMATE, "headroom.prompts=2", "frozen.batch_size=8")
+    with pytest.raises(KeyboardInterrupt):
+        job.headroom(small, tmp_path / "run")
+    assert not (tmp_path / "run" / "headroom_samples.jsonl").exists()
+    assert len([*(tmp_path / "run" / "batches").iterdir()]) == killed - 1
+    job.headroom(None, tmp_path / "run", resume=True)
+    gone_on = len(calls) - killed
+    job.headroom(small, tmp_path / "whole")
+    assert len(calls) - killed - gone_on == gone_on + killed - 1
+    assert written(tmp_path / "run") == written(tmp_path / "whole")
+    assert not (tmp_path / "run" / "batches").exists()
 
 
 def test_a_stop_with_other_settings_is_gone_on_with_by_the_same_command(workshop, spy, inside, tmp_path):

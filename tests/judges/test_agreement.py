@@ -159,7 +159,7 @@ def test_the_file_is_read_and_rows_that_cannot_be_used_are_counted(tmp_path, for
         (Prompt("Name a bird.", "Be brief."), "Owl.", "Oak.", ("a", "a", "tie")),
     ]
     assert sum(dropped.values()) == 6
-    assert dropped["fields missing or of the wrong kind"] == 1
+    assert dropped["a number under 'instruction'"] == 1
     assert dropped["a verdict that is not 0, 1 or 2"] == 2
     assert dropped["fewer than two people judged it"] == 1
 
@@ -169,7 +169,7 @@ def test_the_file_is_read_and_rows_that_cannot_be_used_are_counted(tmp_path, for
     [
         ('[{"question": "x", "answer": "y"}]', "found answer, question"),
         ("[]", "found nothing of the kind"),
-        ("{broken", "is no JSON"),
+        ("{broken", "line 1: not JSON"),
         (None, "cannot be read"),
     ],
 )

@@ -137,3 +137,10 @@ def test_criteria_are_named_in_the_question():
     assert f"- accuracy: {CRITERIA['accuracy']}?" in asked
     assert "- in the tone of a sailor\n" in asked
     assert "creativity" not in asked
+
+
+@pytest.mark.parametrize("text", ["```" + "\n" * 20_000, "```json\n" + "\n" * 20_000 + "x", "```\n" * 20_000])
+def test_a_reply_of_empty_lines_is_read_at_once(text):
+    """Of 5,000 of them reading took minutes."""
+    assert read_verdict(text, MARK) == NO_VERDICT
+    assert read_verdict(text, MARK, cut=True) == CUT_OFF

@@ -1,12 +1,14 @@
 """What is sampled is what is scored, or the model is refused as it is loaded."""
 
+import contextlib
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, make_model, make_tokenizer, save_model
+from tiny import CHAT, CLASSES, make_classifier, make_model, make_tokenizer, save_model
+from tokenizers import AddedToken
 from transformers import (
     FalconMambaConfig,
     FalconMambaForCausalLM,
@@ -25,8 +27,9 @@ from transformers import (
 )
 
 from alignpro import config
-from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, TrainSettings
+from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, RewardSpec, Sampling, TrainSettings
 from alignpro.errors import ModelNotUsable, PromptTooLong, SettingsError
+from alignpro.fits.classifier import load_base
 from alignpro.judges.loading import load_judge
 from alignpro.models import consistency, sampler
 from alignpro.models.consistency import check_consistency
@@ -37,6 +40,7 @@ from alignpro.models.padding import context_of
 from alignpro.models.sampler import sample
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards.classifier import token_limit
+from alignpro.rewards.model import load_reward_model
 from alignpro.train.policy import trainable
 
 SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": 0, "eos_token_id": 1}
@@ -218,3 +222,30 @@ def test_the_context_of_layers_that_are_rotated_differently_is_that_of_the_short
     rope = {"full_attention": full, "sliding_attention": {"rope_type": "default"}}
     assert context_of(SimpleNamespace(max_position_embeddings=4096, rope_parameters=rope)) == 512
     assert context_of(object()) == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("special", "template", "refused"),
+    [(False, CHAT, True), (True, CHAT, False), (True, CHAT.replace("<|assistant|>", "<extra-0>"), True)],
+)
+def test_tokens_without_an_embedding_are_counted_at_load_where_texts_reach_them(special, template, refused, tmp_path):
+    save_model(tmp_path)
+    tokenizer = make_tokenizer()
+    rows = len(tokenizer)
+    tokenizer.add_tokens([AddedToken(f"<extra-{i}>", special=special) for i in range(4)])
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(tmp_path)
+    told = rf"{1 if special else 4} of its tokenizer's {rows + 4} tokens \(<extra-0>.*has {rows};"
+    with pytest.raises(ModelNotUsable, match=told) if refused else contextlib.nullcontext():
+        load_frozen(FrozenSettings(model=str(tmp_path)))
+
+
+def test_a_classifier_with_tokens_without_an_embedding_is_refused(tmp_path):
+    make_classifier(tmp_path)
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<extra>"])
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelNotUsable, match=r"reward\.model .*1 of its tokenizer's"):
+        load_reward_model(RewardSpec(model=str(tmp_path)))
+    with pytest.raises(ModelNotUsable, match=r"reward_learning\.base .*1 of its tokenizer's"):
+        load_base(str(tmp_path), 0, "cpu", "float32")

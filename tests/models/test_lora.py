@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, TrainSettings
 from alignpro.errors import ModelNotUsable, SettingsError
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.loading import holds_adapter
+from alignpro.models.loading import holds_adapter, load_weights
 from alignpro.models.local import load_frozen, load_prompter
 from alignpro.models.logprobs import collate, forward, hidden_states, score
 from alignpro.models.lora import load_trained_state, save_adapter, trained_state
@@ -242,10 +242,44 @@ def test_gradient_checkpointing_keeps_less(tmp_path):
     assert sizes[1] < sizes[0] / 2
 
 
-def test_weights_that_cannot_be_trained_are_told(tmp_path):
+def test_weights_that_cannot_be_trained_are_told_where_they_are_to_be(tmp_path):
     lm = prompter(tmp_path, dtype="float16")
     with pytest.raises(SettingsError, match="bfloat16"), opened(lm):
         pass
+    with opened(lm, steps=0) as (policy, _):
+        assert policy.model.dtype == torch.float16
+
+
+@pytest.mark.parametrize("rows", [303, 290])
+@pytest.mark.parametrize("more", [{"modules_to_save": ["embed_tokens"]}, {"target_modules": ["embed_tokens"]}, {}])
+def test_an_adapter_with_embeddings_of_another_size_is_merged_as_plain_peft_computes_it(rows, more, tmp_path):
+    base = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "base", seed=4))
+    base.resize_token_embeddings(rows, mean_resizing=False)
+    policy = get_peft_model(
+        base, LoraConfig(**{"r": 4, "task_type": "CAUSAL_LM", "target_modules": ["q_proj"], **more})
+    )
+    with torch.no_grad():
+        for weight in policy.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1 if weight.requires_grad else 0)
+    policy.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
+    ids = torch.tensor([[5, rows - 1, 7]])
+    if rows > 300 and "target_modules" in more:  # peft writes no output layer then, and could not load it either
+        with pytest.raises(ModelNotUsable, match=r"trained on 303 embeddings, its base model has .* of lm_head;"):
+            load_weights(AutoModelForCausalLM, str(tmp_path / "adapter"), "frozen", "cpu", "float32")
+        return
+    with torch.no_grad():
+        wanted = policy.eval()(ids).logits
+        here = load_weights(AutoModelForCausalLM, str(tmp_path / "adapter"), "frozen", "cpu", "float32")
+        torch.testing.assert_close(here(ids).logits, wanted, rtol=0, atol=1e-4)
+
+
+def test_why_an_adapter_does_not_fit_is_said_in_full(tmp_path):
+    with opened(prompter(tmp_path / "base")) as (policy, _):
+        save_adapter(policy.model, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"r": 2}))
+    with pytest.raises(ModelNotUsable, match=r"Error\(s\).*size mismatch for .*q_proj.*\[4, 32\]"):
+        load_weights(AutoModelForCausalLM, str(tmp_path / "adapter"), "frozen", "cpu", "float32")
 
 
 @pytest.mark.parametrize("kind", sorted(CLASSES))

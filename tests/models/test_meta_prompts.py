@@ -5,7 +5,8 @@ from tiny import make_tokenizer
 
 from alignpro.config import META_PROMPT, META_PROMPTS
 from alignpro.errors import SettingsError
-from alignpro.models.framing import Frame, fence
+from alignpro.models.framing import Frame
+from alignpro.models.marks import fence
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cli import settings
+from cli import copied, settings
 
 import alignpro
 from alignpro import config
@@ -61,7 +60,7 @@ def test_a_conversation_is_one_prompt_in_any_form(prompter):
         (TALK[:3], "prompt 1: the last turn is not the user's; found turns of system, user, assistant"),
         (["owls", TALK[:1]], "prompt 2: no turn of the user"),
         (["owls", 3], "prompt 2: it is none; found int; wanted a text, a Prompt, or messages"),
-        ([{"prompt": "owls"}], "prompt 1: fields missing or of the wrong kind"),
+        ([{"prompt": "owls"}], "prompt 1: a list"),
         ({"messages": TALK}, "found a mapping of messages"),
         ([["owls", "rain"]], "found a list of str"),
         (None, "found NoneType"),
@@ -156,7 +155,7 @@ def test_an_answer_is_to_the_rewrite_after_what_stands_before_it(prompter, monke
 
 @pytest.mark.parametrize("framing", ["run", "system, examples and sampling"])
 def test_an_exported_folder_loads_back_with_its_frame(trained, workshop, tmp_path, framing):
-    run = shutil.copytree(trained, tmp_path / "run")
+    run = copied(trained, tmp_path / "run")
     if framing != "run":
         own = config.load(
             run / "config.yaml",

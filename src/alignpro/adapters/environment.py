@@ -75,6 +75,9 @@ def environment(settings: Settings | str | Path) -> Environment:
         settings = config.load(settings)
     pieces = load(settings, {"frozen", "reward", "prompt_terms"})
     own = settings.prompter
-    template = META_PROMPT if own.template is None else own.template
-    frame = load_frame("prompter", own) if own.model else Frame.of(template, own.system, "prompter", True, own.examples)
+    if own.model:
+        frame = load_frame("prompter", own)
+    else:
+        template = META_PROMPT if own.template is None else own.template
+        frame = Frame.of(template, own.system, "prompter", True, own.examples, own.thoughts)
     return Environment(pieces.frozen, pieces.reward, frame, settings.train.responses, pieces.prompt_terms)

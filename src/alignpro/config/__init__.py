@@ -25,9 +25,10 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved
+from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
+from alignpro.config.thoughts import Thoughts
 from alignpro.config.training import (
     OFFLINE,
     GroupSettings,
@@ -79,6 +80,7 @@ __all__ = [
     "Scale",
     "Settings",
     "SftSettings",
+    "Thoughts",
     "TrainSettings",
     "UpdateSettings",
     "as_yaml",
@@ -92,4 +94,5 @@ __all__ = [
     "reread",
     "resolved",
     "sealed",
+    "sources",
 ]

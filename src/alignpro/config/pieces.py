@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from alignpro.config.endpoints import EndpointSettings, Seconds
 from alignpro.config.places import File, Place
 from alignpro.config.section import Positive, Section, Text
+from alignpro.config.thoughts import Thoughts
 from alignpro.config.weights import DeviceMap, LoraSettings
 
 Overflow = Literal["refuse", "cut"]
@@ -59,6 +60,7 @@ class PrompterSettings(Section):
         [], description="rewritten prompts shown before the user's: prompt, rewrite of each"
     )
     system: Text | None = Field(None, description="fixed system message; null: none but the chat template's own")
+    thoughts: Thoughts = Thoughts()
     lora: LoraSettings | None = Field(None, description="train an adapter; null trains every weight")
     device_map: DeviceMap = Field(
         None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
@@ -69,6 +71,9 @@ class PrompterSettings(Section):
         description="a prompt longer than the context: refuse, or cut: its oldest turns first, then its own end",
     )
     batch_size: Positive = Field(128, description="texts sampled or scored at a time; lower it where memory runs out")
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model, and with those of before"
+    )
     before: list[Place] = Field(
         [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
     )
@@ -94,6 +99,7 @@ class FrozenSettings(Section):
         None,
         description="system message of prompts that have none of their own; null: none but the chat template's own",
     )
+    thoughts: Thoughts = Thoughts()
     device_map: DeviceMap = Field(
         None, description="null: the whole model on device; auto: over the devices there are; or module name -> device"
     )
@@ -104,6 +110,9 @@ class FrozenSettings(Section):
     )
     batch_size: Positive = Field(
         128, description="answers sampled at a time by a model that runs here; lower it where memory runs out"
+    )
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model, and with those of headroom.noise"
     )
     endpoint: EndpointSettings = EndpointSettings()
     cache: File | None = Field(
@@ -116,6 +125,8 @@ class FrozenSettings(Section):
     def _arguments_of_a_function(self) -> FrozenSettings:
         if self.arguments and not (self.model or "").startswith("python:"):
             raise ValueError("arguments are those of a python:module:name; a model takes none")
+        if self.thoughts.template_arguments and (self.model or "").startswith("python:"):
+            raise ValueError("thoughts.template_arguments are a chat template's; give the function what it takes")
         return self
 
 
@@ -124,8 +135,8 @@ class DataSettings(Section):
 
     prompts: Place | None = Field(
         None,
-        description="txt, jsonl, json, csv or parquet file, .gz or not; a folder that `datasets` saved; a data set of"
-        " the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
+        description="txt, jsonl, json, csv, tsv or parquet file, .gz or not; a folder that `datasets` saved; a data"
+        " set of the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
         " lab:advice",
     )
     test: Place | None = Field(
@@ -136,7 +147,7 @@ class DataSettings(Section):
     format: Format = Field(
         "auto",
         description="a known data set, preferences of one's own (prompt, chosen, rejected), or prompts alone; auto:"
-        " told from the first row",
+        " told from the rows, and said at the start",
     )
     column: str = Field(
         "prompt",

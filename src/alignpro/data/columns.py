@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from alignpro.data.texts import mended
+
 
 def as_rows(found: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Each row with every column that any of them has, None where it has no value; and the columns that are left out,
@@ -19,7 +21,7 @@ def as_rows(found: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], l
     for name in dict.fromkeys(name for row in found for name in row):
         try:
             values = [plain(row.get(name)) for row in found]
-        except TypeError:
+        except (TypeError, RecursionError):
             left_out.append(name)
             continue
         for row, value in zip(rows, values, strict=True):
@@ -28,11 +30,13 @@ def as_rows(found: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], l
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it: NaN is None, an array a list, a time its ISO form. Raises TypeError where JSON has
-    nothing of the kind."""
+    """The value as JSON has it: NaN is None, an array a list, a time its ISO form, half a character U+FFFD. Raises
+    TypeError where JSON has nothing of the kind."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, str):
+        return mended(value)
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, Decimal) and value.is_finite():
         return int(value) if value == value.to_integral_value() else float(value)
@@ -43,7 +47,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Mapping):
-        return {str(name): plain(held) for name, held in value.items()}
+        return {mended(str(name)): plain(held) for name, held in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(held) for held in value]
     raise TypeError(f"JSON has no {type(value).__name__}")

@@ -6,23 +6,21 @@ OpenAI's turns have `role` and `content`, a text or parts of it; ShareGPT's have
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from alignpro.data.texts import blank, clean, kind
 from alignpro.errors import UnusableRow
 from alignpro.types import Prompt, Turn
 
 EMPTY_PROMPT = "empty prompt"
 EMPTY_TURN = "an empty turn"
-WRONG_KIND = "fields missing or of the wrong kind"
 NO_TURN = "no turn of the user"
 NOT_LAST = "the last turn is not the user's"
 NOT_BY_TURNS = "turns that do not alternate, the user's first"
 LATE_SYSTEM = "a system message after the first turn"
 TOOLS = "a turn that calls tools or answers for one"
 OTHER_PARTS = "a turn with more than text (images, files)"
-CUT_CHARACTER = "half a character (an unpaired surrogate)"
 
 Role = Literal["system", "user", "assistant"]
 ROLES: dict[str, Role] = {
@@ -36,28 +34,20 @@ _TOOL_ROLES = {"tool", "function", "function_call", "function_response", "observ
 _TEXT_PARTS = {"text", "input_text", "output_text"}
 
 
-def clean(text: object) -> str:
-    """A text as models are shown it: Unicode-normalised (NFC). Raises UnusableRow."""
-    if not isinstance(text, str):
-        raise UnusableRow(WRONG_KIND)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UnusableRow(CUT_CHARACTER) from None
-    return unicodedata.normalize("NFC", text)
-
-
 def prompt_of(asked: object, system: object = None, history: object = None, cut: bool = False) -> Prompt:
     """The prompt of a text, or of turns whose last is the user's; with `cut` an assistant's turn after it is left out.
 
     `system` is a system message, and `history` are turns, that stand before what `asked` holds. Raises UnusableRow with
     what is wrong.
     """
-    if isinstance(asked, str) and not system and not history:
-        if text := clean(asked).strip():
-            return Prompt(text)
-        raise UnusableRow(EMPTY_PROMPT)
-    turns: list[tuple[Role, str]] = [("system", clean(system))] if system is not None else []
+    if isinstance(asked, str) and system in (None, "") and history in (None, "", []):
+        text = clean(asked).strip()
+        if blank(text):
+            raise UnusableRow(EMPTY_PROMPT)
+        return Prompt(text)
+    turns: list[tuple[Role, str]] = []
+    if system not in (None, ""):
+        turns.append(("system", clean(system, "a system message is wanted")))
     turns += turns_of(history) if history not in (None, "") else []
     turns += [("user", clean(asked))] if isinstance(asked, str) else turns_of(asked)
     spoken = [turn for turn in turns if turn[0] != "system"]
@@ -73,9 +63,9 @@ def prompt_of(asked: object, system: object = None, history: object = None, cut:
     if any(role != ("user", "assistant")[i % 2] for i, (role, _) in enumerate(spoken)):
         raise UnusableRow(NOT_BY_TURNS)
     text = spoken.pop()[1].strip()
-    if not text:
+    if blank(text):
         raise UnusableRow(EMPTY_PROMPT)
-    if not all(content.strip() for _, content in spoken):
+    if any(blank(content) for _, content in spoken):
         raise UnusableRow(EMPTY_TURN)
     parts = dict.fromkeys(content.strip() for _, content in systems)
     history = tuple(Turn(role, content) for role, content in spoken if role != "system")
@@ -94,7 +84,7 @@ def turns_of(value: object) -> list[tuple[Role, str]]:
         elif isinstance(turn, (list, tuple)) and len(turn) == 2:
             turns += [("user", clean(turn[0])), ("assistant", clean(turn[1]))]
         else:
-            raise UnusableRow(WRONG_KIND)
+            raise UnusableRow(f"a list with {kind(turn)} where a turn is wanted")
     return turns
 
 
@@ -103,10 +93,10 @@ def listed(value: object) -> list[Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
-            raise UnusableRow(WRONG_KIND) from None
+        except (ValueError, RecursionError):
+            raise UnusableRow("a text where turns are wanted") from None
     if not isinstance(value, list):
-        raise UnusableRow(WRONG_KIND)
+        raise UnusableRow(f"{kind(value)} where turns are wanted")
     return value
 
 
@@ -114,14 +104,14 @@ def _turn(turn: Mapping[str, Any]) -> tuple[Role, str]:
     name = turn.get("role") or turn.get("from")
     content = turn.get("content") if turn.get("content") is not None else turn.get("value")
     if not isinstance(name, str):
-        raise UnusableRow(WRONG_KIND)
+        raise UnusableRow("a turn of nobody (no role, no from)")
     if name.lower() in _TOOL_ROLES or turn.get("tool_calls") or turn.get("function_call"):
         raise UnusableRow(TOOLS)
     if name.lower() not in ROLES:
         raise UnusableRow(f"a turn of {name[:20]!r}, who is no one known")
     if isinstance(content, list):
         content = "\n".join(_texts(content))
-    return ROLES[name.lower()], clean(content)
+    return ROLES[name.lower()], clean(content, "what a turn says is wanted")
 
 
 def _texts(parts: Iterable[object]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alignpro.data import helpsteer, orca, pairs, ultrafeedback
@@ -15,15 +16,18 @@ class Source:
     hub: str
     split: str
     schemas: tuple[Schema, ...]
+    marks: tuple[str, ...] = ()
+    """Columns without which a file of prompts is not taken for it: its fields alone are anyone's."""
 
-    def schema_of(self, row: object) -> Schema | None:
-        """The first schema whose fields the row has."""
-        return next((schema for schema in self.schemas if schema.fits(row)), None)
+    def holds(self, row: object, preferences: bool) -> bool:
+        """Whether a row, of preferences or of prompts, looks like one of its own."""
+        marked = preferences or (isinstance(row, Mapping) and all(name in row for name in self.marks))
+        return marked and any(schema.fits(row) for schema in self.schemas)
 
 
 SOURCES = {
     "ultrafeedback": Source(ultrafeedback.HUB, ultrafeedback.SPLIT, ultrafeedback.SCHEMAS),
-    "helpsteer": Source(helpsteer.HUB, helpsteer.SPLIT, helpsteer.SCHEMAS),
+    "helpsteer": Source(helpsteer.HUB, helpsteer.SPLIT, helpsteer.SCHEMAS, helpsteer.ATTRIBUTES),
     "orca": Source(orca.HUB, orca.SPLIT, orca.SCHEMAS),
     "preferences": Source("", "", pairs.SCHEMAS),
 }

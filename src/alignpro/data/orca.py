@@ -5,17 +5,17 @@ Texts, as on the hub, or chat messages.
 
 from __future__ import annotations
 
-from alignpro.data.records import Record, Row, Schema, preference
+from alignpro.data.records import Before, Record, Row, Schema, preference
 
 HUB, SPLIT = "Intel/orca_dpo_pairs", "train"
 
 
-def _texts(row: Row) -> Record:
-    return preference(row["question"], row["system"], row["chosen"], row["rejected"])
+def _texts(row: Row, before: Before) -> Record:
+    return preference(row["question"], before._replace(system=row["system"]), row["chosen"], row["rejected"])
 
 
-def _messages(row: Row) -> Record:
-    return preference(row["input"]["messages"], None, row["preferred_output"], row["non_preferred_output"])
+def _messages(row: Row, before: Before) -> Record:
+    return preference(row["input"]["messages"], before, row["preferred_output"], row["non_preferred_output"])
 
 
 SCHEMAS = (

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alignpro.config import DATA_SETS, DataSettings
-from alignpro.data.files import READERS, kind_of, rows_of
+from alignpro.data.files import READERS, Rows, kind_of, rows_of
 from alignpro.data.hub import folder_rows, hub_rows
 from alignpro.data.known import SOURCES
 from alignpro.errors import DataError
@@ -68,18 +66,19 @@ class Origin:
         by_id = _HUB_ID.fullmatch(self.name) and kind_of(self.path) not in READERS and not self.path.exists()
         return self.name if by_id else None
 
-    def rows(self, column: str) -> Iterator[Any]:
+    def rows(self, column: str) -> Rows:
         """Its rows as they are; a line of a text file is a row with the one field `column`.
 
         Raises DataError, HubUnreachable.
         """
         if self.hub_id is not None:
-            return hub_rows(self.hub_id, self.config, self.split or self.usual, self.said)
+            return Rows.of(hub_rows(self.hub_id, self.config, self.split or self.usual, self.said), "a data set")
         if self.path.is_dir():
-            return folder_rows(self.path, self.config, self.split, self.usual, self.said)
+            return Rows.of(folder_rows(self.path, self.config, self.split, self.usual, self.said), "a data set")
         if not self.path.is_file():
             raise DataError(
-                f"{self.said}: the file does not exist; give a txt, jsonl, json, csv or parquet file, a folder that the"
-                " datasets library saved, a data set of the hub as OWNER/NAME, or ultrafeedback, helpsteer, orca"
+                f"{self.said}: the file does not exist; give a txt, jsonl, json, csv, tsv or parquet file, a folder"
+                " that the datasets library saved, a data set of the hub as OWNER/NAME, or ultrafeedback, helpsteer,"
+                " orca"
             )
         return rows_of(self.path, column, self.setting)

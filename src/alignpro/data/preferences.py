@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from alignpro.data.records import Answer, Record, normalised, shown
+from alignpro.data.texts import blank
 from alignpro.types import Prompt
 
 EMPTY_ANSWER = "empty answer"
@@ -35,11 +36,15 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Comparisons for training and, of other prompts, for testing; `dropped` counts what was left out by reason."""
+    """Comparisons for training and, of other prompts, for testing; `dropped` counts what was left out by reason.
+
+    `notes` are lines for the user.
+    """
 
     train: tuple[Preference, ...]
     test: tuple[Preference, ...]
     dropped: Counter[str]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def compare(records: Iterable[Record], keep_not_higher: bool = False) -> tuple[list[Preference], Counter[str]]:
@@ -59,7 +64,7 @@ def compare(records: Iterable[Record], keep_not_higher: bool = False) -> tuple[l
     rated: dict[object, list[Record]] = {}
     for record in records:
         asked = shown(record.prompt)
-        if not all(normalised(answer.text) for answer in record.answers):
+        if any(blank(answer.text) for answer in record.answers):
             dropped[EMPTY_ANSWER] += 1
         elif len(record.answers) == 1:
             rated.setdefault(asked, []).append(record)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from alignpro.config import DataSettings
 from alignpro.data.columns import as_rows
 from alignpro.data.origin import Origin
 from alignpro.data.reading import read
-from alignpro.data.records import shown
+from alignpro.data.records import normalised, shown
 from alignpro.data.split import beside, ordered, split
 from alignpro.errors import DataError
 from alignpro.rng import derive
@@ -33,7 +33,7 @@ class Prompts:
     train: tuple[Prompt, ...]
     test: tuple[Prompt, ...]
     dropped: dict[str, int]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
     validation: tuple[Prompt, ...] = ()
 
     @property
@@ -110,14 +110,17 @@ def with_validation(prompts: Prompts, share: float, seed: int) -> Prompts:
 
 def _by_text(prompts: Iterable[Prompt], dropped: Counter[str]) -> dict[str, list[Prompt]]:
     """Prompts by their text, those of one text in an order that is not the file's; `dropped` counts those repeated."""
-    held: dict[str, dict[object, Prompt]] = {}
+    held: dict[str, list[Prompt]] = {}
     for prompt in prompts:
-        text, *before = shown(prompt)
-        twins = held.setdefault(text, {})
-        key = (*before, json.dumps(prompt.row, sort_keys=True) if prompt.row else None)
-        dropped[REPEATED] += key in twins
-        twins.setdefault(key, prompt)
-    return {text: sorted(twins.values(), key=lambda prompt: prompt.key) for text, twins in held.items()}
+        held.setdefault(normalised(prompt.text), []).append(prompt)
+    for text, twins in held.items():
+        if len(twins) > 1:
+            apart: dict[object, Prompt] = {}
+            for prompt in twins:
+                apart.setdefault((shown(prompt), json.dumps(prompt.row, sort_keys=True)), prompt)
+            dropped[REPEATED] += len(twins) - len(apart)
+            held[text] = sorted(apart.values(), key=lambda prompt: prompt.key)
+    return held
 
 
 def _missing(prompts: Sequence[Prompt]) -> Iterator[str]:

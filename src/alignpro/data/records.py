@@ -6,13 +6,21 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from alignpro.data.conversations import WRONG_KIND, prompt_of, turns_of
+from alignpro.data.conversations import prompt_of, turns_of
+from alignpro.data.texts import clean, kind
 from alignpro.errors import UnusableRow
 from alignpro.types import Prompt
 
 Row = Mapping[str, Any]
+
+
+class Before(NamedTuple):
+    """What columns of a row hold that stands before its prompt: a system message, earlier turns."""
+
+    system: object = None
+    history: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +52,17 @@ class Schema:
     """
 
     fields: tuple[str, ...]
-    read: Callable[[Row], Record]
+    read: Callable[[Row, Before], Record]
     also: tuple[str, ...] = ()
 
     @cached_property
     def own(self) -> frozenset[str]:
         """Columns that are read into the record."""
         return frozenset((*(name.split(".", 1)[0] for name in self.fields), *self.also))
+
+    def lacks(self, row: object) -> list[str]:
+        """Fields that the row does not have."""
+        return [name for name in self.fields if not _has(row, name)]
 
     def fits(self, row: object) -> bool:
         """Whether the row has every field; their kinds are the reader's to check."""
@@ -74,9 +86,9 @@ def exchange(prompt: object, answer: object) -> tuple[object, str]:
     The messages before the last are what was asked; an answer without them was given to `prompt`. Raises UnusableRow.
     """
     if isinstance(answer, str):
-        return prompt, answer
+        return prompt, clean(answer)
     if not isinstance(answer, list):
-        raise UnusableRow(WRONG_KIND)
+        raise UnusableRow(f"{kind(answer)} where an answer is wanted")
     said = turns_of(answer)
     if not said or said[-1][0] != "assistant":
         raise UnusableRow("no answer at the end of the messages")
@@ -84,12 +96,12 @@ def exchange(prompt: object, answer: object) -> tuple[object, str]:
 
 
 def preference(
-    prompt: object, system: object, chosen: object, rejected: object, scores: tuple[object, object] = (None, None)
+    prompt: object, before: Before, chosen: object, rejected: object, scores: tuple[object, object] = (None, None)
 ) -> Record:
     """A record of the answer preferred and the one that was not, texts or messages. Raises UnusableRow."""
     (asked, best), (asked_too, other) = exchange(prompt, chosen), exchange(prompt, rejected)
-    x = prompt_of(asked, system)
-    if asked is not asked_too and x != prompt_of(asked_too, system):
+    x = prompt_of(asked, *before)
+    if asked is not asked_too and x != prompt_of(asked_too, *before):
         raise UnusableRow("answers to different prompts")
     return Record(x, (Answer(best, score(scores[0])), Answer(other, score(scores[1]))))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from alignpro.config import DataSettings, SftSettings
-from alignpro.data.conversations import WRONG_KIND, clean
 from alignpro.data.origin import Origin
-from alignpro.data.plain import column_of, plain_schema
 from alignpro.data.reading import read, told
 from alignpro.data.records import normalised, shown
 from alignpro.data.split import split
-from alignpro.errors import DataError, UnusableRow
+from alignpro.data.texts import blank
+from alignpro.errors import DataError
 from alignpro.types import Prompt
 
 EMPTY = "empty rewrite"
@@ -31,11 +30,15 @@ class BetterPrompt:
 
 @dataclass(frozen=True, slots=True)
 class BetterPrompts:
-    """Pairs for training and, of other prompts, for testing, in an order of chance; `dropped` counts rows by reason."""
+    """Pairs for training and, of other prompts, for testing, in an order of chance; `dropped` counts rows by reason.
+
+    `notes` are lines for the user.
+    """
 
     train: tuple[BetterPrompt, ...]
     test: tuple[BetterPrompt, ...]
     dropped: Counter[str]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def load_rewrites(
@@ -47,9 +50,9 @@ def load_rewrites(
     data.test. Raises DataError, HubUnreachable.
     """
     origin = Origin(str(settings.pairs), "sft.pairs", data.config, data.split)
-    pairs, dropped = _read(origin, data, settings.column, unusable)
+    pairs, dropped, notes = _read(origin, data, settings.column, unusable)
     if not pairs:
-        raise DataError(f"{origin.said}: no pair can be used: {told(dropped) or 'it holds no rows'}")
+        raise DataError(f"{origin.said}: no pair can be used: {told(dropped)}")
     by_prompt: dict[str, list[BetterPrompt]] = {}
     for pair in pairs:
         by_prompt.setdefault(normalised(pair.prompt.text), []).append(pair)
@@ -62,41 +65,33 @@ def load_rewrites(
         test += [key for key in train if key in tested]
         train = [key for key in train if key not in tested]
     sides = [tuple(pair for key in side for pair in by_prompt[key]) for side in (train, test)]
-    return BetterPrompts(sides[0], sides[1], dropped)
+    return BetterPrompts(sides[0], sides[1], dropped, tuple(notes))
 
 
 def _read(
     origin: Origin, data: DataSettings, better: str, unusable: Callable[[BetterPrompt], str | None]
-) -> tuple[list[BetterPrompt], Counter[str]]:
-    """Pairs in the order of their rows, and what was left out. Raises DataError where the first row lacks a field."""
-    rows = list(origin.rows(data.column))
-    first: object = next((row for row in rows if not isinstance(row, UnusableRow)), None)
-    column = column_of(data, first)
-    if first is not None and (column is None or not isinstance(first, Mapping) or better not in first):
-        held = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
-        raise DataError(
-            f"{origin.said}: found {held or 'no fields'}; wanted {data.column!r} and {better!r}, which are named by"
-            " data.column and sft.column"
-        )
-    schema = plain_schema(column or data.column, data, rows, origin.said)
+) -> tuple[list[BetterPrompt], Counter[str], list[str]]:
+    """Pairs in the order of their rows, what was left out, and lines for the user.
+
+    Raises DataError where most rows lack a field.
+    """
+    reading = read(origin, data, rewrite=better)
     pairs: dict[object, BetterPrompt] = {}
-    dropped: Counter[str] = Counter()
-    for row in rows:
-        try:
-            if isinstance(row, UnusableRow):
-                raise row
-            if not schema.fits(row):
-                raise UnusableRow(WRONG_KIND)
-            pair = BetterPrompt(schema.read(row).prompt, clean(row.get(better)).strip())
-        except UnusableRow as error:
-            dropped[str(error)] += 1
-            continue
+    dropped = reading.dropped
+    for record in reading.records:
+        pair = BetterPrompt(record.prompt, record.answers[0].text)
         x, rewrite = shown(pair.prompt), normalised(pair.rewrite)
         reason = (
-            EMPTY if not rewrite else SAME if rewrite == x[0] else REPEATED if (x, rewrite) in pairs else unusable(pair)
+            EMPTY
+            if blank(rewrite)
+            else SAME
+            if rewrite == x[0]
+            else REPEATED
+            if (x, rewrite) in pairs
+            else unusable(pair)
         )
         if reason:
             dropped[reason] += 1
         else:
             pairs[x, rewrite] = pair
-    return list(pairs.values()), dropped
+    return list(pairs.values()), dropped, reading.notes

@@ -29,29 +29,32 @@ def load_preferences(settings: DataSettings, seed: int, keep_not_higher: bool = 
 
     `keep_not_higher` as in `compare`. Raises DataError, HubUnreachable.
     """
-    pairs, dropped = _pairs(Origin.of(settings), settings, keep_not_higher)
+    pairs, dropped, notes = _pairs(Origin.of(settings), settings, keep_not_higher)
     origin = Origin.of_test(settings)
     if origin is None:
         tests = pairs
         train, test = split(map(_text, pairs), settings, seed)
     else:
-        tests, left_out = _pairs(origin, settings, keep_not_higher)
+        tests, left_out, more = _pairs(origin, settings, keep_not_higher)
         train, test = beside(map(_text, pairs), map(_text, tests), settings, seed)
         dropped += left_out
+        notes += more
         held = set(test)
         dropped[TESTED] = sum(_text(pair) in held for pair in pairs)
     sides = [[pair for pair in of if _text(pair) in keys] for of, keys in ((pairs, set(train)), (tests, set(test)))]
-    return Preferences(tuple(sides[0]), tuple(sides[1]), +dropped)
+    return Preferences(tuple(sides[0]), tuple(sides[1]), +dropped, tuple(notes))
 
 
-def _pairs(origin: Origin, settings: DataSettings, keep_not_higher: bool) -> tuple[list[Preference], Counter[str]]:
-    """Preferences in the order of their rows, and what was left out."""
+def _pairs(
+    origin: Origin, settings: DataSettings, keep_not_higher: bool
+) -> tuple[list[Preference], Counter[str], list[str]]:
+    """Preferences in the order of their rows, what was left out, and lines for the user."""
     reading = read(origin, settings, preferences=True)
     pairs, left_out = compare(reading.records, keep_not_higher)
     dropped = reading.dropped + left_out
     if not pairs:
         raise DataError(f"{origin.said}: no pair of answers can be used: {told(dropped)}")
-    return pairs, dropped
+    return pairs, dropped, reading.notes
 
 
 def _text(pair: Preference) -> str:

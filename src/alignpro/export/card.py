@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings, UpdateSettings
-from alignpro.models.framing import usage
+from alignpro.models.marks import usage
 from alignpro.results import Evaluation
 from alignpro.results.words import told
 

@@ -11,6 +11,7 @@ import torch
 
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import load_pretrained
+from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.classifier import HEADS, score_in_float32
 from alignpro.rng import derive
 
@@ -36,6 +37,7 @@ def load_base(name: str, seed: int, device: str, dtype: str) -> Base:
     auto = _OneScore()
     try:
         model, tokenizer = load_pretrained(auto, name, "frozen", device, dtype)  # `lab` is the frozen one's weights
+        check_embeddings(model, tokenizer, f"frozen.model {name}")
     except ModelNotUsable as error:
         raise ModelNotUsable(str(error).replace("frozen.model", "reward_learning.base", 1)) from None
     if tokenizer.pad_token_id is None:
@@ -79,7 +81,7 @@ class _OneScore:
     def from_pretrained(self, source: str, **given: Any) -> Any:
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=given["trust_remote_code"])
         classifies = any(str(name).endswith("ForSequenceClassification") for name in config.architectures or ())
         if classifies and config.num_labels != 1:
             raise ValueError(f"it classifies into {config.num_labels} labels, and a reward is one score")

@@ -27,16 +27,18 @@ from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.rounding import difference
 from alignpro.maths.stats import mean_over_responses
+from alignpro.models import batches
 from alignpro.models.framing import Frame, Message
 from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
 from alignpro.results.asked import told
 from alignpro.rng import derive
+from alignpro.running.inputs import fingerprints
 from alignpro.running.load import load
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.lock import Lock
-from alignpro.runtime.progress import Progress
+from alignpro.runtime.progress import Progress, expect
 from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Prompter, Reward
 
 SECTIONS = ("seed", "prompter", "frozen", "reward", "data", "pairs")
@@ -66,8 +68,9 @@ def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
         rows = {row.asked: row for row in results.read_rows(TriedPrompt, tried)}
         files.write_text(out, "")
         files.append_jsonl(out, _pairs(rows.values()))
-        with progress.task("sampling pairs", len(prompts)) as advance:
-            _sample_all(pieces, prompts, rows, out, tried, key, stop, advance)
+        keep = batches.keeping(out.with_name(f"{out.stem}.batches"))
+        with keep as written, progress.task("sampling pairs", len(prompts)) as advance:
+            _sample_all(pieces, prompts, rows, out, tried, key, stop, advance, written)
     found = summary([rows[prompt] for prompt in prompts], settings)
     results.write(out.with_name(f"{out.stem}.json"), found)
     progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {found.frozen_calls:,} answers")
@@ -83,6 +86,7 @@ def _sample_all(
     key: str,
     stop: StopRequest,
     advance: Callable[[int, str], None],
+    written: Callable[[], None],
 ) -> None:
     own, failures = pieces.settings.pairs, Counter[str]()
     for start in range(0, len(prompts), own.chunk):
@@ -90,6 +94,7 @@ def _sample_all(
         if all(prompt in rows for prompt in chunk):
             continue
         advance(start, f"{sum(row.kept for row in rows.values())} kept")
+        expect(len(chunk), len(chunk) * (own.candidates + (own.candidates + 1) * own.responses))
         stop.check()
         seed = derive(pieces.settings.seed, "pairs", chunk[0].key)
         made, why, rewards = try_prompts(chunk, pieces.pipeline(), pieces.frozen, pieces.reward, own, seed)
@@ -99,6 +104,7 @@ def _sample_all(
         results.append_rows(tried, [row.model_copy(update={"key": key}) for row in made])
         files.append_jsonl(out, _pairs(made))
         rows |= {row.asked: row for row in made}
+        written()
     advance(len(prompts), f"{sum(row.kept for row in rows.values())} kept")
 
 
@@ -182,12 +188,15 @@ def _check(out: Path, tried: Path, key: str) -> None:
     if out.exists() and not begun and out.stat().st_size:
         raise UsageError(f"--out {out} is there and was not begun by `alignpro pairs`; give another file")
     if any(row.key != key for row in begun):
-        raise UsageError(f"--out {out} was begun with other settings or models; give another file, or its settings")
+        raise UsageError(
+            f"--out {out} was begun with other settings, models, prompts or code; give another file, or those"
+        )
 
 
 def _key(settings: Settings) -> str:
     tree = settings.model_dump(mode="json", include=set(SECTIONS))
     tree["pairs"] = {name: value for name, value in tree["pairs"].items() if name not in ("prompts", "bootstrap")}
+    tree["inputs"] = fingerprints(settings, hub=False)
     return hashlib.blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

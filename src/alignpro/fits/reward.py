@@ -82,7 +82,8 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
             publish(target)
         own_reward = RewardSettings(model=str(target), batch_size=settings.reward.batch_size)
         learned = load(settings.model_copy(update={"reward": own_reward}), {"reward"}).reward
-        found = _summary(run, learned)
+        with run.progress.task("measuring the held-out pairs", 1):
+            found = _summary(run, learned)
         results.write(folder.path / "reward.json", found)
         write_reward_report(folder.path)
     run.progress.say(f"done in {time.perf_counter() - begun:.0f} s")
@@ -112,6 +113,8 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
         test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
     dropped[TOO_LONG] += long + len(preferences.test) - len(test)
     dropped = +dropped
+    for note in preferences.notes:
+        say(note)
     say_dropped(say, dropped, "rows or pairs")
     if not train or not test:
         raise DataError(

@@ -31,6 +31,7 @@ from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files
 from alignpro.train import guard, sft, supervised
+from alignpro.train.checkpoint import tensors_in
 from alignpro.train.step_size import usual_rate
 from alignpro.types import FloatArray
 
@@ -67,12 +68,14 @@ def learn_prompter(settings: Settings | None, out: str | Path, *, resume: bool =
             f"{len(work.train)} training pairs, {len(work.validation)} to choose the epoch by, {len(work.test)} held"
             f" out; prompter {work.lm.name}; writing to {folder.path}"
         )
-        before = _losses(work.lm, work.test)
+        with run.progress.task("measuring the held-out pairs", 1):
+            before = _losses(work.lm, work.test)
         if not folder.trained:
             with fitted(work.lm.model, settings.sft, "sft", settings.seed) as model:
                 _train(run, replace(work.lm, model=model))
             publish(folder.prompter)
-        after = _losses(load_trained(settings, folder.prompter).lm, work.test)
+        with run.progress.task("measuring the held-out pairs again", 1):
+            after = _losses(load_trained(settings, folder.prompter).lm, work.test)
         found = _summary(run, before, after)
         results.write(folder.path / "sft.json", found)
         write_sft_report(folder.path)
@@ -86,6 +89,8 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     lm = pieces.prompter.lm
     check_fit(lm.model, settings.sft, "sft")
     found = load_rewrites(settings.sft, settings.data, settings.split_seed, lambda pair: unusable(lm, pair))
+    for note in found.notes:
+        say(note)
     say_dropped(say, found.dropped, "pairs")
     prompts = list(dict.fromkeys(pair.prompt.text for pair in found.train))
     chosen = set(prompts[: max(1, round(settings.sft.validation * len(prompts)))])
@@ -119,7 +124,7 @@ def unusable(lm: LanguageModel, pair: BetterPrompt) -> str | None:
         return PROMPT_TOO_LONG
     if len(sft.completion(lm, pair.rewrite)) > lm.sampling.max_new_tokens:
         return REWRITE_TOO_LONG
-    read = lm.frame.read(lm.frame.as_text(pair.rewrite))  # a special token is not sampled as text
+    read = lm.frame.read(lm.frame.closed(lm.frame.as_text(pair.rewrite)))  # a special token is not sampled as text
     return None if read == pair.rewrite else READ_OTHERWISE
 
 
@@ -163,7 +168,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
             keeper=keeper(run, own),
             on_step=after,
         )
-    load_trained_state(policy.model, torch.load(best, map_location="cpu", weights_only=True))
+    load_trained_state(policy.model, tensors_in(best.read_bytes()))
     write_model(policy.model, policy.tokenizer, folder.prompter)
     best.unlink()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from alignpro.flow.rollout import rollout
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.rng import derive
-from alignpro.runtime import files
+from alignpro.runtime import files, progress
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.types import FloatArray, Generation, Prompt
@@ -76,8 +76,10 @@ def gather(
     max_failed: float,
     stop: StopRequest,
     advance: Advance,
+    written: Callable[[], None] = lambda: None,
 ) -> Samples:
     """Sample every prompt that `path` has no row of yet. `identity` names the models: rows of others are dropped.
+    `written` is called whenever rows are.
 
     Raises RewardFailure, Interrupted; rows so far are kept.
     """
@@ -97,6 +99,9 @@ def gather(
         advance(done, f"{sum(row['frozen_calls'] for row in rows.values()):,} answers asked")
         stop.check()
         chunk = left[start : start + settings.chunk]
+        here = settings.rewrites * settings.responses + settings.answers
+        here = here if isinstance(models.frozen, LocalFrozenModel) else 0
+        progress.expect(len(chunk), len(chunk) * (settings.rewrites + here))
         sampled, why = _sample(chunk, models, trained_lm, settings, derive(seed, chunk[0].key))
         made = [{"key": key, **row} for row in sampled]
         failures += why
@@ -107,6 +112,7 @@ def gather(
         check_failures(so_far.rewards, failures, max_failed, "headroom, rewrites")
         check_failures(so_far.raw, failures, max_failed, "headroom, plain answers")
         # after the check: rows that failed are sampled again once the reward is mended
+        written()
         files.append_jsonl(path, made, checked=True)
     advance(len(prompts), "")
     return table(prompts)

@@ -13,6 +13,7 @@ from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.frozen import EndpointModel
 from alignpro.results import JudgeCost
+from alignpro.runtime import progress
 from alignpro.types import FrozenModel, Generation, Judgement, Prompt, Response, as_prompts, as_responses
 
 TOO_LONG = ("prompt exceeds the frozen model's context", "question exceeds the judge's context")
@@ -89,6 +90,7 @@ class LlmJudge:
             new = {keys[i]: _answer(row[0]) for i, row in zip(batch, rows, strict=True)}
             self.kept.put({k: answer for k, answer in new.items() if answer.failure is None})
             answers |= new
+            progress.tell(start + len(batch), len(left), "questions")
         return [answers[k].generation() for k in keys]
 
 

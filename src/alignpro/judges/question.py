@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 
 from alignpro.config import CRITERIA
-from alignpro.models.framing import broken, transcript
+from alignpro.models.framing import transcript
+from alignpro.models.marks import broken
 from alignpro.types import Prompt
 
 QUESTION = """\
@@ -107,9 +108,11 @@ def read_verdict(text: str, mark: str, cut: bool = False) -> tuple[ScorePair, st
 
 
 def _read_json(text: str, mark: str) -> tuple[ScorePair, str] | None:
-    bare = re.sub(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", r"\1", text, flags=re.DOTALL)
+    first, _, rest = text.strip().partition("\n")
+    inner, _, last = rest.rpartition("\n")
+    fenced = first.rstrip() in ("```", "```json") and last.strip() == "```"
     try:
-        tree = json.loads(bare)
+        tree = json.loads(inner if fenced else text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(tree, dict) or tree.get("verdict") != mark:

@@ -9,25 +9,26 @@ its own turn and open another, is broken by a space before a tokenizer reads it;
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from alignpro.config import META_PROMPT, PLAIN_META_PROMPT, Example
+from alignpro.config import META_PROMPT, PLAIN_META_PROMPT, Example, Thoughts
 from alignpro.errors import ModelNotUsable, SettingsError
+from alignpro.models import written
 from alignpro.models.chat_template import REFUSALS, told_day
+from alignpro.models.marks import broken, expand, fence, special_tokens
+from alignpro.models.written import Marks, Parted, opened_by
 from alignpro.types import Prompt
 
 Message = dict[str, str]
 """A turn: its `role` (system, user, assistant) and its `content`."""
 
-_TAGGED = re.compile(r"<rewrite>(.*?)</rewrite>", re.DOTALL | re.IGNORECASE)
-_OPEN = re.compile(r"<rewrite>(.*)\Z", re.DOTALL | re.IGNORECASE)
-_LABEL = re.compile(r"\A(?:the )?(?:rewritten|improved|better) (?:request|prompt)\s*:\s*", re.IGNORECASE)
-_QUOTES = {'"': '"', "'": "'", "“": "”", "`": "`", "«": "»"}
+_MARK = "\ue000"
+"""A text that no template holds."""
 _FOLDS: WeakKeyDictionary[Any, tuple[Any, bool]] = WeakKeyDictionary()
 """Chat templates of tokenizers, and whether a system message is folded there."""
 _QUOTED = """\
@@ -50,7 +51,9 @@ class Frame:
 
     With `quotes` the prompt's system message and earlier turns are quoted between marks, at {context} or else before
     the request, and are no turns: a prompter is not to obey them. `examples` are turns before the prompt's. `turn_end`
-    is the token by which the chat template ends an answer, which need not be the tokenizer's end of text.
+    is the token by which the chat template ends an answer, which need not be the tokenizer's end of text. `thoughts`
+    says what the chat template is told and between which marks the model thinks, and `opened` are those that the chat
+    template leaves open before the answer.
     """
 
     template: str = "{prompt}"
@@ -60,10 +63,18 @@ class Frame:
     quotes: bool = False
     examples: tuple[Example, ...] = ()
     turn_end: int | None = None
+    thoughts: Thoughts = field(default_factory=Thoughts)
+    opened: Marks | None = None
 
     @classmethod
     def of(
-        cls, template: str, system: str | None, where: str, quotes: bool = False, examples: Sequence[Example] = ()
+        cls,
+        template: str,
+        system: str | None,
+        where: str,
+        quotes: bool = False,
+        examples: Sequence[Example] = (),
+        thoughts: Thoughts | None = None,
     ) -> Frame:
         """A frame from settings, for any model. Raises SettingsError where the prompt would be lost; `where` names the
         setting's section."""
@@ -80,16 +91,18 @@ class Frame:
             raise SettingsError(
                 f"{where}.template: {{context}} is for prompter.template alone; here earlier turns stand as they are"
             )
-        return cls(template, system, quotes=quotes, examples=tuple(examples))
+        return cls(template, system, quotes=quotes, examples=tuple(examples), thoughts=thoughts or Thoughts())
 
     def read_by(self, tokenizer: Any, where: str) -> Frame:
         """The same frame for the model of the tokenizer.
 
         The system message is folded without a chat template, and where the chat template raises on a system turn or
         leaves its text out. Raises ModelNotUsable for a chat template that takes no user turn either, where folding
-        cannot help.
+        cannot help, and SettingsError for arguments that it does not have.
         """
-        made, bare = replace(self, tokenizer=tokenizer, folds_system=False), Frame(tokenizer=tokenizer)
+        made = replace(self, tokenizer=tokenizer, folds_system=False)
+        bare = Frame(tokenizer=tokenizer, thoughts=self.thoughts)
+        _check_arguments(tokenizer, self.thoughts, where)
         if not made.has_chat_template:
             return replace(made, folds_system=True)
         try:
@@ -104,7 +117,8 @@ class Frame:
             folds = system not in bare.rendered(Prompt("text", system))
         except REFUSALS:
             folds = True
-        return replace(made, folds_system=folds, turn_end=_turn_end(tokenizer))
+        opened = opened_by(bare.rendered(_MARK).rpartition(_MARK)[2], self.thoughts.pairs)
+        return replace(made, folds_system=folds, turn_end=_turn_end(tokenizer), opened=opened)
 
     @property
     def has_chat_template(self) -> bool:
@@ -197,10 +211,15 @@ class Frame:
     def rendered(self, prompt: str | Prompt, answer: str | None = None) -> str:
         """What the chat template makes of the messages, as text. Raises whatever the chat template raises."""
         turns = self.messages(prompt, answer)
-        told = told_day(self.tokenizer)
+        told = self._told
         return str(
             self.tokenizer.apply_chat_template(turns, add_generation_prompt=answer is None, tokenize=False, **told)
         )
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What the chat template is told beside the messages."""
+        return {**told_day(self.tokenizer), **self.thoughts.template_arguments}
 
     def _encoded(self, turns: list[Message], answered: bool) -> list[int]:
         try:
@@ -209,7 +228,7 @@ class Frame:
                 add_generation_prompt=not answered,
                 tokenize=True,
                 return_dict=True,
-                **told_day(self.tokenizer),
+                **self._told,
             )
         except REFUSALS as error:
             if len(turns) < 3:  # no conversation: it is the template that is at fault
@@ -236,11 +255,17 @@ class Frame:
             "Break special tokens that the user's prompt spells out by a space. Put it at {prompt}, or at {fenced}"
             " between lines of <request> and </request>; where it holds request> itself, in any case, of <request-2>"
             f" and </request-2>, and so on. {turns if self.has_chat_template else 'Let the model go on'}. The rewrite"
-            " stands between the last <rewrite> and </rewrite>, or is the whole text where they are missing."
+            " stands, after the model's thoughts, between the last <rewrite> and </rewrite>, or is the whole text where"
+            " they are missing."
         )
         own = self.folded
         before = own.messages("")[:-1] if self.has_chat_template else "".join(f"{part}\n\n" for part in own._shown())
-        told = {"template": own.template, "system": own.system, "examples": [p.model_dump() for p in self.examples]}
+        told: dict[str, Any] = {
+            "template": own.template,
+            "system": own.system,
+            "examples": [p.model_dump() for p in self.examples],
+        }
+        told |= {"thoughts": self.thoughts.model_dump(mode="json")}
         return told | {"before": before, "chat_template": self.has_chat_template, "how": how}
 
     @property
@@ -272,28 +297,32 @@ class Frame:
         if not self.has_chat_template:
             return None
         try:
-            shown = Frame(tokenizer=self.tokenizer).rendered("\ue000")
+            shown = Frame(tokenizer=self.tokenizer).rendered(_MARK)
         except REFUSALS:
             return None
-        between = shown.partition("\ue000")[2]
+        between = shown.partition(_MARK)[2]
         return None if any(token in between for token in self.special_tokens) else between.strip()
 
-    def read(self, raw: str) -> str | None:
-        """The rewrite x' in what a prompter wrote, or None where there is none.
+    def parted(self, text: str, cut: bool = False) -> Parted:
+        """What the model wrote and, apart, its thoughts; `cut` says that it was broken off."""
+        return written.parted(text, self.thoughts.pairs, self.opened, cut)
 
-        The last complete pair of marks counts; without one, what follows an opening mark (the model was cut off);
-        without marks, the whole text less a leading label and one pair of quotes around it all.
-        """
-        if tagged := _TAGGED.findall(raw):
-            text = str(tagged[-1])
-        elif opened := _OPEN.search(raw):
-            text = opened[1]
-        else:
-            text = _LABEL.sub("", raw.strip())
-        text = text.strip()
-        if len(text) >= 2 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
-            text = text[1:-1].strip()
-        return text or None
+    def read(self, raw: str) -> str | None:
+        """The rewrite x' in all that a prompter wrote, thoughts included, or None where there is none."""
+        told = self.parted(raw)
+        return written.rewrite_in(told.answer) if told.closed else None
+
+    def closed(self, text: str) -> str:
+        """The text as the model would write it: after the end of the thought that its prompt opens, if it does."""
+        return f"\n{self.opened[1]}\n\n{text}" if self.opened else text
+
+    @cached_property
+    def marking(self) -> dict[int, str]:
+        """Special tokens that marks of thoughts are made of, which stay where other special tokens are left out."""
+        marks = "\n".join(mark for pair in self.thoughts.pairs for mark in pair)
+        return {
+            int(self.tokenizer.convert_tokens_to_ids(token)): token for token in self.special_tokens if token in marks
+        }
 
 
 def transcript(x: Prompt, shown: Callable[[str], str] = str, without_text: bool = False) -> str:
@@ -318,7 +347,7 @@ def reader(tokenizer: Any) -> Frame:
 
 def _turn_end(tokenizer: Any) -> int | None:
     """The token that stands behind an answer where the chat template ends it, or else where the next turn begins."""
-    mark, asked = "\ue000", [_turn("user", "a"), _turn("assistant", "\ue000")]
+    asked = [_turn("user", "a"), _turn("assistant", _MARK)]
     added = {token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
     tokens = sorted({*added, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)
     for turns in (asked, [*asked, asked[0]]):
@@ -326,10 +355,22 @@ def _turn_end(tokenizer: Any) -> int | None:
             shown = str(tokenizer.apply_chat_template(turns, tokenize=False))
         except REFUSALS:
             continue
-        behind = shown.rpartition(mark)[2].lstrip()
+        behind = shown.rpartition(_MARK)[2].lstrip()
         if end := next((token for token in tokens if behind.startswith(token)), None):
             return int(tokenizer.convert_tokens_to_ids(end))
     return None
+
+
+def _check_arguments(tokenizer: Any, thoughts: Thoughts, where: str) -> None:
+    """Raise SettingsError for arguments that the chat template does not look at."""
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    unknown = [name for name in thoughts.template_arguments if not re.search(rf"\b{re.escape(name)}\b", template)]
+    if unknown:
+        why = f"does not ask for {', '.join(unknown)}" if template else "is none"
+        raise SettingsError(
+            f"{where}.thoughts.template_arguments: the model's chat template {why}, so that nothing would change; leave"
+            " them out, or give a model whose template has them"
+        )
 
 
 def _turn(role: str, content: str) -> Message:
@@ -339,56 +380,3 @@ def _turn(role: str, content: str) -> Message:
 def meta_prompt(tokenizer: Any) -> str:
     """The package's own template of a prompter: one for models with a chat template, one for those without."""
     return META_PROMPT if Frame(tokenizer=tokenizer).has_chat_template else PLAIN_META_PROMPT
-
-
-def fence(text: str, name: str = "request", beside: str = "") -> str:
-    """The text between marks that neither it nor what stands beside it contains, so that nothing in them can close the
-    fence early or open another."""
-    tag, lowered, count = name, f"{text}\n{beside}".lower(), 1
-    while f"{tag}>" in lowered:
-        count += 1
-        tag = f"{name}-{count}"
-    return f"<{tag}>\n{text}\n</{tag}>"
-
-
-def expand(template: str, texts: Mapping[str, str]) -> str:
-    """The template with every {name} replaced in one pass, so that nothing in a text is expanded."""
-    return re.sub(rf"\{{({'|'.join(texts)})\}}", lambda place: texts[place[1]], template)
-
-
-def special_tokens(tokenizer: Any) -> list[str]:
-    """What the tokenizer reads as special tokens when it is spelt out, the longest first."""
-    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    listed = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-    return sorted((token for token in listed if len(token.strip()) > 1), key=lambda token: (-len(token), token))
-
-
-def broken(text: str, tokens: Sequence[str]) -> str:
-    """The text with every one of the tokens that it spells broken by a space after its first character.
-
-    What holds none comes back as it is. A space, and nothing invisible: no tokenizer's normaliser takes it away.
-    """
-    while any(token in text for token in tokens):  # what remains of one may hold another
-        text = re.sub("|".join(map(re.escape, tokens)), lambda token: f"{token[0][0]} {token[0][1:]}", text)
-    return text
-
-
-def usage(has_chat_template: bool) -> tuple[str, str]:
-    """Python that frames as `Frame` does, for where this package is not: functions, which are those used here, and the
-    lines that make `inputs` of `prompt`, of `tokenizer` and of `frame`, which is what `described` gives."""
-    functions = "\n\n".join(inspect.getsource(function) for function in (fence, expand, special_tokens, broken))
-    return functions, _FILLED + (_IN_TURNS if has_chat_template else _AS_IT_IS)
-
-
-_FILLED = """\
-plain = broken(prompt, special_tokens(tokenizer))
-text = expand(frame["template"], {"context": "", "prompt": plain, "fenced": fence(plain)})
-"""
-_IN_TURNS = """\
-inputs = tokenizer.apply_chat_template(
-    [*frame["before"], {"role": "user", "content": text}],
-    add_generation_prompt=True,
-    return_dict=True,
-    return_tensors="pt",
-)"""
-_AS_IT_IS = 'inputs = tokenizer(frame["before"] + text, return_tensors="pt")'

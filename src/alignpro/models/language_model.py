@@ -11,6 +11,7 @@ from alignpro.errors import PromptTooLong
 from alignpro.models.framing import Frame
 from alignpro.models.padding import context_of
 from alignpro.models.sampler import sample
+from alignpro.models.written import NO_ANSWER
 from alignpro.types import Generation, OnDrawn, Prompt, Seed, Turn
 
 SHAPES: dict[str, Any] = {
@@ -102,13 +103,16 @@ class LanguageModel:
     def generate(
         self, queries: Sequence[Sequence[int]], counts: Sequence[int], seed: Seed, each: OnDrawn | None = None
     ) -> list[list[Generation]]:
-        """`counts[i]` continuations of `queries[i]`, decoded; `each` is told them as they end."""
+        """`counts[i]` continuations of `queries[i]`, decoded, thoughts apart; `each` is told them as they end.
+
+        One whose thought left no room for an answer has a failure.
+        """
         places = [(i, k) for i, count in enumerate(counts) for k in range(count)]
 
         def ended(row: int, generation: Generation) -> None:
             if each is not None:
                 i, k = places[row]
-                each(i, k, replace(generation, text=self._decode(generation), query=queries[i]))
+                each(i, k, replace(self._told(generation), query=queries[i]))
 
         drawn = sample(
             self.model,
@@ -122,7 +126,7 @@ class LanguageModel:
             ended=ended if each is not None else None,
         )
         return [
-            [g if g.failure else replace(g, text=self._decode(g), query=query) for g in row]
+            [g if g.failure else replace(self._told(g), query=query) for g in row]
             for query, row in zip(queries, drawn, strict=True)
         ]
 
@@ -157,7 +161,21 @@ class LanguageModel:
         said = generation.tokens.tolist()
         if said and generation.finish == "stop" and said[-1] == self.frame.turn_end:
             said = said[:-1]  # special or not, it is no text
-        return str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()
+        marking, pieces, start = self.frame.marking, list[str](), 0
+        for place, token in enumerate(said):
+            if token in marking:
+                pieces += [self.tokenizer.decode(said[start:place], skip_special_tokens=True), marking[token]]
+                start = place + 1
+        return "".join([*pieces, self.tokenizer.decode(said[start:], skip_special_tokens=True)]).strip()
+
+    def _told(self, generation: Generation) -> Generation:
+        """The generation with its text, and its thought apart."""
+        told = self.frame.parted(self._decode(generation), cut=generation.finish == "length")
+        text = told.answer
+        for mark in self.frame.marking.values():
+            text = text.replace(mark, "")
+        failure = None if told.closed else NO_ANSWER
+        return replace(generation, text=text.strip(), thought=told.thought, failure=failure)
 
     def _framed(self, prompt: Prompt, room: int) -> list[int]:
         ids = self.frame.ids(prompt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import warnings
 from importlib import resources
@@ -14,22 +15,25 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
-from alignpro.models import checksums
+from alignpro.models import checksums, own_code
 from alignpro.models.chat_template import keep_day
 from alignpro.runtime import processes
 
 making = threading.RLock()
 """Held while a model or a layer is made: transformers changes for the whole process how torch makes them."""
 Role = Literal["prompter", "frozen", "reward"]
+OwnCode = tuple[str | None, bool]
+"""The setting by which code that comes with a model would run, if there is one, and whether it is set."""
+NO_CODE: OwnCode = (None, False)
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json"})
 HUB_S = 5.0
 """Seconds that the hub may take to answer at all, where a model of it is wanted."""
-FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+FAULTS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
 
 
 def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -> tuple[Any, Any]:
-    """Model in evaluation mode on the device, and tokenizer; an adapter is merged.
+    """Model in evaluation mode on the device, and tokenizer; an adapter is merged, and code of its own never run.
 
     Raises ModelNotUsable for what cannot be loaded, an adapter's base model among it, and HubUnreachable.
     """
@@ -37,7 +41,15 @@ def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -
     return load_weights(auto, name, role, device, dtype), tokenizer
 
 
-def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None) -> Any:
+def load_weights(
+    auto: Any,
+    name: str,
+    role: Role,
+    device: str,
+    dtype: str,
+    device_map: DeviceMap = None,
+    own_code_by: OwnCode = NO_CODE,
+) -> Any:
     """The model of `load_pretrained` alone, over the devices of `device_map` where there is one."""
     from transformers.utils import logging as hf_logging
 
@@ -45,30 +57,36 @@ def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, devi
     source = resolve(name, role)
     base = base_of(source, name, role)
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
+    said, (setting, trusted) = f"{role}.model {name}", own_code_by
+    own_code.check_config(base or source, said, setting, trusted)
     try:
         with making:
-            model = auto.from_pretrained(base or source, dtype=dtype_of(dtype, device), **placed)
+            model = auto.from_pretrained(
+                base or source, dtype=dtype_of(dtype, device), trust_remote_code=trusted, **placed
+            )
             if base is not None:
                 model = merged(model, source)
     except FAULTS as error:
-        raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({first_line(error)})") from error
+        raise own_code.not_loaded(said, "weights", error, setting) from error
     return (model if placed else model.to(device)).eval()
 
 
-def load_tokenizer(name: str, role: Role) -> Any:
+def load_tokenizer(name: str, role: Role, own_code_by: OwnCode = NO_CODE) -> Any:
     """The tokenizer of `load_pretrained` alone; that of its base for an adapter without one."""
     from transformers import AutoTokenizer
 
     source = resolve(name, role)
     base = base_of(source, name, role)
+    place, (setting, trusted) = source if base is None or has_tokenizer(source) else base, own_code_by
     try:
-        return keep_day(AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base))
+        return keep_day(AutoTokenizer.from_pretrained(place, trust_remote_code=trusted))
     except (*FAULTS, TypeError) as error:
-        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
+        raise own_code.not_loaded(f"{role}.model {name}", "tokenizer", error, setting) from error
 
 
 def merged(model: Any, adapter: str) -> Any:
-    """The model with the adapter's product added to its weights, and with the layers that it holds whole.
+    """The model with the adapter's product added to its weights, and with the layers that it holds whole; embeddings
+    get as many rows as the adapter's have.
 
     Raises ValueError for an adapter of tied embeddings that is not tied itself: no weights are both ends of it.
     """
@@ -76,6 +94,7 @@ def merged(model: Any, adapter: str) -> Any:
     from peft.tuners.trainable_tokens import TrainableTokensLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    fit_embeddings(model, adapter)
     tied = tied_ends(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
@@ -98,6 +117,35 @@ def merged(model: Any, adapter: str) -> Any:
         plain = adapted.merge_and_unload()
     plain.name_or_path = adapter  # so an adapter that is trained on it notes what it was trained on
     return plain
+
+
+def fit_embeddings(model: Any, adapter: str) -> None:
+    """Give the model as many embeddings as the adapter was trained on.
+
+    Raises ValueError where the adapter does not hold those that the model lacks.
+    """
+    from peft.utils import load_peft_weights
+
+    first, last = model.get_input_embeddings(), getattr(model, "get_output_embeddings", lambda: None)()
+    places: dict[str, Any] = {name: one for name, one in model.named_modules() if one is first or one is last}
+    rows, held = first.weight.shape[0], set[str]()
+    wanted = rows
+    for name, weight in load_peft_weights(adapter, device="cpu").items():
+        place = next((place for place, module in places.items() if f".{place}." in name), None)
+        if place is not None and name.endswith("lora_embedding_A"):
+            wanted = weight.shape[1]
+        elif place is not None and name.endswith(".weight") and "lora_" not in name:
+            wanted = weight.shape[0]
+            held.add(place)
+    ends = {name for name, module in places.items() if module is first or module.weight is not first.weight}
+    if wanted > rows and (lacking := sorted(ends - held)):
+        raise ValueError(
+            f"the adapter was trained on {wanted} embeddings, its base model has {rows}, and the adapter does not hold"
+            f" those of {', '.join(lacking)}; save it with save_embedding_layers=True and those in modules_to_save, or"
+            " merge it where it was trained"
+        )
+    if wanted != rows:
+        model.resize_token_embeddings(wanted, mean_resizing=False)
 
 
 def tied_ends(model: Any) -> list[Any]:
@@ -268,5 +316,6 @@ def dtype_of(name: str, device: str) -> torch.dtype:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+    """What an error says, in one line: its first, and those that it announces by a colon."""
+    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
+    return f"{first} {' '.join(rest.split())}".strip() if first.rstrip().endswith(":") else first

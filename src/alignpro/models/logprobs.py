@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from alignpro.models import prefixes
 from alignpro.models.padding import pad, positions
-from alignpro.runtime import processes
+from alignpro.runtime import processes, progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,7 @@ def score(
             batch = collate([queries[i] for i in rows], [actions[i] for i in rows], pad_id, device)
             logprobs = forward(model, batch, temperature)[0].cpu().numpy()
             scored += [logprobs[row, : len(actions[i])] for row, i in enumerate(rows)]
+            progress.tell(len(scored), len(mine), "likelihoods")
         return scored
 
     result: list[npt.NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(queries)

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from alignpro.config import Sampling
-from alignpro.models import prefixes
+from alignpro.models import batches, prefixes
 from alignpro.models.cache import make_cache
 from alignpro.models.padding import pad, positions
 from alignpro.models.sharding import gathered
-from alignpro.runtime import processes
+from alignpro.runtime import processes, progress
 from alignpro.types import Generation, Seed
 
 Ended = Callable[[int, Generation], None]
@@ -53,8 +53,8 @@ def sample(
     end-of-text token included; with top_p or top_k they are those before truncation. `finish` is "length" where
     `max_new_tokens` came before an end-of-text token. A row whose logits hold nan or infinity, so that they are no
     distribution, has a `failure` and no tokens. `ended` is called with the number of each row, counted through
-    all `counts`, as soon as it has ended without one; it changes no draw. With a seed for each query its rows do not
-    depend on the other queries. Several processes share the rows.
+    all `counts`, as soon as it has ended without one, but in a batch that was kept; it changes no draw. With a seed for
+    each query its rows do not depend on the other queries. Several processes share the rows.
     """
     total, steps = sum(counts), sampling.max_new_tokens
     streams = zip(seed, counts, strict=True) if isinstance(seed, Sequence) else [(seed, total)]
@@ -69,16 +69,14 @@ def sample(
         for start in range(0, len(mine), batch_size):
             rows = list(mine[start : start + batch_size])
             unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
-            drawn += sample_batch(
-                model,
-                [queries[i] for i in unique],
-                torch.as_tensor(inverse),
-                noise[rows],
-                sampling,
-                sorted(eos_ids),
-                pad_id,
-                functools.partial(_tell, ended, rows) if ended is not None else None,
+            asked, luck, ends = [list(map(int, queries[i])) for i in unique], noise[rows], sorted(eos_ids)
+            told = functools.partial(_tell, ended, rows) if ended is not None else None
+            batch = functools.partial(
+                sample_batch, model, asked, torch.as_tensor(inverse), luck, sampling, ends, pad_id, told
             )
+            decides = (asked, inverse, luck.numpy(), sampling.model_dump(), ends, pad_id)
+            drawn += batches.found_or(batch, model, *decides)
+            progress.tell(start + len(rows), len(mine), progress.TEXTS)
         return drawn
 
     done: list[Generation] = [Generation("")] * total

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from alignpro.models.written import NO_ANSWER
 from alignpro.remote.accounting import Usage
 from alignpro.types import Generation
 
 FILTERED, REFUSED, EMPTY = "content filter", "refusal", "empty answer"
 TOOL = "tool call instead of text"
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Fields beside `content` in which servers tell what the model thought."""
 CUT_OFF = "cut off by max_new_tokens before any text"
 NOTHING = Usage()
 _FILTERS = frozenset({"content_filter", "safety", "blocklist", "prohibited_content", "recitation", "sensitive"})
@@ -22,12 +25,16 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One sample as it is kept; `usage` is its share of the request's tokens, and shares add up to the whole."""
+    """One sample as it is kept; `usage` is its share of the request's tokens, and shares add up to the whole.
+
+    `thought` is what the server told apart from the text; it is not kept.
+    """
 
     text: str
     finish: Literal["stop", "length"] = "stop"
     failure: str | None = None
     usage: Usage = NOTHING
+    thought: str = field(default="", compare=False)
 
     def generation(self) -> Generation:
         """As the rest of the package sees it."""
@@ -50,7 +57,7 @@ def read(body: Any, most: int) -> list[Answer]:
     else:
         raise Unreadable("the answer has no choices")
     shares = _split(usage or Usage(), len(kept))
-    return [Answer(a.text, a.finish, a.failure, share) for a, share in zip(kept, shares, strict=True)]
+    return [replace(a, usage=share) for a, share in zip(kept, shares, strict=True)]
 
 
 def _choice(choice: Any) -> Answer:
@@ -59,6 +66,7 @@ def _choice(choice: Any) -> Answer:
         raise Unreadable("a choice has no message")
     reason = str(choice.get("finish_reason")).lower()
     text = _text(message.get("content"))
+    thought = next((told for name in THOUGHTS if isinstance(told := message.get(name), str)), "")
     if reason in _FILTERS:
         failure: str | None = FILTERED
     elif message.get("refusal"):
@@ -70,18 +78,25 @@ def _choice(choice: Any) -> Answer:
     elif message.get("tool_calls"):
         failure = TOOL
     else:
-        failure = CUT_OFF if reason in _LENGTHS else EMPTY
-    return Answer(text, "length" if reason in _LENGTHS else "stop", failure)
+        cut_off = NO_ANSWER if thought else CUT_OFF
+        failure = cut_off if reason in _LENGTHS else EMPTY
+    return Answer(text, "length" if reason in _LENGTHS else "stop", failure, thought=thought)
 
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        content = "".join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
+        content = "".join(p["text"] for p in content if _says(p))
     if content is None:
         return ""
     if not isinstance(content, str):
         raise Unreadable("a message's content is no text")
     return content.encode("utf-8", "replace").decode()  # lone surrogates could be stored nowhere
+
+
+def _says(part: Any) -> bool:
+    """Whether a part of a content is text, and no thought."""
+    kind, text = (part.get("type"), part.get("text")) if isinstance(part, dict) else (None, None)
+    return isinstance(text, str) and kind not in ("thinking", "reasoning")
 
 
 def usage_of(body: Any) -> Usage | None:

@@ -9,18 +9,20 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from alignpro.config import Sampling
 from alignpro.models.framing import Frame, Message
+from alignpro.models.written import NO_ANSWER
 from alignpro.remote.accounting import Spent
 from alignpro.remote.answers import Answer
 from alignpro.remote.cache import AnswerCache, key
 from alignpro.remote.pool import Call
 from alignpro.remote.requests import Save
 from alignpro.rng import derive
-from alignpro.runtime import processes
+from alignpro.runtime import processes, progress
 from alignpro.types import Asking, Generation, Prompt, as_prompts
 
 T = TypeVar("T")
@@ -71,6 +73,7 @@ class AskedModel:
     ) -> None:
         self.name, self.identity, self.sampling, self.frame, self.cache = name, identity, sampling, frame, cache
         self._source = source
+        self._asked = self._had = 0
         self._locks: weakref.WeakValueDictionary[bytes, asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"alignpro-{name}", daemon=True)
@@ -130,6 +133,7 @@ class AskedModel:
             raise
 
     async def _forgive(self) -> None:
+        self._asked = self._had = 0
         self._source.forgive()
 
     async def _stop(self, call: Call, error: Exception) -> None:
@@ -140,10 +144,20 @@ class AskedModel:
         self, prompts: Sequence[str | Prompt], counts: Sequence[int], seed: int, call: Call
     ) -> list[list[Generation]]:
         asked, wanted = as_prompts(prompts), Counter[Prompt]()
+        self._asked += sum(counts)
         for prompt, count in zip(asked, counts, strict=True):
             wanted[prompt] += count
         rows = {prompt: iter(answers) for prompt, answers in (await self._respond(wanted, seed, call)).items()}
-        return [[next(rows[prompt]).generation() for _ in range(n)] for prompt, n in zip(asked, counts, strict=True)]
+        return [[self._told(next(rows[prompt])) for _ in range(n)] for prompt, n in zip(asked, counts, strict=True)]
+
+    def _told(self, answer: Answer) -> Generation:
+        """The answer as the rest of the package sees it, its thought apart: what is kept is what was answered."""
+        if answer.failure:
+            return answer.generation()
+        told = self.frame.parted(answer.text, cut=answer.finish == "length")
+        thought = "\n\n".join(filter(None, (answer.thought, told.thought)))
+        failure = None if told.closed else NO_ANSWER
+        return replace(answer.generation(), text=told.answer, thought=thought, failure=failure)
 
     async def _respond(self, wanted: Mapping[Prompt, int], seed: int, call: Call) -> dict[Prompt, list[Answer]]:
         rows = await asyncio.gather(
@@ -161,7 +175,10 @@ class AskedModel:
         except UnicodeEncodeError:
             return [Answer("", failure="the prompt is no valid Unicode text")] * n
         try:
-            return await self._ask(messages, n, seed, call)
+            answers = await self._ask(messages, n, seed, call)
+            self._had += n
+            progress.tell(self._had, self._asked, "answers")
+            return answers
         except BaseException as error:
             call.stop(error)
             self._source.wake()
@@ -169,7 +186,9 @@ class AskedModel:
 
     async def _ask(self, messages: Sequence[Message], n: int, seed: int, call: Call) -> list[Answer]:
         cache, books, text = self.cache, self._source.books, messages[-1]["content"]
-        what = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
+        what: dict[str, object] = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
+        if arguments := self.frame.thoughts.template_arguments:
+            what["template_arguments"] = arguments
         keys = [key(self.identity, self.name, what, i) for i in range(n)]
 
         def save(answers: Mapping[int, Answer]) -> None:

@@ -37,7 +37,7 @@ class EndpointModel(AskedModel):
     ) -> None:
         if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
             raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
-        policy = policy or Policy()
+        policy, frame = policy or Policy(), frame or Frame()
         self.endpoint = endpoint
         self.account = account or Account()
         self.pool = Pool(endpoint.urls, policy)
@@ -52,12 +52,13 @@ class EndpointModel(AskedModel):
             account=self.account,
             client=client,
             length=LENGTHS[endpoint.urls == (OPENAI_URL,)],
+            template_arguments=frame.thoughts.template_arguments,
             tell=tell,
         )
         identity = endpoint.identity
         if settings is not None and settings.body:  # what decides answers stands in the keys of those that are kept
             identity += json.dumps(settings.body, sort_keys=True)
-        super().__init__(endpoint.model, identity, sampling, frame or Frame(), cache, self._requests)
+        super().__init__(endpoint.model, identity, sampling, frame, cache, self._requests)
 
     def check(self) -> None:
         """Ask for one token, so that a wrong key, an unknown model or a server that is down shows before any work.

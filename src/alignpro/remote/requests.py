@@ -45,6 +45,7 @@ class Requests:
     account: Account
     client: Client
     length: str = LENGTHS[0]
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
     dialects: dict[str, Dialect] = field(default_factory=dict)
     tell: Tell = lambda kind, text: None
     _refusals: dict[str, int] = field(default_factory=dict)
@@ -283,6 +284,8 @@ class Requests:
     ) -> dict[str, Any]:
         options = dialect.options(self.sampling, seed)
         request = {"model": self.model, "messages": messages, **options, dialect.length: longest}
+        if self.template_arguments:
+            request["chat_template_kwargs"] = self.template_arguments
         return {**request, "n": n} if n > 1 else request
 
     def _dialect(self, host: Host, trials: Mapping[str, Dialect]) -> Dialect:

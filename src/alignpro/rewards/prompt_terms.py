@@ -20,7 +20,7 @@ from alignpro.types import FloatArray, Prompt, PromptResult, Response, as_prompt
 Measure = Callable[[Sequence[Prompt], Sequence[str]], tuple[FloatArray, tuple[str | None, ...]]]
 """(prompts, rewrites) -> values [N], nan where there is none, and why."""
 
-PATTERNS = {
+PATTERNS: dict[str, re.Pattern[str] | regex.Pattern[str]] = {
     "numbers": re.compile(r"\d+(?:[.,:/-]\d+)*"),
     "quotes": re.compile(r"\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|`[^`\n]+`"),
     "placeholders": re.compile(r"\{\{?[^{}\n]*\}?\}|\$\{?\w+\}?|<[\w -]+>|\[[A-Z][A-Z0-9_ -]*\]|%\(?\w*\)?[sdf]\b"),

@@ -13,7 +13,7 @@ from alignpro.models.language_model import LanguageModel
 from alignpro.runtime import files
 
 FILE = "alignpro.json"
-_OWN = ("template", "system", "examples", "sampling", "overflow", "batch_size")
+_OWN = ("template", "system", "examples", "thoughts", "sampling", "overflow", "batch_size")
 """Settings of the prompter that the file holds; without them it is not one of ours."""
 
 

@@ -70,7 +70,7 @@ def headroom(
     if settings is not None:
         settings.check_headroom()
     stopping = "stopping after these prompts; their samples are kept"
-    with open_run(settings, out, _everything, resume=resume, changed=resume, stopping=stopping) as opened:
+    with open_run(settings, out, _untrained, resume=resume, changed=resume, stopping=stopping) as opened:
         run = stages.with_scales(opened)
         _announce(run)
         estimated = stages.headroom(run)
@@ -91,7 +91,7 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
     settings = override(folder, overrides, ("evaluate.", "judge."), "evaluate")
     folder.check_trained()
     stopping = "stopping after this arm; finished ones are kept"
-    with open_run(settings, path, _everything, resume=True, changed=True, stopping=stopping) as run:
+    with open_run(settings, path, _untrained, resume=True, changed=True, stopping=stopping) as run:
         forget_compared(folder.arms)
         summary = stages.evaluate(stages.with_scales(run))
         processes.by_first(lambda: write_report(path))
@@ -101,6 +101,11 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
 
 def _everything(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
     return load(settings, EVERYTHING, say, kept=kept, for_run=True)
+
+
+def _untrained(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
+    """The same for a job that trains nothing, whatever its settings would."""
+    return load(settings, EVERYTHING, say, kept=kept, for_run=True, trains=False)
 
 
 def _say_endpoints(run: Run) -> None:

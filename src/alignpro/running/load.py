@@ -28,6 +28,7 @@ from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
 from alignpro.running import checks
 from alignpro.running.pieces import PieceName, Pieces
 from alignpro.running.prompts import prompts_of
+from alignpro.runtime import ownership
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.types import FrozenModel
 
@@ -41,13 +42,14 @@ def load(
     *,
     kept: Path | None = None,
     for_run: bool = False,
+    trains: bool = True,
 ) -> Pieces:
     """Load the pieces that are needed and no others, the cheapest and likeliest to be wrong first.
 
     An endpoint is asked for one token before any model is loaded. `kept` is the folder of a run that goes on, whose
-    answers and spending count. With `for_run` what the settings train must be trainable, and statistics of a reward's
-    terms may come later, since a run takes and keeps them. Raises SettingsError, DataError, ModelNotUsable,
-    HubUnreachable, PromptTooLong, EndpointUnusable, EndpointDown, BudgetSpent.
+    answers and spending count. With `for_run` what the settings train must be trainable, where anything `trains`, and
+    statistics of a reward's terms may come later, since a run takes and keeps them. Raises SettingsError, DataError,
+    ModelNotUsable, HubUnreachable, PromptTooLong, EndpointUnusable, EndpointDown, BudgetSpent.
     """
     wanted = set(needs)
     if "prompt_terms" in wanted and any(map(reads_reference, settings.prompt_terms)):
@@ -63,7 +65,7 @@ def load(
         if "prompter" in loaded:
             settings = with_meta_prompt(settings, loaded["prompter"].lm)
         pieces = Pieces(settings, endpoints, loaded)
-        if for_run:
+        if for_run and trains:
             checks.check_trainable_pieces(pieces)
         checks.tell(pieces, say)
         if kept is not None:
@@ -119,7 +121,8 @@ def _load(
 def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenModel:
     frozen = settings.frozen
     if is_elsewhere(str(frozen.model)):
-        frame = Frame.of("{prompt}" if frozen.template is None else frozen.template, frozen.system, "frozen")
+        template = "{prompt}" if frozen.template is None else frozen.template
+        frame = Frame.of(template, frozen.system, "frozen", thoughts=frozen.thoughts)
         if is_function(str(frozen.model)):
             return endpoints.load_function(frozen, frame)
         return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
@@ -159,6 +162,7 @@ def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
         return (load_trained(without_meta_prompt(settings), name),)
     if not folder.trained:
         raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
+    ownership.check(folder.path, of=("prompter.",), writes=False)
     own = folder.settings().model_copy(update={"device": settings.device, "dtype": settings.dtype})
     return (*itertools.chain.from_iterable(load_passes(own)), load_trained(own, folder.prompter))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,10 +16,18 @@ from rich.progress import Progress as Bars
 from alignpro.runtime import processes
 from alignpro.runtime.terminal import printable
 
+TEXTS = "texts"
+"""What the sampler tells of."""
+Show = Callable[[int, str, float | None], None]
+"""Called with (done so far, what to show beside it, seconds left or None where nothing tells)."""
+_under_way: list[_Task] = []
+
 Advance = Callable[[int, str], None]
 """Called with (done so far, what to show beside it)."""
 
+T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+MANY, AT_A_TIME = 50_000, 1_000
 
 
 class Progress:
@@ -33,40 +43,112 @@ class Progress:
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
         """Watch `total` units of work; those done before the first report do not count for the estimate."""
-        if self.console.is_terminal:
-            yield from self._bar(name, total)
-        else:
-            yield from self._lines(name, total)
+        with self._bar(name, total) if self.console.is_terminal else self._lines(name, total) as show:
+            task = _Task(total, show)
+            _under_way.append(task)
+            try:
+                yield task
+            finally:
+                _under_way.remove(task)
 
-    def _bar(self, name: str, total: int) -> Iterator[Advance]:
+    @contextmanager
+    def _bar(self, name: str, total: int) -> Iterator[Show]:
         columns = (_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, _text("{task.fields[note]}"), console=self.console) as bars:
             task = bars.add_task(printable(name), total=total, note="")
 
-            def advance(done: int, note: str = "") -> None:
-                bars.update(task, completed=done, note=printable(note))
+            def advance(done: int, note: str, left: float | None) -> None:
+                about = f"  about {left:.0f} s left" if left and not done else ""  # the bar itself tells it of units
+                bars.update(task, completed=done, note=printable(f"{note}{about}"))
 
             yield advance
 
-    def _lines(self, name: str, total: int) -> Iterator[Advance]:
+    @contextmanager
+    def _lines(self, name: str, total: int) -> Iterator[Show]:
         begun = shown = time.monotonic()
-        start: int | None = None
 
-        def advance(done: int, note: str = "") -> None:
-            nonlocal shown, start
+        def advance(done: int, note: str, left: float | None) -> None:
+            nonlocal shown
             now = time.monotonic()
-            start = max(0, done - 1) if start is None else start
             if self.console.quiet or (done < total and now - shown < SECONDS_BETWEEN_LINES):
                 return
             shown = now
-            left = (now - begun) / max(1, done - start) * (total - done)
-            rest = f", about {left:.0f} s left" if done < total else f", {now - begun:.0f} s"
+            about = "" if left is None else f", about {left:.0f} s left"
+            rest = about if done < total else f", {now - begun:.0f} s"
             told = f"{name} {done}/{total}{rest}{'  ' + note if note else ''}"
             print(printable(told), file=sys.stderr, flush=True)  # noqa: T201
 
         yield advance
 
 
+def watched(items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
+    """The items, with progress where there are many; `total` is about how many, where they do not say so themselves."""
+    total = total if total is not None else len(items) if isinstance(items, Sized) else 0
+    if total < MANY:
+        yield from items
+        return
+    with Progress().task(name, total) as advance:
+        for done, item in enumerate(items):
+            if done % AT_A_TIME == 0:
+                advance(min(done, total - 1), "")
+            yield item
+        advance(total, "")
+
+
 def _text(shown: str) -> TextColumn:
     """A column in which brackets are brackets."""
     return TextColumn(shown, markup=False)
+
+
+def tell(done: int, total: int, what: str) -> None:
+    """Of the work within a unit of the task under way, `done` of a call's `total`: told by the batch, from wherever it
+    is done. Nothing where no task is watched."""
+    if _under_way:
+        _under_way[-1].within(done, total, what)
+
+
+def expect(units: int, texts: int) -> None:
+    """The next units of the task under way take about so many texts, of which `tell` will tell, and which then count in
+    the estimate of what remains."""
+    if _under_way:
+        _under_way[-1].expect(units, texts)
+
+
+@dataclasses.dataclass(eq=False)
+class _Task:
+    """A task that is watched. `show` is given what is done, a note, and the seconds left, None where nothing tells."""
+
+    total: int
+    show: Callable[[int, str, float | None], None]
+    begun: float = dataclasses.field(default_factory=lambda: time.monotonic())
+    done: int = 0
+    note: str = ""
+    start: int | None = None
+    first: int = 0
+    planned: tuple[int, int] = (0, 0)
+    made: int = 0
+    last: tuple[int, int] = (0, 0)
+
+    def __call__(self, done: int, note: str = "") -> None:
+        if self.start is None:
+            self.start, self.first = max(0, done - 1), done
+        self.done, self.note = done, note
+        self.expect(0, 0)
+        self.show(done, note, self._left(max(1, done - self.start)))
+
+    def expect(self, units: int, texts: int) -> None:
+        self.planned, self.made, self.last = (units, texts), 0, (0, 0)
+
+    def within(self, done: int, total: int, what: str) -> None:
+        went_on = self.last[1] == total and done > self.last[0]
+        self.made += (done - self.last[0] if went_on else done) if what == TEXTS else 0
+        self.last = done, total
+        units, texts = self.planned
+        part = units * min(0.99, self.made / texts) if texts else 0.0
+        since = self.done - self.first + part
+        told = "; ".join(filter(None, (self.note, f"{what} {done:,}/{total:,}")))
+        self.show(self.done, told, self._left(since, part) if since else None)
+
+    def _left(self, since: float, part: float = 0.0) -> float:
+        """Seconds for what remains, at the pace of the units since the start; of one under way a part is done."""
+        return (time.monotonic() - self.begun) / since * (self.total - self.done - part)

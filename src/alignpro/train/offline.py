@@ -6,7 +6,7 @@ The frozen model is asked for nothing after `gather`. The three methods are one 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import objective, score_rewrites
 from alignpro.models.logprobs import Actions, forward
 from alignpro.rng import derive
-from alignpro.runtime import files, processes
+from alignpro.runtime import files, processes, progress
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected
@@ -56,11 +56,12 @@ def gather(
     stop: StopRequest,
     advance: Advance,
     prompt_terms: RewriteTerms | None = None,
+    written: Callable[[], None] = lambda: None,
 ) -> dict[Prompt, Gathered]:
     """Sample G rewrites of every prompt, and K responses to each different one, a step's worth of prompts at a time.
 
-    Each step's rows are written to `path` as they come, and whole steps found there are not paid for again. Raises
-    RewardFailure, Interrupted, DamagedResult.
+    Each step's rows are written to `path` as they come, and whole steps found there are not paid for again; `written`
+    is called whenever some are. Raises RewardFailure, Interrupted, DamagedResult.
     """
     gathered = dict(files.parsed_rows(path, _from_row, "delete that line, and its prompt is sampled again"))
     different = list(dict.fromkeys(prompts))
@@ -73,6 +74,7 @@ def gather(
     failures: Counter[str] = Counter()
     for chunk in left:
         advance(len(gathered), f"{calls(gathered):,} answers asked")
+        progress.expect(len(chunk), len(chunk) * settings.rewrites * (1 + settings.responses))
         stop.check()
         drawn = derive(seed, "gather", chunk[0].key)
         rewrites = reference.rewrite(chunk, settings.rewrites, derive(drawn, "rewrite"))
@@ -88,6 +90,7 @@ def gather(
         so_far = np.concatenate([np.repeat(row.rewards, row.counts) for row in gathered.values()])
         check_failures(so_far, failures, max_failed, "sampling the reference")
         files.append_jsonl(path, [_to_row(prompt.key, gathered[prompt.key]) for prompt in chunk], checked=True)
+        written()
     advance(len(gathered), "")
     return {prompt: gathered[prompt.key] for prompt in prompts}
 

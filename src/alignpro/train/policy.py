@@ -27,9 +27,10 @@ def trainable(
     """Policy and reference: a copy and the model itself, or the model with an adapter on it and off.
 
     With an adapter `lm` must not be used while this is open, and is as it was afterwards. `where` names the section of
-    `lora`. Raises SettingsError for weights that cannot be trained so.
+    `lora`. Raises SettingsError for weights that are to be trained and cannot be so.
     """
-    check_trainable(lm.model, lora, where)
+    if settings.steps:
+        check_trainable(lm.model, lora, where)
     if lora is None:
         policy = copy_of(lm)
         shard(policy.model)

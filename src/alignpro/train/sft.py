@@ -64,9 +64,11 @@ def fit(
 def completion(lm: LanguageModel, text: str) -> list[int]:
     """Ids by which the model would write `text` and end: the text's own tokens and its turn's closing token.
 
+    Where the chat template opens a thought, its end comes first.
+
     Raises ModelNotUsable where it has none.
     """
-    return [*lm.tokenizer(text, add_special_tokens=False)["input_ids"], closing(lm)]
+    return [*lm.tokenizer(lm.frame.closed(text), add_special_tokens=False)["input_ids"], closing(lm)]
 
 
 def closing(lm: LanguageModel) -> int:

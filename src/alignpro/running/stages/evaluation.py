@@ -9,6 +9,7 @@ from alignpro.evaluate.models import answering_by
 from alignpro.evaluate.sampling import ArmResult, run_arm, sample_rows
 from alignpro.evaluate.summary import summarise
 from alignpro.flow.failures import check_failures
+from alignpro.models import batches
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import Evaluation, append_rows, write
@@ -20,6 +21,7 @@ from alignpro.running.stages.judging import judge
 from alignpro.running.stages.kept_arms import KeptArms, identity
 from alignpro.running.stages.training import training_prompts
 from alignpro.runtime import files, run_folder
+from alignpro.runtime.progress import expect
 
 
 def evaluate(run: Run) -> Evaluation:
@@ -42,15 +44,18 @@ def evaluate(run: Run) -> Evaluation:
     wanted = [arm for arm in arms.compared(settings) if trained or not arm.trained]
     kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
     results: list[ArmResult] = []
-    with run.progress.task("evaluating", len(wanted)) as advance:
+    keep = batches.keeping(folder.batches)
+    with keep as written, run.progress.task("evaluating", len(wanted)) as advance:
         for number, arm in enumerate(wanted):
             advance(number, arm.name)
+            expect(1, 2 * len(prompts) * settings.evaluate.responses)
             finished = kept.get(arm.name, prompts)
             sampled = finished or run_arm(arm, models, prompts, settings, seed, settings.evaluate.responses)
             append_rows(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
             if finished is None:  # one with too many failures is not kept: it may fare better when the run goes on
                 check_failures(sampled.rewards, sampled.failures, settings.reward.max_failed, f"arm {arm.name}")
             results.append(finished or kept.put(sampled))
+            written()
             run.stop.check()
         second = pieces.second_reward.name if pieces.second_reward else None
         summary = summarise(

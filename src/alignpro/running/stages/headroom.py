@@ -5,6 +5,7 @@ from __future__ import annotations
 from alignpro.headroom.estimates import Estimator
 from alignpro.headroom.robustness import robustness
 from alignpro.headroom.samples import gather
+from alignpro.models import batches
 from alignpro.models.fingerprint import fingerprint
 from alignpro.results import Cost, Headroom, write
 from alignpro.rng import derive
@@ -25,7 +26,8 @@ def headroom(run: Run) -> Headroom:
         fingerprint((trained.lm if trained else pieces.prompter.lm).model),
         pieces.frozen_weights or str(settings.frozen.model),
     ]
-    with run.progress.task("estimating the headroom", len(prompts)) as advance:
+    keep = batches.keeping(folder.batches)
+    with keep as written, run.progress.task("estimating the headroom", len(prompts)) as advance:
         samples = gather(
             prompts,
             models,
@@ -37,6 +39,7 @@ def headroom(run: Run) -> Headroom:
             max_failed=settings.reward.max_failed,
             stop=run.stop,
             advance=advance,
+            written=written,
         )
     estimator = Estimator(
         samples,
@@ -53,7 +56,7 @@ def headroom(run: Run) -> Headroom:
         told = ", ".join(estimated.left_out)
         estimated.advice.text += f" This is of the reward alone; the terms on the rewrite ({told}) are left out."
     if kinds := settings.headroom.noise:
-        with run.progress.task("adding noise", len(kinds) + 1) as advance:
+        with batches.keeping(folder.batches), run.progress.task("adding noise", len(kinds) + 1) as advance:
 
             def next_kind(number: int, name: str) -> None:
                 run.stop.check()

@@ -9,10 +9,12 @@ import numpy as np
 
 from alignpro.config import Scale
 from alignpro.flow.rollout import rollout
+from alignpro.models import batches
 from alignpro.rewards.composite import CompositeReward
 from alignpro.rng import derive
 from alignpro.running.opening import Run
 from alignpro.runtime import files
+from alignpro.runtime.progress import expect
 from alignpro.types import Prompt, Response, RewardResult
 
 
@@ -41,7 +43,9 @@ def with_scales(run: Run) -> Run:
         run.progress.say(f"{path} is damaged; the reward's terms are measured again, as they were before")
     if kept is None:
         prompts = run.pieces.prompts.train[: settings.reward.normalise_prompts]
-        with run.progress.task("measuring the reward's terms", 1) as advance:
+        keep = batches.keeping(run.folder.batches)
+        with keep, run.progress.task("measuring the reward's terms", 1) as advance:
+            expect(1, 2 * len(prompts))
             made = rollout(
                 prompts,
                 run.pieces.pipeline(),

@@ -14,6 +14,7 @@ from alignpro.errors import RunFailure
 from alignpro.evaluate.arms import AlignPro, Arm, Rlhf
 from alignpro.evaluate.models import Models
 from alignpro.evaluate.sampling import run_arm, sample_rows
+from alignpro.models import batches
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.results import Step, append_rows, read_rows
@@ -167,7 +168,8 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
     seed, per_step = derive(settings.seed, "train"), settings.train.prompts_per_step
     steps = [prompts_of_step(pieces.prompts.train, s + 1, per_step, seed) for s in range(settings.train.steps)]
     prompts = list(dict.fromkeys(prompt for step in steps for prompt in step))
-    with run.progress.task("sampling the reference", len(prompts)) as advance:
+    keep = batches.keeping(run.folder.batches)
+    with keep as written, run.progress.task("sampling the reference", len(prompts)) as advance:
         gathered = offline.gather(
             prompts,
             pieces.pipeline(reference),
@@ -179,6 +181,7 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
             max_failed=settings.reward.max_failed,
             stop=run.stop,
             advance=advance,
+            written=written,
             prompt_terms=pieces.prompt_terms,
         )
     return offline.replay(gathered), offline.calls(gathered), offline.units_of(gathered)

@@ -1,0 +1,66 @@
+"""What a long stage shows: a line now and then, by the batch, with what remains."""
+
+import pytest
+
+from alignpro.runtime import progress
+from alignpro.runtime.progress import TEXTS, Progress, expect, tell
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def at(clock, seconds, work, *told):
+    clock[0] = seconds
+    work(*told)
+
+
+def test_units_are_told_with_what_remains(clock, capsys):
+    with Progress().task("asking", 10) as advance:
+        advance(0, "")
+        at(clock, 5, advance, 1, "")
+        at(clock, 20, advance, 2, "fine")
+        at(clock, 100, advance, 10, "")
+    assert capsys.readouterr().err == "asking 2/10, about 80 s left  fine\nasking 10/10, 100 s\n"
+
+
+def test_batches_within_a_unit_are_told_before_any_unit_is_done(clock, capsys):
+    with Progress().task("estimating", 32) as advance:
+        advance(0, "0 answers")
+        expect(16, 1000)
+        at(clock, 5, tell, 50, 200, TEXTS)
+        at(clock, 30, tell, 100, 200, TEXTS)  # 1.6 of 32 prompts in 30 s
+        at(clock, 60, tell, 100, 400, "likelihoods")
+        at(clock, 90, tell, 100, 800, TEXTS)  # another call: 3.2 of 32
+        at(clock, 95, advance, 16, "")
+        at(clock, 100, tell, 5, 5, TEXTS)  # nothing is known of these texts
+    assert capsys.readouterr().err.splitlines() == [
+        "estimating 0/32, about 570 s left  0 answers; texts 100/200",
+        "estimating 0/32, about 1140 s left  0 answers; likelihoods 100/400",
+        "estimating 0/32, about 810 s left  0 answers; texts 100/800",
+        "estimating 16/32, about 100 s left  texts 5/5",
+    ]
+
+
+def test_what_was_done_before_counts_for_no_pace_and_too_many_texts_end_no_unit(clock, capsys):
+    with Progress().task("estimating", 32) as advance:
+        advance(16, "")
+        at(clock, 20, tell, 1, 2, "scores")
+        expect(16, 10)
+        at(clock, 99, tell, 500, 1000, TEXTS)
+    assert capsys.readouterr().err.splitlines() == [
+        "estimating 16/32  scores 1/2",
+        "estimating 16/32, about 1 s left  texts 500/1,000",
+    ]
+
+
+def test_without_a_task_nothing_is_told(clock, capsys):
+    with Progress().task("outer", 2), Progress().task("inner", 2):
+        at(clock, 20, tell, 1, 2, TEXTS)
+    at(clock, 40, tell, 2, 2, TEXTS)
+    expect(1, 2)
+    assert capsys.readouterr().err == "inner 0/2  texts 1/2\n"
