@@ -94,7 +94,11 @@ def rewrite(
 
 def _text(prompt: str | None) -> str:
     """The prompt, or what standard input holds. Raises UsageError where there is none."""
-    text = sys.stdin.read().strip() if prompt == "-" else prompt or ""
+    try:
+        text = sys.stdin.read().strip() if prompt == "-" else prompt or ""
+        text.encode()
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise UsageError(f"the prompt is not UTF-8 ({error.reason}, byte {error.start})") from None
     if prompt is None:
         raise UsageError("give a prompt to rewrite, - to read one from standard input, or --file")
     if not text.strip() or prompt.startswith("--"):

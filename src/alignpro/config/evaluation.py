@@ -29,7 +29,7 @@ CRITERIA = {
 class EvaluateSettings(Section):
     """The comparison at the end."""
 
-    arms: list[str] = Field(
+    arms: Annotated[list[str], Field(min_length=1)] = Field(
         ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"],
         description="what is compared: no_prompter, reference_prompter, align_pro, rlhf; gibbs_N, the closed form by"
         " choosing among N rewrites; pass_N, the first N prompters of a chain",

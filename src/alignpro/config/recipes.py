@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from alignpro.config import texts, whole
 from alignpro.config.listing import initials, names
 from alignpro.config.notation import as_yaml, from_yaml, meant, type_of
+from alignpro.config.places import moved
 from alignpro.config.section import sections_in
 from alignpro.config.settings import Settings
 from alignpro.errors import SettingsError
@@ -56,8 +57,8 @@ def resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Set
     return build(tree, source)
 
 
-def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
-    """Settings of a file that `dump` wrote, with overrides.
+def reread(path: Path, overrides: Iterable[str] = (), began: str = "") -> Settings:
+    """Settings of a file that `dump` wrote in the working folder `began`, with overrides.
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed; one from
     before there were validation prompts has none. Raises SettingsError for one that was cut or changed since, or that
@@ -70,7 +71,7 @@ def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
             f"{path}: the settings of a run stand in it whole; this one has other files read, by extends or by @FILE,"
             " so alignpro did not write it"
         )
-    tree = laid_over({"data": {"seed": None, "validation": 0}}, own)
+    tree = laid_over({"data": {"seed": None, "validation": 0}}, moved(own, began) if began else own)
     if not sealed:
         whole.check_complete(tree, resolved(copy.deepcopy(tree), (), str(path)).model_dump(mode="json"), path)
     return resolved(tree, overrides, str(path))

@@ -133,14 +133,20 @@ def load_language_model(
         batch_size=settings.batch_size,
         cut_long_prompts=settings.overflow == "cut",
     )
-    if settings.sampling.max_new_tokens >= lm.context:
-        raise SettingsError(
-            f"{role}.sampling.max_new_tokens is {settings.sampling.max_new_tokens}, but {lm.name}'s context is"
-            f" {lm.context}; leave room for the prompt"
-        )
+    check_room(lm, role)
     check_embeddings(model, lm.tokenizer, f"{role}.model {settings.model}", frame)
     check_consistency(model, lm.pad_id, lm.context, f"{role}.model {settings.model}")
     return lm
+
+
+def check_room(lm: LanguageModel, section: str) -> None:
+    """Raise SettingsError where an answer of `section`.sampling and the frame leave no token to any prompt."""
+    framed, new = len(lm.frame.ids("")), lm.sampling.max_new_tokens
+    if framed + new >= lm.context:
+        raise SettingsError(
+            f"{section}.sampling.max_new_tokens is {new}, and the frame around a prompt (template, system message,"
+            f" examples) takes {framed} tokens, but {lm.name}'s context is {lm.context}; leave room for the prompt"
+        )
 
 
 def with_meta_prompt(settings: Settings, prompter: LanguageModel) -> Settings:

@@ -14,7 +14,7 @@ from alignpro.errors import UsageError
 from alignpro.running import inputs
 from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files, ownership, processes, run_folder, threads
+from alignpro.runtime import files, functions, ownership, processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.lock import Lock
 from alignpro.runtime.progress import Progress
@@ -113,6 +113,7 @@ def open_run(
             _mend(folder, progress.say)
         else:
             processes.by_first(lambda: run_folder.check_free(out))
+            functions.search_also("")
         if resume and not changed:
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None

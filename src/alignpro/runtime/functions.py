@@ -26,6 +26,8 @@ Files = dict[str, tuple[Path | None, bytes]]
 _lock = threading.RLock()
 _put: set[str] = set()
 """Working folders that were put where imports are searched."""
+_also = ""
+"""The working folder in which the run that was opened last began."""
 _read: dict[str, Files] = {}
 """By module, the files that it was made of when it was last named."""
 
@@ -119,6 +121,12 @@ def _digest_of(read: Files) -> str:
     return digest.hexdigest()
 
 
+def search_also(folder: str) -> None:
+    """Search this folder too, after the working folder and all others, for modules that are named; "": none."""
+    global _also
+    _also = folder
+
+
 def digest_now(module_name: str) -> str | None:
     """The same of the module as it would be imported now, which it is not; None where there is none."""
     with _lock:
@@ -140,6 +148,8 @@ def _search_here() -> None:
     if here not in sys.path:
         sys.path.insert(0, here)
         _put.add(here)
+    if _also and _also not in sys.path:
+        sys.path.append(_also)
     importlib.invalidate_caches()
 
 
