@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 _TRIM, _MMAP = -1, -3
-"""Names of mallopt's settings in glibc: what lies free before it is given back, and from which size memory is mapped."""
+"""mallopt's names in glibc: of what lies free before it is given back, and of the size from which memory is mapped."""
 KEPT, MAPPED = 1 << 30, 32 << 20
 """Bytes that may lie free, and the size from which memory is mapped anew each time, which is glibc's largest."""
 
