@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignpro import config
+from alignpro.runtime import ownership
+from alignpro.runtime.consent import consent
 
 SMALL = (
     "--threads=1",
@@ -142,3 +145,11 @@ class Spy:
     @property
     def prompts(self) -> set[str]:
         return {prompt for prompt, _ in self.scored}
+
+
+def copied(run: Path, to: Path) -> Path:
+    """A copy of a run's folder that the user has said is his own too."""
+    shutil.copytree(run, to)
+    with consent(trust=True):
+        ownership.check(to)
+    return to

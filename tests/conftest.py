@@ -6,9 +6,11 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ["ALIGNPRO_STATE"] = tempfile.mkdtemp(prefix="alignpro-state-")  # of the tests alone, workers have their own
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers' bars over shards too, here and in processes begun
 

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from cli import SMALL, call, models, start
+from cli import SMALL, call, copied, models, start
 
 from alignpro.runtime.files import read_jsonl
 
@@ -119,7 +119,7 @@ def test_a_folder_that_holds_something_is_left_alone(workshop, tmp_path, turned_
 
 def unfinished(trained, tmp_path):
     """The same run, as it was after step 4."""
-    out = shutil.copytree(trained, tmp_path / "run")
+    out = copied(trained, tmp_path / "run")
     shutil.rmtree(out / "prompter")
     shutil.rmtree(out / "checkpoints" / "step-000006")
     (out / "evaluation.json").unlink()
@@ -132,7 +132,7 @@ def test_resuming_with_other_settings_is_refused(workshop, trained):
 
 
 def test_a_corrupt_checkpoint_falls_back_and_ends_the_same(workshop, trained, tmp_path):
-    out = shutil.copytree(trained, tmp_path / "run")
+    out = copied(trained, tmp_path / "run")
     shutil.rmtree(out / "prompter")
     newest = out / "checkpoints" / "step-000006" / "state.pt"
     newest.write_bytes(newest.read_bytes()[:1000])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from cli import call
+from cli import call, copied
 
 import alignpro
 from alignpro.runtime.files import read_jsonl
@@ -73,7 +73,7 @@ def test_doctor_passes_the_lab_through_the_flow(tmp_path):
 
 
 def test_a_finished_run_can_be_evaluated_again_with_other_settings(workshop, trained, tmp_path):
-    out = shutil.copytree(trained, tmp_path / "run")
+    out = copied(trained, tmp_path / "run")
     code, output = call(
         workshop, "evaluate", str(out), "--evaluate.responses=3", "--evaluate.arms=[no_prompter,align_pro]"
     )
@@ -89,7 +89,7 @@ def test_a_finished_run_can_be_evaluated_again_with_other_settings(workshop, tra
 
 
 def test_the_report_is_written_again_from_the_folder_alone(workshop, trained, tmp_path):
-    out = shutil.copytree(trained, tmp_path / "run")
+    out = copied(trained, tmp_path / "run")
     before = (out / "report.html").read_text()
     (out / "report.html").unlink()
     shutil.rmtree(out / "prompter")

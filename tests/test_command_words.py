@@ -8,6 +8,7 @@ from rich.console import Console
 
 from alignpro import config
 from alignpro.cli import app, learning, options, tables
+from alignpro.config.notation import from_yaml
 from alignpro.errors import UsageError
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.terminal import printable, replace_what_cannot_be_shown
@@ -44,6 +45,36 @@ def test_a_model_of_ones_own_takes_the_same_recipe_in_every_command():
         assert learning._settings(words, {}, False, None)[0] == taken(*words)
     assert learning._settings([], {"reward_learning.base": "owner/m"}, False, None)[1] == "local"
     assert learning._settings(["--prompter=lab:prompter-2"], {}, False, None)[1] == "lab"
+
+
+@pytest.mark.parametrize("command", ["run", "train", "headroom", "reward", "sft", "pairs", "rlhf"])
+def test_the_same_words_mean_the_same_in_every_command(command, monkeypatch, capsys):
+    words = [
+        "--prompter=lab:prompter-2",
+        "--prompter.template=a: {prompt}",
+        "--frozen",
+        "lab",
+        "--judge=lab",
+        "--seed=010",
+    ]
+    monkeypatch.setattr(sys, "argv", ["alignpro", command, "--dry-run", *words])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    told = capsys.readouterr()
+    assert not ended.value.code, told.err
+    settings = config.build(from_yaml(told.out))
+    assert (settings.prompter.model, settings.prompter.template) == ("lab:prompter-2", "a: {prompt}")
+    assert (settings.frozen.model, settings.evaluate.judge, settings.seed) == ("lab", "lab", 10)
+
+
+@pytest.mark.parametrize("words", [["caf\udce9"], ["-"]])
+def test_a_prompt_that_is_no_text_is_told(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
+    monkeypatch.setattr(sys, "argv", ["alignpro", "rewrite", *words, "--run=runs/none"])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("alignpro: the prompt is not UTF-8 (")
 
 
 def test_a_budget_is_read_in_every_command():

@@ -5,7 +5,7 @@ import shutil
 import time
 
 import pytest
-from cli import start
+from cli import copied, start
 from scripted_judges import is_judging, obedient
 from scripted_server import Reply, ScriptedServer, completion
 
@@ -28,7 +28,7 @@ PAIRS = [
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
+    return copied(trained, tmp_path / "run")
 
 
 def evaluation(run):

@@ -1,11 +1,10 @@
 """Rewards of 0 and 1 through a whole run: shares with their own intervals, and accuracy where a win rate would tie."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from cli import settings
+from cli import copied, settings
 
 from alignpro.config import load
 from alignpro.export.card import card
@@ -102,7 +101,7 @@ def test_every_page_speaks_of_accuracy_and_heads_no_win_rate(run, evaluation, in
 
 def test_a_judge_of_its_own_that_scores_0_or_1_bears_witness_by_accuracy(run, workshop, tmp_path, monkeypatch):
     monkeypatch.chdir(workshop)
-    copy = shutil.copytree(run, tmp_path / "run")
+    copy = copied(run, tmp_path / "run")
     summary = judge_again(copy, ["evaluate.judge=python:verifiers:thirds"])
     (row,) = [row for row in summary.wins_over("align_pro", "no_prompter") if row.judge == "verifiers:thirds"]
     assert row.accuracy is not None and row.mirrored().accuracy == row.accuracy.mirrored()
@@ -113,7 +112,7 @@ def test_a_judge_of_its_own_that_scores_0_or_1_bears_witness_by_accuracy(run, wo
 
 
 def test_an_older_file_without_kinds_is_shown_as_before(run, evaluation, tmp_path):
-    copy = shutil.copytree(run, tmp_path / "run")
+    copy = copied(run, tmp_path / "run")
 
     def without(tree):
         if isinstance(tree, list):

@@ -1,11 +1,10 @@
 """A sum of rewards and terms on the rewrite through a whole run: objective, files, resuming, the closed form."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from cli import SMALL, models, settings
+from cli import SMALL, copied, models, settings
 from in_texts import in_texts
 from tiny_classifiers import save_classifier
 
@@ -79,7 +78,7 @@ def test_training_maximises_reward_and_prompt_terms(run):
 def test_statistics_are_taken_once_and_kept(run, workshop, tmp_path, monkeypatch):
     monkeypatch.chdir(workshop)
     again = tmp_path / "again"
-    shutil.copytree(run, again)
+    copied(run, again)
     scales = read_json(again / "reward_scales.json")
     scales["terms"]["rm"]["mean"] += 1
     (again / "reward_scales.json").write_text(json.dumps(scales))

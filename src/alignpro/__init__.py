@@ -13,6 +13,7 @@ __all__ = [
     "Settings",
     "TrainedPrompter",
     "__version__",
+    "consent",
     "estimate_headroom",
     "load_settings",
     "run",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from alignpro.running.job import headroom as estimate_headroom
     from alignpro.running.job import run
     from alignpro.running.rewriter import Rewrite, SampledPrompter, TrainedPrompter
+    from alignpro.runtime.consent import consent
     from alignpro.types import Prompt
 
 _WHERE = {
@@ -32,6 +34,7 @@ _WHERE = {
     "SampledPrompter": ("alignpro.running.rewriter", "SampledPrompter"),
     "Settings": ("alignpro.config", "Settings"),
     "TrainedPrompter": ("alignpro.running.rewriter", "TrainedPrompter"),
+    "consent": ("alignpro.runtime.consent", "consent"),
     "estimate_headroom": ("alignpro.running.job", "headroom"),
     "load_settings": ("alignpro.config", "load"),
     "run": ("alignpro.running.job", "run"),

@@ -10,7 +10,9 @@
     │   ├── DamagedResult                  a file of results that is torn, or that holds something else
     │   ├── EndpointUnusable               an endpoint without a key, with a wrong one, or without the model
     │   ├── RunFolderTaken                 the output folder holds another run
-    │   └── FolderInUse                    another process is at work in the folder
+    │   ├── FolderInUse                    another process is at work in the folder
+    │   ├── NotTrusted                     another's folder or recipe that names code or hosts
+    │   └── InputsChanged                  what a run began with is not what it is now
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
         ├── RewardFailure                  the reward failed for too large a share of samples
         ├── LossNotFinite                  a loss, gradient or weight in training became nan or infinite
@@ -78,6 +80,14 @@ class RunFolderTaken(UsageError):
 
 class FolderInUse(UsageError):
     """Another process is at work in the folder."""
+
+
+class NotTrusted(UsageError):
+    """Another's folder or recipe names code that would run, or hosts that would be asked, and that was not allowed."""
+
+
+class InputsChanged(UsageError):
+    """Prompts, reward code or weights are no longer those that a run began with, and that was not allowed."""
 
 
 class RunFailure(AlignProError, RuntimeError):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from cli import SMALL
+from cli import SMALL, copied
 from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from tiny import CHAT, make_classifier, make_tokenizer, save_model
@@ -207,7 +207,7 @@ def test_the_card_says_what_evaluation_says_and_no_more(inside, trained, tmp_pat
     assert "Not evaluated" in told and "Nothing was measured" in told
     evaluation["arms"]["align_pro"]["mean_reward"] = 123.0
     assert "123 [" in card(settings, Evaluation.model_validate(evaluation), "full")
-    copy = shutil.copytree(trained, tmp_path / "run")
+    copy = copied(trained, tmp_path / "run")
     (copy / "evaluation.json").unlink()
     code, output = inside("export", str(copy), f"--out={tmp_path / 'b'}")
     assert code == 0 and "not evaluated" in output

@@ -2,11 +2,10 @@
 
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
-from cli import ESTIMATE, SMALL, models, settings
+from cli import ESTIMATE, SMALL, copied, models, settings
 
 from alignpro.errors import Interrupted, RewardFailure, SettingsError, UsageError
 from alignpro.models import sampler
@@ -61,7 +60,7 @@ def test_before_any_training_the_folder_holds_the_whole_contract(estimated):
 
 
 def test_training_goes_on_in_the_same_folder_and_is_estimated_there(estimated, workshop, inside, tmp_path):
-    out = shutil.copytree(estimated, tmp_path / "run")
+    out = copied(estimated, tmp_path / "run")
     code, output = inside("run", "--resume", f"--out={out}")
     assert code == 0, output
     assert written(out)["advice"]["text"] not in output  # of before the training
@@ -76,7 +75,7 @@ def test_training_goes_on_in_the_same_folder_and_is_estimated_there(estimated, w
 
 
 def test_of_a_finished_run_headroom_settings_alone_can_be_changed(trained, inside, tmp_path):
-    out = shutil.copytree(trained, tmp_path / "run")
+    out = copied(trained, tmp_path / "run")
     for words, told in (
         (["--train.kl.coef=3"], "headroom.* settings alone"),
         (["--frozen=lab"], "leave out --out and the models"),

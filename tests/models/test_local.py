@@ -66,6 +66,16 @@ def test_settings_that_cannot_work_are_told_at_load(folder):
         load_frozen(settings(FrozenSettings, folder / "gone"))
 
 
+@pytest.mark.parametrize("overflow", ["refuse", "cut"])
+@pytest.mark.parametrize("around", [{"template": "owls " * 120 + "{prompt}"}, {"system": "owls " * 120}])
+def test_a_frame_that_fills_the_context_is_told_at_load_with_its_length(folder, overflow, around):
+    """No prompt fits, however much is cut off it."""
+    for load, kind in ((load_prompter, PrompterSettings), (load_frozen, FrozenSettings)):
+        given = {"template": "{prompt}", **around}
+        with pytest.raises(SettingsError, match=r"frame around a prompt .* takes 1\d\d tokens, .* context is 128"):
+            load(settings(kind, folder, overflow=overflow, **given))
+
+
 def test_weights_that_are_no_language_model_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelNotUsable, match="no weights could be loaded"):

@@ -550,7 +550,7 @@ def test_failed_samples_are_counted_by_reason_and_too_many_stop_the_run(chain, t
     assert code == 1 and "RuntimeError: no index" in output and "Traceback" not in output
 
 
-def test_a_changed_source_is_said_when_the_run_goes_on_and_asked_anew(chain, workshop, tmp_path, inside):
+def test_a_changed_source_is_refused_or_said_when_the_run_goes_on_and_asked_anew(chain, workshop, tmp_path, inside):
     out = tmp_path / "run"
     code, output = inside("run", *chain("answer", out, *FEW, "--budget=20calls"))
     assert code == 1 and "20 of 20 calls" in output
@@ -558,6 +558,8 @@ def test_a_changed_source_is_said_when_the_run_goes_on_and_asked_anew(chain, wor
     sys.modules.pop("chain")
     importlib.invalidate_caches()
     code, output = inside("run", "--resume", f"--out={out}", "--budget=1000calls")
+    assert code == 2 and "frozen.model python:chain:answer" in output and "--allow-changed" in output, output
+    code, output = inside("run", "--resume", f"--out={out}", "--budget=1000calls", "--allow-changed")
     assert code == 0 and "the source of chain:answer, or its arguments, changed since this run began" in output, output
     made = calls(tmp_path)
     assert max(made.values()) == 2 and sum(n == 2 for n in made.values()) == 4  # 16 were training's, which was done

@@ -14,6 +14,7 @@ from test_report import page_of
 from alignpro.errors import UsageError
 from alignpro.report import write_readme_figure, write_report
 from alignpro.report.reading import read_run
+from alignpro.runtime import files
 
 
 def test_run_stopped_in_training_says_so_and_shows_its_curves(run_dir: Path) -> None:
@@ -198,3 +199,18 @@ def test_what_a_training_was_warned_of_stands_at_the_top(run_dir: Path) -> None:
     assert "Before you trust these figures" in page.summary
     assert "at step 7 the KL is 38.0 nats." in page.summary
     assert "The RLHF oracle: it wrote <nothing>." in page.summary
+
+
+def test_steps_that_are_lost_are_told(tmp_path):
+    """Lines that were cut away leave no torn one behind."""
+    for step in (1, 2, 4):
+        files.append_jsonl(tmp_path / "metrics.jsonl", [{"step": step, "reward": 0.5}], checked=True)
+    (tmp_path / "config.yaml").write_text("train: {steps: 6}\n")
+    lost = [note for note in read_run(tmp_path).notes if "lacks" in note]
+    assert [note.partition(";")[0] for note in lost] == ["metrics.jsonl lacks 1 of 4 steps"]
+    (tmp_path / "prompter").mkdir()
+    lost = [note for note in read_run(tmp_path).notes if "lacks" in note]
+    assert [note.partition(";")[0] for note in lost] == ["metrics.jsonl lacks 3 of 6 steps"]
+    for step in (3, 5, 6):
+        files.append_jsonl(tmp_path / "metrics.jsonl", [{"step": step, "reward": 0.5}], checked=True)
+    assert not [note for note in read_run(tmp_path).notes if "lacks" in note]

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cli import settings
+from cli import copied, settings
 
 import alignpro
 from alignpro import config
@@ -156,7 +155,7 @@ def test_an_answer_is_to_the_rewrite_after_what_stands_before_it(prompter, monke
 
 @pytest.mark.parametrize("framing", ["run", "system, examples and sampling"])
 def test_an_exported_folder_loads_back_with_its_frame(trained, workshop, tmp_path, framing):
-    run = shutil.copytree(trained, tmp_path / "run")
+    run = copied(trained, tmp_path / "run")
     if framing != "run":
         own = config.load(
             run / "config.yaml",

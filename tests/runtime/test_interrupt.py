@@ -1,13 +1,10 @@
 """Children of a run take signals as they would without it; the run itself goes on being asked."""
 
-import fcntl
 import multiprocessing
 import os
-import pty
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from cli import environment
 
+from alignpro.cli import app
+from alignpro.errors import ProcessLost
 from alignpro.runtime import interrupt
 from alignpro.runtime.interrupt import StopRequest
 
@@ -205,7 +204,7 @@ def test_five_times_ctrl_c_leaves_a_line_and_no_trace(tmp_path):
 
 def test_a_run_saves_when_its_terminal_goes(tmp_path):
     """Its bar can no longer be drawn then, nor its last line be written."""
-    own, terminal = pty.openpty()
+    own, terminal = os.openpty()
     process = begun(
         tmp_path / "saves", stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=lambda: leads(terminal)
     )
@@ -218,5 +217,39 @@ def test_a_run_saves_when_its_terminal_goes(tmp_path):
 
 def leads(terminal):
     """Make the terminal that of a session of its own, as a shell in a window has it."""
+    import fcntl
+    import termios
+
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def handlers():
+    """Those of this process, put back afterwards."""
+    own = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
+    yield
+    for number, handler in own.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_launchers_sigterm_does_not_cut_off_the_reason(monkeypatch, capfd):
+    """It comes at once to those that are left when one of several processes is killed."""
+
+    def tell(text, show, lost):
+        signal.raise_signal(signal.SIGTERM)
+        show(text)
+
+    monkeypatch.setattr(app.processes, "tell", tell)
+    with pytest.raises(SystemExit):
+        app._fail("another process of this run has ended", 1, lost=True)
+    assert capfd.readouterr().err == "alignpro: another process of this run has ended\n"
+
+
+@pytest.mark.usefixtures("handlers")
+def test_of_several_processes_one_that_is_told_to_end_says_why(monkeypatch):
+    monkeypatch.setattr(app.processes, "begin", lambda: None)
+    monkeypatch.setattr(app.processes, "count", lambda: 2)
+    with pytest.raises(ProcessLost, match="told to end by signal 15, which a launcher sends"), app._together(["run"]):
+        signal.raise_signal(signal.SIGTERM)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli import settings
+from cli import copied, settings
 from test_processes import finish, launch
 
 from alignpro.errors import SettingsError
@@ -23,7 +23,7 @@ FSDP = ("--config_file", str(Path(__file__).parents[2] / "examples" / "fsdp.yaml
 
 def half_of(run: Path, copy: Path) -> None:
     """The run as it was when one of its two steps was saved."""
-    shutil.copytree(run, copy)
+    copied(run, copy)
     shutil.rmtree(copy / "prompter")
     shutil.rmtree(copy / "checkpoints" / "step-000002")
 

@@ -23,6 +23,7 @@ from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
 from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
 from alignpro.runtime import processes
+from alignpro.runtime.consent import ALLOWING, consent
 from alignpro.runtime.interrupt import SIGNALS
 from alignpro.runtime.terminal import printable, replace_what_cannot_be_shown
 
@@ -43,7 +44,9 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Align a frozen language model by training a small prompter in front of it.",
+    help="Align a frozen language model by training a small prompter in front of it. Every command takes --trust (run"
+    " code and ask hosts that another's folder or recipe names), --allow-changed (go on though prompts, reward code or"
+    " weights are not those that a run began with) and --debug.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -94,10 +97,11 @@ def main() -> None:
     replace_what_cannot_be_shown()
     sys.argv[1:] = _at_home(sys.argv[1:])
     debug = "--debug" in sys.argv
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    trust, changed = (option in sys.argv[1:] for option in ALLOWING)
+    arguments = [a for a in sys.argv[1:] if a not in ("--debug", *ALLOWING)]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        with _together(arguments):
+        with consent(trust, changed), _together(arguments):
             app(args=arguments, prog_name="alignpro", standalone_mode=True)
     except (KeyboardInterrupt, _StoppedAtOnce):
         _fail(f"stopped at once; {_resume_hint(arguments)}", 1)

@@ -68,10 +68,12 @@ def lab_suffixes(
     from alignpro.lab.suffixes import search
     from alignpro.results import Sample, read_rows
     from alignpro.running.load import load
+    from alignpro.runtime import ownership
     from alignpro.runtime import threads as torch_threads
     from alignpro.runtime.run_folder import RunFolder
 
     opened = RunFolder(folder)
+    ownership.check(folder, of=("frozen.", "reward."), writes=False)
     settings = opened.settings()
     torch_threads.use(settings.threads)
     pieces = load(settings, {"prompts", "frozen", "reward"}, say)

@@ -24,6 +24,7 @@ from alignpro.cli.options import (
     read_words,
     recipe_of,
     say,
+    settings_of,
 )
 from alignpro.config import Settings
 from alignpro.errors import UsageError
@@ -143,7 +144,7 @@ def _settings(
     recipe = recipe_of(name, overrides)
     if resume and name is None and not overrides:
         return None, recipe
-    return config.load(recipe, overrides), Path(recipe).stem
+    return settings_of(recipe, overrides), Path(recipe).stem
 
 
 def _shown(settings: Settings | None, out: Path | None) -> Settings:

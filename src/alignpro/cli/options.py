@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from alignpro import config
+from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.runtime.terminal import printable
 
@@ -89,6 +91,21 @@ def recipe_of(name: str | None, overrides: list[str]) -> str:
         for o in overrides
     )
     return name or ("local" if own else "lab")
+
+
+def settings_of(recipe: str, overrides: list[str]) -> Settings:
+    """The settings of a recipe with overrides; what a file of the user's own has run or asked is told in a line.
+
+    Raises NotTrusted for a file of another's, and as `config.load`.
+    """
+    from alignpro.runtime.ownership import check_recipe
+    from alignpro.runtime.progress import Progress
+
+    told = check_recipe(recipe, overrides)
+    settings = config.load(recipe, overrides)
+    for line in told:
+        Progress().say(line)
+    return settings
 
 
 def folder_of(out: Path | None, recipe: str) -> Path:

@@ -19,6 +19,7 @@ from alignpro.cli.options import (
     read_words,
     recipe_of,
     say,
+    settings_of,
 )
 from alignpro.errors import RunFailure, UsageError
 
@@ -93,7 +94,11 @@ def rewrite(
 
 def _text(prompt: str | None) -> str:
     """The prompt, or what standard input holds. Raises UsageError where there is none."""
-    text = sys.stdin.read().strip() if prompt == "-" else prompt or ""
+    try:
+        text = sys.stdin.read().strip() if prompt == "-" else prompt or ""
+        text.encode()
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise UsageError(f"the prompt is not UTF-8 ({error.reason}, byte {error.start})") from None
     if prompt is None:
         raise UsageError("give a prompt to rewrite, - to read one from standard input, or --file")
     if not text.strip() or prompt.startswith("--"):
@@ -113,6 +118,7 @@ def _ready(
     """The prompter that the options name, loaded. Raises UsageError where they do not go together."""
     from alignpro.running.exported import is_exported
     from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
+    from alignpro.runtime import ownership
     from alignpro.runtime.run_folder import RunFolder
 
     if method == "trained":
@@ -124,7 +130,9 @@ def _ready(
         return TrainedPrompter.load(run, overrides)
     if run and name:
         raise UsageError(f"unexpected argument {name!r}; with --run the settings are those of the run")
-    settings = RunFolder(run).settings(overrides) if run else config.load(recipe_of(name, overrides), overrides)
+    if run:
+        ownership.check(run, overrides, writes=False)
+    settings = RunFolder(run).settings(overrides) if run else settings_of(recipe_of(name, overrides), overrides)
     return SampledPrompter.load(settings, n or 8, best)
 
 

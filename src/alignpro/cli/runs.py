@@ -28,6 +28,7 @@ from alignpro.cli.options import (
     read_words,
     recipe_of,
     say,
+    settings_of,
 )
 from alignpro.config import Settings
 from alignpro.errors import UsageError
@@ -116,7 +117,7 @@ def headroom(
     else:
         overrides = [*given(prompter, then, frozen, reward, prompts), *overrides]
         recipe = recipe_of(name, overrides)
-        settings = config.load(recipe, overrides)
+        settings = settings_of(recipe, overrides)
     if dry_run:
         from alignpro.runtime.run_folder import RunFolder
 
@@ -135,8 +136,10 @@ def headroom(
 def report(folder: RunFolderArgument) -> None:
     """Write report.html anew from what the run's folder holds."""
     from alignpro.report import write_report, write_reward_report, write_sft_report
+    from alignpro.runtime import ownership
 
     own = {"reward.json": write_reward_report, "sft.json": write_sft_report}
+    ownership.refuse_links(folder)
     write = next((write for name, write in own.items() if (folder / name).is_file()), write_report)
     say(str(write(folder)))
 
@@ -144,6 +147,7 @@ def report(folder: RunFolderArgument) -> None:
 def _run(
     words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
 ) -> None:
+    from alignpro.runtime import ownership
     from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
 
     if resume and out is None:
@@ -152,10 +156,11 @@ def _run(
     overrides = [*given, *overrides]
     settings, recipe = None, name or "lab"
     if resume and name is None and overrides and all(MAY_CHANGE.match(o) for o in overrides):
+        ownership.check(Path(str(out)), overrides)
         settings = RunFolder(Path(str(out))).settings(overrides)
     elif not resume or name is not None or overrides:
         recipe = recipe_of(name, overrides)
-        settings = config.load(recipe, overrides)
+        settings = settings_of(recipe, overrides)
     if dry_run:
         settings = settings or RunFolder(out or Path()).settings()
         stages = ["training", "oracle"] if only_train else ["training", "oracle", "evaluation"]

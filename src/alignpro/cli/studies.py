@@ -20,6 +20,7 @@ from alignpro.cli.options import (
     given,
     recipe_of,
     say,
+    settings_of,
     split_words,
 )
 from alignpro.errors import UsageError
@@ -62,7 +63,7 @@ def compare(
 
     overrides = [*short, *overrides]
     folder = out or Path("runs/compare")
-    methods = do_compare(config.load(recipe_of(plain[0] if plain else None, overrides), overrides), folder, jobs)
+    methods = do_compare(settings_of(recipe_of(plain[0] if plain else None, overrides), overrides), folder, jobs)
     tables.methods(methods)
     if methods.cost:
         say(f"all runs: {methods.cost.spent}")

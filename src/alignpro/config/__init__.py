@@ -25,7 +25,7 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved
+from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.thoughts import Thoughts
@@ -94,4 +94,5 @@ __all__ = [
     "reread",
     "resolved",
     "sealed",
+    "sources",
 ]

@@ -29,7 +29,7 @@ CRITERIA = {
 class EvaluateSettings(Section):
     """The comparison at the end."""
 
-    arms: list[str] = Field(
+    arms: Annotated[list[str], Field(min_length=1)] = Field(
         ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"],
         description="what is compared: no_prompter, reference_prompter, align_pro, rlhf; gibbs_N, the closed form by"
         " choosing among N rewrites; pass_N, the first N prompters of a chain",
@@ -81,6 +81,7 @@ class JudgeSettings(Section):
     max_new_tokens: Positive = Field(256, description="tokens after which a judge's reason and verdict are cut off")
     thoughts: Thoughts = Thoughts()
     batch_size: Positive = Field(16, description="questions at a time, of a judge that runs here")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the judge's model")
     endpoint: EndpointSettings = EndpointSettings()
     template: Text | None = Field(
         None,

@@ -71,6 +71,9 @@ class PrompterSettings(Section):
         description="a prompt longer than the context: refuse, or cut: its oldest turns first, then its own end",
     )
     batch_size: Positive = Field(128, description="texts sampled or scored at a time; lower it where memory runs out")
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model, and with those of before"
+    )
     before: list[Place] = Field(
         [], description="fixed prompters that rewrite first, in this order: folders, hub ids, runs, or lab"
     )
@@ -107,6 +110,9 @@ class FrozenSettings(Section):
     )
     batch_size: Positive = Field(
         128, description="answers sampled at a time by a model that runs here; lower it where memory runs out"
+    )
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model, and with those of headroom.noise"
     )
     endpoint: EndpointSettings = EndpointSettings()
     cache: File | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
@@ -25,6 +25,19 @@ def place(name: str) -> str:
 
 def _absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path)) if path else path  # noqa: PTH100, PTH111
+
+
+def moved(value: Any, began: str) -> Any:
+    """Settings that were taken in the folder `began`, whose paths lead to the same places below the working folder
+    where they are there and no longer where they were: of a run whose project was moved."""
+    if isinstance(value, dict):
+        return {key: moved(one, began) for key, one in value.items()}
+    if isinstance(value, list):
+        return [moved(one, began) for one in value]
+    before, mark, below = value.partition(f"{began}/") if isinstance(value, str) else ("", "", "")
+    if not mark or before not in ("", *_BEFORE_PATHS) or os.path.exists(mark + below):  # noqa: PTH110
+        return value
+    return before + os.path.abspath(below) if os.path.exists(below) else value  # noqa: PTH100, PTH110
 
 
 Place = Annotated[str, AfterValidator(place)]

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from alignpro.config import texts, whole
 from alignpro.config.listing import initials, names
 from alignpro.config.notation import as_yaml, from_yaml, meant, type_of
+from alignpro.config.places import moved
 from alignpro.config.section import sections_in
 from alignpro.config.settings import Settings
 from alignpro.errors import SettingsError
@@ -56,14 +57,21 @@ def resolved(tree: dict[str, Any], overrides: Iterable[str], source: str) -> Set
     return build(tree, source)
 
 
-def reread(path: Path, overrides: Iterable[str] = ()) -> Settings:
-    """Settings of a file that `dump` wrote, with overrides.
+def reread(path: Path, overrides: Iterable[str] = (), began: str = "") -> Settings:
+    """Settings of a file that `dump` wrote in the working folder `began`, with overrides.
 
     A file from before the split had a seed of its own names none, and its split is that of the run's seed; one from
-    before there were validation prompts has none. Raises SettingsError for one that was cut or changed since.
+    before there were validation prompts has none. Raises SettingsError for one that was cut or changed since, or that
+    has other files read.
     """
-    sealed = whole.check(path)
-    tree = laid_over({"data": {"seed": None, "validation": 0}}, _read_recipe(path))
+    sealed, read = whole.check(path), list[Source]()
+    own = _read_recipe(path, read=read)
+    if len(read) != 1 or texts.files_named(read[0][2]):
+        raise SettingsError(
+            f"{path}: the settings of a run stand in it whole; this one has other files read, by extends or by @FILE,"
+            " so alignpro did not write it"
+        )
+    tree = laid_over({"data": {"seed": None, "validation": 0}}, moved(own, began) if began else own)
     if not sealed:
         whole.check_complete(tree, resolved(copy.deepcopy(tree), (), str(path)).model_dump(mode="json"), path)
     return resolved(tree, overrides, str(path))
@@ -103,8 +111,21 @@ def _packaged(folder: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield prefix + entry.name.removesuffix(".yaml"), entry.read_text(encoding="utf-8")
 
 
-def _read_recipe(recipe: str | Path, beside: Path = Path(), within: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The tree of a recipe, packaged or a file from the folder `beside`."""
+Source = tuple[str, Path, dict[str, Any]]
+"""A recipe's file, its folder, and its own tree as it is written there."""
+
+
+def sources(recipe: str | Path) -> list[Source]:
+    """The files that a recipe is made of, those that it extends first; packaged ones are none."""
+    read: list[Source] = []
+    _read_recipe(recipe, read=read)
+    return read
+
+
+def _read_recipe(
+    recipe: str | Path, beside: Path = Path(), within: tuple[str, ...] = (), read: list[Source] | None = None
+) -> dict[str, Any]:
+    """The tree of a recipe, packaged or a file from the folder `beside`; each file is added to what was `read`."""
     text, name, folder = _recipe_text(str(recipe), beside)
     if name in within:
         raise SettingsError(f"recipe {name} extends itself: {' -> '.join((*within, name))}")
@@ -120,7 +141,9 @@ def _read_recipe(recipe: str | Path, beside: Path = Path(), within: tuple[str, .
         raise SettingsError(f"recipe {name}: extends is {bases!r}; give the name of a recipe, or a list of names")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = laid_over(merged, _read_recipe(base, folder, (*within, name)))
+        merged = laid_over(merged, _read_recipe(base, folder, (*within, name), read))
+    if read is not None and not folder.is_relative_to(str(resources.files("alignpro.recipes"))):
+        read.append((name, folder, tree))
     return laid_over(merged, texts.read(tree, folder))
 
 

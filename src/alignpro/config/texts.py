@@ -34,6 +34,19 @@ def escaped(tree: Mapping[str, Any]) -> dict[str, Any]:
     return _in_section(Settings, tree, lambda name, text: "@" + text if text.startswith("@") else text, "")
 
 
+def files_named(tree: Mapping[str, Any]) -> list[str]:
+    """Names of the texts that `read` would read from files."""
+    named: list[str] = []
+
+    def hear(name: str, text: str) -> str:
+        if text.startswith("@") and not text.startswith("@@"):
+            named.append(name)
+        return text
+
+    _in_section(Settings, tree, hear, "")
+    return named
+
+
 def _in_section(section: type[Section], tree: Mapping[str, Any], change: Change, prefix: str) -> dict[str, Any]:
     fields = section.model_fields
     return {

@@ -15,7 +15,7 @@ from alignpro.models.loading import ADAPTER, device_of
 from alignpro.results import Evaluation, read
 from alignpro.running import exported
 from alignpro.running.load import load_trained
-from alignpro.runtime import files
+from alignpro.runtime import files, ownership
 from alignpro.runtime.run_folder import RunFolder
 
 Form = Literal["merged", "adapter"]
@@ -29,6 +29,7 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
     anything, RunFailure where it cannot be written.
     """
     folder = RunFolder(run)
+    ownership.check(folder.path, of=("prompter.",), writes=False)
     settings = folder.settings()
     folder.check_trained()
     adapter = (folder.prompter / ADAPTER).is_file()

@@ -81,7 +81,7 @@ class _OneScore:
     def from_pretrained(self, source: str, **given: Any) -> Any:
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=given["trust_remote_code"])
         classifies = any(str(name).endswith("ForSequenceClassification") for name in config.architectures or ())
         if classifies and config.num_labels != 1:
             raise ValueError(f"it classifies into {config.num_labels} labels, and a reward is one score")

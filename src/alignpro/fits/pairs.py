@@ -32,6 +32,7 @@ from alignpro.models.framing import Frame, Message
 from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
 from alignpro.results.asked import told
 from alignpro.rng import derive
+from alignpro.running.inputs import fingerprints
 from alignpro.running.load import load
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, threads
@@ -187,12 +188,15 @@ def _check(out: Path, tried: Path, key: str) -> None:
     if out.exists() and not begun and out.stat().st_size:
         raise UsageError(f"--out {out} is there and was not begun by `alignpro pairs`; give another file")
     if any(row.key != key for row in begun):
-        raise UsageError(f"--out {out} was begun with other settings or models; give another file, or its settings")
+        raise UsageError(
+            f"--out {out} was begun with other settings, models, prompts or code; give another file, or those"
+        )
 
 
 def _key(settings: Settings) -> str:
     tree = settings.model_dump(mode="json", include=set(SECTIONS))
     tree["pairs"] = {name: value for name, value in tree["pairs"].items() if name not in ("prompts", "bootstrap")}
+    tree["inputs"] = fingerprints(settings, hub=False)
     return hashlib.blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

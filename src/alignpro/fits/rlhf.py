@@ -62,6 +62,8 @@ def alone(settings: Settings) -> Settings:
 
 def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:
     check_named(settings, NEEDED, "rlhf", kept)
+    if not settings.rlhf.steps:
+        raise SettingsError("rlhf.steps is 0, so that nothing would be fine-tuned; set it to 1 or more")
     if is_elsewhere(str(settings.frozen.model)):
         raise SettingsError(
             f"frozen.model {settings.frozen.model}: the oracle is fine-tuned, so its weights must be here"

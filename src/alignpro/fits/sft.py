@@ -31,6 +31,7 @@ from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
 from alignpro.runtime import files
 from alignpro.train import guard, sft, supervised
+from alignpro.train.checkpoint import tensors_in
 from alignpro.train.step_size import usual_rate
 from alignpro.types import FloatArray
 
@@ -167,7 +168,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
             keeper=keeper(run, own),
             on_step=after,
         )
-    load_trained_state(policy.model, torch.load(best, map_location="cpu", weights_only=True))
+    load_trained_state(policy.model, tensors_in(best.read_bytes()))
     write_model(policy.model, policy.tokenizer, folder.prompter)
     best.unlink()
 

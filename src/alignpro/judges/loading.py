@@ -89,13 +89,20 @@ def _behind_url(settings: Settings, spec: str, endpoints: Endpoints) -> LlmJudge
 def _pairwise(settings: Settings, spec: str, device: str) -> PairwiseJudge:
     judge = settings.judge
     try:
-        named = RewardSpec(model=spec.removeprefix(PAIRWISE), kind="pairwise", template=judge.template, head=judge.head)
+        named = RewardSpec(
+            model=spec.removeprefix(PAIRWISE),
+            kind="pairwise",
+            template=judge.template,
+            head=judge.head,
+            trust_remote_code=judge.trust_remote_code,
+        )
     except ValueError:
         raise SettingsError(
             f"evaluate.judge {spec}: judge.template is {judge.template!r}; give the text that the model was trained on,"
             " with {prompt}, {first} and {second}"
         ) from None
-    names = {"judge.model": "evaluate.judge"}
+    names = {"judge.model": "evaluate.judge", "reward.model": "evaluate.judge"}
+    names |= {"reward.trust_remote_code": "judge.trust_remote_code"}
     model = _told(names, lambda: load_pairwise(named, device, settings.dtype, "judge"))
     return PairwiseJudge(model, settings.evaluate.tie_margin)
 
@@ -105,9 +112,13 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     if not name:
         raise SettingsError(f"evaluate.judge {spec!r} names no model; write lm:FOLDER_OR_HUB_ID")
     frozen = FrozenSettings(
-        model=name, sampling=Sampling(max_new_tokens=judge.max_new_tokens, top_k=1), batch_size=judge.batch_size
+        model=name,
+        sampling=Sampling(max_new_tokens=judge.max_new_tokens, top_k=1),
+        batch_size=judge.batch_size,
+        trust_remote_code=judge.trust_remote_code,
     )
     names = {"frozen.model": "evaluate.judge", "frozen.sampling.max_new_tokens": "judge.max_new_tokens"}
+    names |= {"frozen.trust_remote_code": "judge.trust_remote_code"}
     model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
     frame = Frame.of("{prompt}", None, "judge", thoughts=judge.thoughts).read_by(model.lm.tokenizer, "judge")
     model = replace(model, lm=replace(model.lm, frame=frame))
@@ -124,9 +135,22 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
-    own = settings.evaluate.second_reward_endpoint
-    named = RewardSpec(model=spec, batch_size=settings.reward.batch_size, endpoint=own)
-    return _told({"reward.model": setting}, lambda: load_reward(named, device, settings.dtype, endpoints=endpoints))
+    code = not spec.startswith(("python:", "verify:")) and setting == "evaluate.judge"
+    named = RewardSpec(
+        model=spec,
+        batch_size=settings.reward.batch_size,
+        endpoint=settings.evaluate.second_reward_endpoint,
+        trust_remote_code=code and settings.judge.trust_remote_code,
+    )
+    names = {"reward.model": setting}
+    if setting == "evaluate.judge":
+        names["reward.trust_remote_code"] = "judge.trust_remote_code"
+    else:
+        names["set reward.trust_remote_code=true if you trust it"] = (
+            "name it in evaluate.judge, beside judge.trust_remote_code=true, if you trust it: no setting lets that of a"
+            " second reward run"
+        )
+    return _told(names, lambda: load_reward(named, device, settings.dtype, endpoints=endpoints))
 
 
 def _told(names: Mapping[str, str], load: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import warnings
 from importlib import resources
@@ -14,22 +15,25 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
-from alignpro.models import checksums
+from alignpro.models import checksums, own_code
 from alignpro.models.chat_template import keep_day
 from alignpro.runtime import processes
 
 making = threading.RLock()
 """Held while a model or a layer is made: transformers changes for the whole process how torch makes them."""
 Role = Literal["prompter", "frozen", "reward"]
+OwnCode = tuple[str | None, bool]
+"""The setting by which code that comes with a model would run, if there is one, and whether it is set."""
+NO_CODE: OwnCode = (None, False)
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json"})
 HUB_S = 5.0
 """Seconds that the hub may take to answer at all, where a model of it is wanted."""
-FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+FAULTS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
 
 
 def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -> tuple[Any, Any]:
-    """Model in evaluation mode on the device, and tokenizer; an adapter is merged.
+    """Model in evaluation mode on the device, and tokenizer; an adapter is merged, and code of its own never run.
 
     Raises ModelNotUsable for what cannot be loaded, an adapter's base model among it, and HubUnreachable.
     """
@@ -37,7 +41,15 @@ def load_pretrained(auto: Any, name: str, role: Role, device: str, dtype: str) -
     return load_weights(auto, name, role, device, dtype), tokenizer
 
 
-def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, device_map: DeviceMap = None) -> Any:
+def load_weights(
+    auto: Any,
+    name: str,
+    role: Role,
+    device: str,
+    dtype: str,
+    device_map: DeviceMap = None,
+    own_code_by: OwnCode = NO_CODE,
+) -> Any:
     """The model of `load_pretrained` alone, over the devices of `device_map` where there is one."""
     from transformers.utils import logging as hf_logging
 
@@ -45,26 +57,31 @@ def load_weights(auto: Any, name: str, role: Role, device: str, dtype: str, devi
     source = resolve(name, role)
     base = base_of(source, name, role)
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
+    said, (setting, trusted) = f"{role}.model {name}", own_code_by
+    own_code.check_config(base or source, said, setting, trusted)
     try:
         with making:
-            model = auto.from_pretrained(base or source, dtype=dtype_of(dtype, device), **placed)
+            model = auto.from_pretrained(
+                base or source, dtype=dtype_of(dtype, device), trust_remote_code=trusted, **placed
+            )
             if base is not None:
                 model = merged(model, source)
     except FAULTS as error:
-        raise ModelNotUsable(f"{role}.model {name}: no weights could be loaded ({first_line(error)})") from error
+        raise own_code.not_loaded(said, "weights", error, setting) from error
     return (model if placed else model.to(device)).eval()
 
 
-def load_tokenizer(name: str, role: Role) -> Any:
+def load_tokenizer(name: str, role: Role, own_code_by: OwnCode = NO_CODE) -> Any:
     """The tokenizer of `load_pretrained` alone; that of its base for an adapter without one."""
     from transformers import AutoTokenizer
 
     source = resolve(name, role)
     base = base_of(source, name, role)
+    place, (setting, trusted) = source if base is None or has_tokenizer(source) else base, own_code_by
     try:
-        return keep_day(AutoTokenizer.from_pretrained(source if base is None or has_tokenizer(source) else base))
+        return keep_day(AutoTokenizer.from_pretrained(place, trust_remote_code=trusted))
     except (*FAULTS, TypeError) as error:
-        raise ModelNotUsable(f"{role}.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
+        raise own_code.not_loaded(f"{role}.model {name}", "tokenizer", error, setting) from error
 
 
 def merged(model: Any, adapter: str) -> Any:

@@ -14,7 +14,7 @@ from alignpro.errors import SettingsError
 from alignpro.models.consistency import check_consistency
 from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.loading import display_name, load_tokenizer, load_weights
+from alignpro.models.loading import OwnCode, display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.models.written import rewrite_in
@@ -122,7 +122,9 @@ def load_language_model(
     from transformers import AutoModelForCausalLM
 
     frame = load_frame(role, settings)  # before the weights, which may take minutes
-    model = load_weights(AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map)
+    model = load_weights(
+        AutoModelForCausalLM, str(settings.model), role, device, dtype, settings.device_map, _own_code(role, settings)
+    )
     lm = LanguageModel(
         name=display_name(str(settings.model), role),
         model=model,
@@ -131,14 +133,20 @@ def load_language_model(
         batch_size=settings.batch_size,
         cut_long_prompts=settings.overflow == "cut",
     )
-    if settings.sampling.max_new_tokens >= lm.context:
-        raise SettingsError(
-            f"{role}.sampling.max_new_tokens is {settings.sampling.max_new_tokens}, but {lm.name}'s context is"
-            f" {lm.context}; leave room for the prompt"
-        )
+    check_room(lm, role)
     check_embeddings(model, lm.tokenizer, f"{role}.model {settings.model}", frame)
     check_consistency(model, lm.pad_id, lm.context, f"{role}.model {settings.model}")
     return lm
+
+
+def check_room(lm: LanguageModel, section: str) -> None:
+    """Raise SettingsError where an answer of `section`.sampling and the frame leave no token to any prompt."""
+    framed, new = len(lm.frame.ids("")), lm.sampling.max_new_tokens
+    if framed + new >= lm.context:
+        raise SettingsError(
+            f"{section}.sampling.max_new_tokens is {new}, and the frame around a prompt (template, system message,"
+            f" examples) takes {framed} tokens, but {lm.name}'s context is {lm.context}; leave room for the prompt"
+        )
 
 
 def with_meta_prompt(settings: Settings, prompter: LanguageModel) -> Settings:
@@ -154,12 +162,16 @@ def without_meta_prompt(settings: Settings) -> Settings:
     return settings.model_copy(update={"prompter": settings.prompter.model_copy(update={"template": None})})
 
 
+def _own_code(role: str, settings: PrompterSettings | FrozenSettings) -> OwnCode:
+    return f"{role}.trust_remote_code", settings.trust_remote_code
+
+
 def load_frame(role: Literal["prompter", "frozen"], settings: PrompterSettings | FrozenSettings) -> Frame:
     """The frame that the settings put around a prompt of their model, of which the tokenizer alone is loaded.
 
     Raises as `load_language_model`.
     """
-    tokenizer = load_tokenizer(str(settings.model), role)
+    tokenizer = load_tokenizer(str(settings.model), role, _own_code(role, settings))
     template = settings.template
     if template is None:
         template = meta_prompt(tokenizer) if role == "prompter" else "{prompt}"

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
+from alignpro.models import own_code
 from alignpro.models.chat_template import keep_day
-from alignpro.models.loading import base_of, dtype_of, first_line, has_tokenizer, making, merged, resolve
+from alignpro.models.loading import FAULTS, base_of, dtype_of, has_tokenizer, making, merged, resolve
 from alignpro.models.padding import context_of, pad
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.heads import Head
@@ -112,13 +112,15 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
     source = resolve(name, "reward")
     base = base_of(source, name, "reward")
     trust = spec.trust_remote_code
-    if not trust:
-        _refuse_custom_code(base or source, name)
+    said, setting = f"reward.model {name}", "reward.trust_remote_code"
+    config = own_code.check_config(base or source, said, setting, trust)
+    if not trust and _is_of_own_class(config):
+        raise own_code.refused(said, setting)
     try:
         place = source if base is None or has_tokenizer(source) else base
         tokenizer = keep_day(AutoTokenizer.from_pretrained(place, trust_remote_code=trust))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelNotUsable(f"reward.model {name}: no tokenizer could be loaded ({first_line(error)})") from error
+    except (*FAULTS, TypeError) as error:
+        raise own_code.not_loaded(said, "tokenizer", error, setting) from error
     making.acquire()
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # what is missing is told below, in one line
@@ -136,8 +138,8 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         if base is not None and not lacking:
             score_in_float32(model)  # before the adapter's head is read into a copy of it
             model = merged(model, source)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelNotUsable(f"reward.model {name}: no weights could be loaded ({first_line(error)})") from error
+    except FAULTS as error:
+        raise own_code.not_loaded(said, "weights", error, setting) from error
     finally:
         hf_logging.set_verbosity(level)
         making.release()
@@ -173,20 +175,12 @@ def _labels(own: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     return {"num_labels": min(rows)} if rows else {}
 
 
-def _refuse_custom_code(source: str, name: str) -> None:
-    """A model whose class comes as code beside its weights loads as something else, or not at all, without it."""
-    from transformers import CONFIG_MAPPING, PretrainedConfig
+def _is_of_own_class(config: Mapping[str, Any]) -> bool:
+    """Whether its class comes as code beside its weights: without it, it loads as something else, or not at all."""
+    from transformers import CONFIG_MAPPING
 
-    try:
-        config, _ = PretrainedConfig.get_config_dict(source)
-    except OSError as error:
-        raise ModelNotUsable(f"reward.model {name}: no config could be loaded ({first_line(error)})") from error
     own = config.get("auto_map") or {}
-    if "AutoModelForSequenceClassification" in own or (own and config.get("model_type") not in CONFIG_MAPPING):
-        raise ModelNotUsable(
-            f"reward.model {name}: it comes with Python code of its own, which would run on this machine; read that"
-            " code, and set reward.trust_remote_code=true if you trust it"
-        )
+    return "AutoModelForSequenceClassification" in own or bool(own and config.get("model_type") not in CONFIG_MAPPING)
 
 
 def score_in_float32(model: Any) -> None:

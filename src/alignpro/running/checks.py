@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alignpro.config import Settings
@@ -11,7 +12,7 @@ from alignpro.evaluate import arms
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
-from alignpro.models.local import LocalFrozenModel, LocalPrompter
+from alignpro.models.local import LocalFrozenModel, LocalPrompter, check_room
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
 from alignpro.remote.address import is_elsewhere
@@ -97,6 +98,10 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
             check_lengths(pieces.prompters[0].lm, everyone, "prompter", say)
         if "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
             check_lengths(pieces.frozen.lm, everyone, "frozen", say)  # what does not fit an endpoint is a failed sample
+            if own_sampling := pieces.settings.evaluate.sampling:
+                answering = replace(pieces.frozen.lm, sampling=own_sampling)
+                check_room(answering, "evaluate")
+                check_lengths(answering, pieces.prompts.test, "frozen", say)
         own = sum(prompt.system is not None for prompt in everyone)
         if own and pieces.settings.frozen.system is not None:
             say(f"{own} of {len(everyone)} prompts have a system message of their own, which stands for frozen.system")

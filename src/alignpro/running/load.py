@@ -28,6 +28,7 @@ from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
 from alignpro.running import checks
 from alignpro.running.pieces import PieceName, Pieces
 from alignpro.running.prompts import prompts_of
+from alignpro.runtime import ownership
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.types import FrozenModel
 
@@ -161,6 +162,7 @@ def _load_pass(settings: Settings, name: str) -> tuple[LocalPrompter, ...]:
         return (load_trained(without_meta_prompt(settings), name),)
     if not folder.trained:
         raise UsageError(f"prompter.before {name}: the run holds no trained prompter yet; finish it first")
+    ownership.check(folder.path, of=("prompter.",), writes=False)
     own = folder.settings().model_copy(update={"device": settings.device, "dtype": settings.dtype})
     return (*itertools.chain.from_iterable(load_passes(own)), load_trained(own, folder.prompter))
 

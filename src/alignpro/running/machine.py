@@ -46,6 +46,7 @@ def _machine(settings: Settings, thread_count: int) -> dict[str, Any]:
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": settings.seed,
         "commit": _commit(),
+        "working_folder": str(Path.cwd()),
         "command": shlex.join(["alignpro", *sys.argv[1:]])
         if Path(sys.argv[0]).stem in {"alignpro", "__main__"}
         else None,

@@ -11,9 +11,10 @@ from typing import Generic, Protocol, TypeVar
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
+from alignpro.running import inputs
 from alignpro.running.machine import environment, threads_of
 from alignpro.running.pieces import Pieces
-from alignpro.runtime import files, processes, run_folder, threads
+from alignpro.runtime import files, functions, ownership, processes, run_folder, threads
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.lock import Lock
 from alignpro.runtime.progress import Progress
@@ -93,8 +94,8 @@ def open_run(
 
     On resuming, `settings` may be None, and must else be those in the folder, unless they are `changed` for this job
     alone, and damaged rows that a checkpoint keeps are mended. `stopping` says what follows on Ctrl-C. A job of another
-    thread is waited for. Raises UsageError, SettingsError, RunFolderTaken, FolderInUse where another process is at work
-    there, and what `load` raises; a new folder is untouched then.
+    thread is waited for. Raises UsageError, NotTrusted, SettingsError, InputsChanged, RunFolderTaken, FolderInUse where
+    another is at work there, and what `load` raises; a new folder is untouched then.
     """
     processes.begin()
     progress, folder = Progress(), RunFolder(out)
@@ -105,14 +106,19 @@ def open_run(
     lock = Lock(out, progress.say)
     try:
         if resume:
+            if not changed:
+                ownership.check(out, given=settings)
             folder.settings()  # which raises where there is no run to lock
             lock.take()
             _mend(folder, progress.say)
         else:
             processes.by_first(lambda: run_folder.check_free(out))
+            functions.search_also("")
         if resume and not changed:
             folder, settings = run_folder.reopen(out, settings)
         assert settings is not None
+        if resume:
+            inputs.check(folder, settings, progress.say)
         count = threads.use(threads_of(settings, folder, resume))
         pieces = taken = load(settings, progress.say, out if resume else None)
         if not resume:
@@ -120,7 +126,8 @@ def open_run(
             if isinstance(taken, Pieces):
                 taken.endpoints.keep(folder.path)
         if not (folder.path / "environment.json").is_file():  # not there where a folder was made ready for a run
-            files.write_json(folder.path / "environment.json", environment(settings, taken, count))
+            told = environment(settings, taken, count) | {"inputs": inputs.fingerprints(taken.settings, progress.say)}
+            files.write_json(folder.path / "environment.json", told)
     except BaseException:
         _close(pieces)
         lock.release()
@@ -136,8 +143,12 @@ def _mend(folder: RunFolder, say: Callable[[str], None]) -> None:
 
 
 def override(folder: RunFolder, overrides: Sequence[str], sections: tuple[str, ...], what: str) -> Settings:
-    """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run."""
+    """A run's settings with some changed. Raises UsageError for one of another section, or where there is no run.
+
+    Raises NotTrusted too.
+    """
     folder.settings()
+    ownership.check(folder.path, overrides)
     foreign = [
         o for o in overrides if not (o.startswith((*sections, "threads=", "device=")) or run_folder.MAY_CHANGE.match(o))
     ]

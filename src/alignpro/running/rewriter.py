@@ -23,6 +23,7 @@ from alignpro.models.local import TOO_LONG, LocalPrompter
 from alignpro.rng import derive
 from alignpro.running import exported
 from alignpro.running.load import load, prompted_by
+from alignpro.runtime import ownership
 from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
 from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel, Seed
 
@@ -54,6 +55,8 @@ class Rewriter:
     prompter: Prompter
     passes: tuple[LocalPrompter, ...]
     frozen: FrozenModel | None = None
+    came_from: tuple[Path, tuple[str, ...]] | None = field(default=None, repr=False, compare=False)
+    """The folder of the run that the settings are of, and what was overridden in them."""
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -112,8 +115,8 @@ class Rewriter:
     def answer(self, prompt: Asked | Rewrite, seed: int | None = None) -> str:
         """The frozen model's answer to a prompt, or to what became of it, x' after its system message and history.
 
-        Raises RunFailure where it gives none, SettingsError where there is no frozen model, DataError for what is no
-        prompt.
+        Raises RunFailure where it gives none, SettingsError where there is no frozen model, NotTrusted where another's
+        run names one that is asked or code, DataError for what is no prompt.
         """
         if isinstance(prompt, Rewrite):
             x = prompt.prompt.asking(prompt.text)
@@ -135,6 +138,9 @@ class Rewriter:
                 "frozen.model not set: an exported prompter comes without the model it was trained for; give --frozen,"
                 " or TrainedPrompter.load(FOLDER, ['frozen.model=...'])"
             )
+        if self.came_from is not None:
+            folder, overrides = self.came_from
+            ownership.check(folder, overrides, of=("frozen.",), writes=False)
         return load(self.settings, {"frozen"}).frozen
 
     def _rewrites(self, xs: Sequence[Prompt], n: int, seed: int) -> list[list[Rewrite]]:
@@ -180,12 +186,13 @@ class TrainedPrompter(Rewriter):
         """From the folder of a run, or one that `alignpro export` wrote, which holds the last pass alone.
 
         `overrides` change its settings: ["device=cpu"], or the frozen model, of which an exported folder knows none.
-        Raises UsageError where there is no trained prompter, and as `load_prompter`.
+        Raises UsageError where there is no trained prompter, NotTrusted, and as `load_prompter`.
         """
         path, run = Path(folder), RunFolder(Path(folder))
         if exported.is_exported(path):
             settings = own = exported.settings_of(path, overrides)
         elif run.config.is_file():
+            ownership.check(path, overrides, of=("prompter.",), writes=False)
             settings = run.settings(overrides)
             run.check_trained()
             own = prompted_by(settings, run.prompter)
@@ -197,7 +204,8 @@ class TrainedPrompter(Rewriter):
                 " folder that `alignpro run` or `alignpro export` wrote"
             )
         pieces = load(own, {"passes", "prompter"})
-        return cls(settings, pieces.pipeline(), pieces.prompters)
+        came_from = None if exported.is_exported(path) else (path, tuple(overrides))
+        return cls(settings, pieces.pipeline(), pieces.prompters, None, came_from)
 
 
 class SampledPrompter(Rewriter):

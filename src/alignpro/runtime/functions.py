@@ -26,6 +26,8 @@ Files = dict[str, tuple[Path | None, bytes]]
 _lock = threading.RLock()
 _put: set[str] = set()
 """Working folders that were put where imports are searched."""
+_also = ""
+"""The working folder in which the run that was opened last began."""
 _read: dict[str, Files] = {}
 """By module, the files that it was made of when it was last named."""
 
@@ -109,21 +111,51 @@ def source_digest(module_name: str) -> str:
     Of a package that is installed, only its own files count; of what has no file, as a notebook's cells, its functions,
     or the version of Python where there are none.
     """
+    return _digest_of(_files(module_name))
+
+
+def _digest_of(read: Files) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, (_, content) in sorted(_files(module_name).items()):
+    for name, (_, content) in sorted(read.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _imported_now(name: str) -> ModuleType:
-    """The module as a process that began now would import it from the working folder."""
+def search_also(folder: str) -> None:
+    """Search this folder too, after the working folder and all others, for modules that are named; "": none."""
+    global _also
+    _also = folder
+
+
+def digest_now(module_name: str) -> str | None:
+    """The same of the module as it would be imported now, which it is not; None where there is none."""
+    with _lock:
+        _search_here()
+        try:
+            place = _place(module_name)
+        except (ImportError, ValueError, AttributeError):
+            return None
+        if place is None:
+            return source_digest(module_name) if module_name in sys.modules else None
+        return _digest_of(_files(module_name, place))
+
+
+def _search_here() -> None:
+    """Have imports search the working folder first."""
     here = str(Path.cwd())
     if here in _put and here in sys.path:
         sys.path.remove(here)
     if here not in sys.path:
         sys.path.insert(0, here)
         _put.add(here)
+    if _also and _also not in sys.path:
+        sys.path.append(_also)
     importlib.invalidate_caches()
+
+
+def _imported_now(name: str) -> ModuleType:
+    """The module as a process that began now would import it from the working folder."""
+    _search_here()
     path, before = _place(name), _read.get(name)
     now = _files(name, path)
     if before not in (None, now) or any(_is_other(one, *file) for one, file in now.items()):

@@ -15,7 +15,7 @@ from pathlib import Path
 from alignpro import config
 from alignpro.config import META_PROMPTS, Settings
 from alignpro.errors import RunFolderTaken, UsageError
-from alignpro.runtime import files, processes
+from alignpro.runtime import files, functions, ownership, processes
 from alignpro.runtime.lock import Lock
 
 MAY_CHANGE = re.compile(
@@ -25,7 +25,7 @@ MAY_CHANGE = re.compile(
 """Settings that a run may go on with other values of; its figures do not depend on them."""
 
 
-_LEFT_BEHIND = re.compile(r"\.lock|\..*\.partial")
+_LEFT_BEHIND = re.compile(r"\.lock|\.own|\..*\.partial")
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,19 @@ class RunFolder:
         return self.path / "rlhf"
 
     def settings(self, overrides: Sequence[str] = ()) -> Settings:
-        """The resolved settings of this run, some of them overridden. Raises UsageError where the folder holds none."""
+        """The resolved settings of this run, some of them overridden; modules that it names are searched for where it
+        began too. Raises UsageError where the folder holds none."""
         if not self.config.is_file():
             raise UsageError(
                 f"{self.path} holds no run: config.yaml is missing; give the folder that `alignpro run` wrote"
             )
-        return config.reread(self.config, overrides)
+        functions.search_also(self.began_in)
+        return config.reread(self.config, overrides, self.began_in)
+
+    @property
+    def began_in(self) -> str:
+        """The working folder in which the run began; "" where that is not known."""
+        return str((files.read_json(self.path / "environment.json") or {}).get("working_folder") or "")
 
 
 def holds_model(path: Path) -> bool:
@@ -168,6 +175,7 @@ def _claim(path: Path, settings: Settings, lock: Lock) -> RunFolder:
     lock.take()
     try:
         check_free(path)  # another may have taken it meanwhile, and have ended
+        ownership.mark(path, settings)
         files.write_text(folder.config, config.sealed(config.dump(settings)))
     except BaseException:
         lock.release()
@@ -190,8 +198,11 @@ def reopen(path: Path, settings: Settings | None) -> tuple[RunFolder, Settings]:
         differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys]
         if differing:
             raise UsageError(f"--resume {path}: the run was started with other settings: {'; '.join(differing[:5])}")
+        ownership.mark(path, settings)
         files.write_text(folder.config, config.sealed(config.dump(settings)))
         saved = settings
+    elif settings is not None:
+        ownership.mark(path, settings)
     return folder, saved
 
 

@@ -14,6 +14,7 @@ from alignpro import config
 from alignpro.config import Settings
 from alignpro.errors import Interrupted, RunFailure, UsageError
 from alignpro.runtime import files
+from alignpro.runtime.consent import given
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.run_folder import RunFolder
 
@@ -30,7 +31,7 @@ def run_apart(path: Path, settings: Settings, stop: StopRequest) -> None:
         raise UsageError(f"{path} is being run by process {process_id}; wait for it, or stop it by `kill {process_id}`")
     files.write_text(recipe, config.dump(settings))
     command = [sys.executable, "-m", "alignpro", "run", "--out", str(path)]
-    command += ["--resume"] if RunFolder(path).config.is_file() else [str(recipe)]
+    command += ["--resume", *given().options()] if RunFolder(path).config.is_file() else [str(recipe), "--trust"]
     with said.open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True

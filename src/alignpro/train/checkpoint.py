@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ def load_latest(folder: Path) -> Checkpoint | None:
             data = (path / STATE).read_bytes()
             if len(data) != manifest["bytes"] or hashlib.blake2b(data).hexdigest() != manifest["blake2b"]:
                 raise ValueError("its contents do not match its checksum")
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            state = tensors_in(data)
             records = _records(path, manifest)
         except _FAULTS as error:
             broken.append(f"{path.name} is corrupt ({error})")
@@ -90,6 +91,19 @@ def load_latest(folder: Path) -> Checkpoint | None:
     if broken:
         raise CheckpointError(f"no usable checkpoint in {folder}: {'; '.join(broken)}. Start anew with another --out")
     return None
+
+
+def tensors_in(data: bytes) -> dict[str, Any]:
+    """What `torch.save` made of tensors and plain values; anything else could run code, and is not loaded.
+
+    Raises CheckpointError for a pickle of something else, and as torch.load for what is damaged.
+    """
+    try:
+        return dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError:  # whose text advises to load it all the same
+        raise CheckpointError(
+            "it is a pickle of more than tensors and plain values, which alignpro never writes"
+        ) from None
 
 
 def newest_records(folder: Path) -> tuple[int, Mapping[str, str]] | None:
