@@ -197,7 +197,7 @@ def test_preferences_of_a_test_file(tmp_path):
     assert {p.prompt.text for p in pairs.test} == {f"question {i}" for i in range(18, 24)}
     assert pairs.dropped == {"stands in data.test too": 2}
     (tmp_path / "t.txt").write_text("a\nb\n")
-    with pytest.raises(DataError, match=r"data\.test .*t\.txt: prompts alone hold no preferences"):
+    with pytest.raises(DataError, match=r"data\.test .*t\.txt, line 1: prompts alone hold no preferences"):
         preferences(mine, test=str(tmp_path / "t.txt"))
 
 

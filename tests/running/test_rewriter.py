@@ -60,7 +60,7 @@ def test_a_conversation_is_one_prompt_in_any_form(prompter):
         (TALK[:3], "prompt 1: the last turn is not the user's; found turns of system, user, assistant"),
         (["owls", TALK[:1]], "prompt 2: no turn of the user"),
         (["owls", 3], "prompt 2: it is none; found int; wanted a text, a Prompt, or messages"),
-        ([{"prompt": "owls"}], "prompt 1: a list"),
+        ([{"prompt": "owls"}], "prompt 1: a turn of nobody"),
         ({"messages": TALK}, "found a mapping of messages"),
         ([["owls", "rain"]], "found a list of str"),
         (None, "found NoneType"),

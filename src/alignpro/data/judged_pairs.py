@@ -71,6 +71,5 @@ def _pair(row: Any) -> JudgedPair:
     if not isinstance(asked, (str, list)):
         raise UnusableRow(f"{kind(asked)} under 'instruction'")
     asked = f"{asked}\n\n{more}" if more and isinstance(asked, str) else asked
-    return JudgedPair(
-        prompt_of(asked, *(row.get(name) for name in Before._fields)), a, b, tuple(_SAID[one] for one in said)
-    )
+    before = Before(*(row.get(name) for name in Before._fields))
+    return JudgedPair(prompt_of(asked, *before), a, b, tuple(_SAID[one] for one in said))

@@ -129,9 +129,11 @@ def _kind(origin: Origin, settings: DataSettings, rows: Rows, preferences: bool)
         return (settings.format if settings.format in SOURCES else None), first
     for _, row in readable:
         name = next((name for name, source in SOURCES.items() if source.holds(row, preferences)), None)
-        if name is not None or column_of(settings, row) is not None:
+        if name is not None or (not preferences and column_of(settings, row) is not None):
             return name, row
-    raise DataError(f"{origin.said}, {rows.unit} {number}: {_found(first)}; {_wanted(SOURCES)}; or {_alone(settings)}")
+    none = "prompts alone hold no preferences; " if preferences and column_of(settings, first) else ""
+    other = "" if preferences else f"; or {_alone(settings)}"
+    raise DataError(f"{origin.said}, {rows.unit} {number}: {none}{_found(first)}; {_wanted(SOURCES)}{other}")
 
 
 def _found(row: object) -> str:
