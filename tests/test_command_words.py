@@ -9,7 +9,9 @@ from rich.console import Console
 from alignpro import config
 from alignpro.cli import app, learning, options, tables
 from alignpro.config.notation import from_yaml
-from alignpro.errors import UsageError
+from alignpro.errors import SettingsError, UsageError
+from alignpro.evaluate import arms
+from alignpro.runtime import functions
 from alignpro.runtime.progress import Progress
 from alignpro.runtime.terminal import printable, replace_what_cannot_be_shown
 
@@ -140,3 +142,25 @@ def test_a_terminal_that_is_not_utf_8_gets_a_mark_for_what_it_lacks(monkeypatch)
         stream.flush()
     assert "é ?" in streams["stdout"].buffer.getvalue().decode("latin-1")
     assert "é ?" in streams["stderr"].buffer.getvalue().decode("latin-1")
+
+
+def test_settings_given_with_resume_change_what_the_run_was_begun_with(trained, inside):
+    code, told = inside("run", "--resume", f"--out={trained}", "--train.steps=99")
+    assert code == 2
+    assert told.strip().endswith("the run was started with other settings: train.steps was 6, now 99")
+    assert inside("run", "--resume", f"--out={trained}", "--train.steps=6", "--dry-run")[0] == 0
+
+
+def test_an_arm_that_cannot_be_had_comes_with_the_arms_that_can():
+    with pytest.raises(SettingsError, match=r"rlhf.enabled is false; set it, or leave it out: --evaluate.arms='\[no"):
+        arms.check(config.load("lab", ["rlhf.enabled=false"]))
+
+
+def test_a_list_without_brackets_is_shown_with_them():
+    with pytest.raises(SettingsError, match=r"valid list, as \[no_prompter,align_pro\]"):
+        config.load("lab", ["evaluate.arms=no_prompter,align_pro"])
+
+
+def test_a_function_named_by_its_file_is_shown_by_its_module():
+    with pytest.raises(SettingsError, match=r"python:rewards\.mine:short, from the folder that rewards lies in"):
+        functions.named("python:./rewards/mine.py:short", "reward.model")

@@ -142,8 +142,14 @@ def _settings(
     short = [f"{key}={value}" for key, value in named.items() if value is not None]
     overrides = [*short, *(more or []), *overrides]
     recipe = recipe_of(name, overrides)
-    if resume and name is None and not overrides:
-        return None, recipe
+    if resume and name is None and out is not None:
+        if not overrides:
+            return None, recipe
+        from alignpro.runtime import ownership
+        from alignpro.runtime.run_folder import RunFolder
+
+        ownership.check(out, overrides)
+        return RunFolder(out).settings(overrides), recipe
     return settings_of(recipe, overrides), Path(recipe).stem
 
 

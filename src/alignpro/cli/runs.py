@@ -148,14 +148,14 @@ def _run(
     words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
 ) -> None:
     from alignpro.runtime import ownership
-    from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
+    from alignpro.runtime.run_folder import RunFolder
 
     if resume and out is None:
         raise UsageError("--resume needs --out with the folder of the run to go on with")
     name, overrides = read_words(words or [])
     overrides = [*given, *overrides]
     settings, recipe = None, name or "lab"
-    if resume and name is None and overrides and all(MAY_CHANGE.match(o) for o in overrides):
+    if resume and name is None and overrides:  # changes of what it was begun with
         ownership.check(Path(str(out)), overrides)
         settings = RunFolder(Path(str(out))).settings(overrides)
     elif not resume or name is not None or overrides:

@@ -233,4 +233,6 @@ def _explain(fault: dict[str, Any]) -> str:
     if fault["type"] == "literal_error":
         near = difflib.get_close_matches(str(got), re.findall(r"'([^']+)'", message), n=1)
         message += f" (did you mean {near[0]}?)" if near else ""
+    if fault["type"] == "list_type" and isinstance(got, str):
+        message += f", as [{got}]"
     return f"{where}: {message[:1].lower()}{message[1:]}" + ("" if isinstance(got, dict) else f", got {got!r}")

@@ -40,6 +40,12 @@ def named(spec: str, setting: str) -> tuple[str, Callable[..., Any]]:
     module_name, colon, name = rest.partition(":")
     if not colon or not module_name or not name:
         raise SettingsError(f"{setting} {spec!r} is not of the form python:module:function")
+    if module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").removeprefix("./").replace("/", ".").strip(".")
+        raise SettingsError(
+            f"{setting} {spec!r} names a file; name its module, as python:{dotted}:{name}, from the folder that"
+            f" {dotted.partition('.')[0]} lies in"
+        )
     try:
         with _lock, in_this_process():
             module = _imported_now(module_name)

@@ -48,7 +48,9 @@ def compared(settings: Settings) -> list[Arm]:
     arms = [parse(name) for name in settings.evaluate.arms]
     for arm in arms:
         if why := arm.unfit(settings):
-            raise SettingsError(f"evaluate.arms names {arm.name}, {why}")
+            rest = ", ".join(other.name for other in arms if not other.unfit(settings))
+            without = f", or leave it out: --evaluate.arms='[{rest}]'" if rest else ""
+            raise SettingsError(f"evaluate.arms names {arm.name}, {why}{without}")
     named = {arm.name for arm in arms}
     return arms + [arm for kind in ARMS for arm in kind.implied(settings) if arm.name not in named]
 

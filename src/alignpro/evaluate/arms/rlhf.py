@@ -31,4 +31,4 @@ class Rlhf(Arm):
         return models.rlhf
 
     def unfit(self, settings: Settings) -> str | None:
-        return None if settings.rlhf.enabled else "but rlhf.enabled is false; set one or drop the other"
+        return None if settings.rlhf.enabled else "but rlhf.enabled is false; set it"
