@@ -11,6 +11,7 @@ from tiny_classifiers import save_classifier
 from alignpro.config import build
 from alignpro.errors import SettingsError
 from alignpro.flow.prompters import GibbsPrompter
+from alignpro.maths import lengths
 from alignpro.running import job
 from alignpro.running import rewriter as api
 from alignpro.runtime.files import read_json, read_jsonl
@@ -52,7 +53,7 @@ def test_every_term_has_a_column_everywhere_and_they_add_up(run):
         rm = np.clip((raw["rm"] - scale["rm"]["mean"]) / scale["rm"]["std"], -2, 2)
         assert row["reward"] == pytest.approx(rm - 0.5 * raw["long"], abs=1e-3)  # terms on x' are not in it
         assert raw["long"] == pytest.approx(len(row["response"]) / 10)
-        assert row["prompt_terms"]["length"] == -max(0, len(row["rewrite"].split()) - 2)
+        assert row["prompt_terms"]["length"] == -max(0, lengths.words(row["rewrite"]) - 2)
     for name, arm in evaluation["arms"].items():
         mine = [row for row in samples if row["arm"] == name and row["stage"] == "evaluation"]
         for key, terms in (("reward_terms", ("rm", "long")), ("prompt_terms", ("length", "kept"))):
@@ -111,7 +112,7 @@ def test_an_offline_method_fits_what_both_make_together(workshop, tmp_path, monk
     assert values
     for text, value in values:
         if value is not None:
-            assert -100 * len(text.split()) <= value < -100 * len(text.split()) + 50
+            assert -100 * lengths.words(text) <= value < -100 * lengths.words(text) + 50
 
 
 class Flow:

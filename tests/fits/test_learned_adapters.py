@@ -16,6 +16,7 @@ from alignpro import config
 from alignpro.config import PrompterSettings, RewardSpec, Sampling
 from alignpro.errors import Interrupted, ModelNotUsable, SettingsError
 from alignpro.fits import learn_prompter, learn_reward
+from alignpro.models import checksums
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import score
 from alignpro.rewards.model import load_reward_model
@@ -103,6 +104,7 @@ def test_an_adapter_without_a_head_is_refused_over_a_language_model_and_taken_ov
     out.mkdir()
     for file in (learned["reward_learning"] / "reward").iterdir():
         (out / file.name).write_bytes(file.read_bytes())
+    (out / checksums.FILE).unlink()
     held = load_file(out / "adapter_model.safetensors")
     save_file({name: w for name, w in held.items() if "lora_" in name}, out / "adapter_model.safetensors")
     with pytest.raises(ModelNotUsable, match=r"its weights lack score\.weight"):

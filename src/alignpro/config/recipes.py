@@ -208,7 +208,9 @@ def _near(where: str, beside: list[str]) -> list[str]:
     """The settings that a wrong name may mean: by the words it stands for and by its last part, the nearest first."""
     leaf, known = where.rpartition(".")[2], [*names(), *beside]
     ending = [name for name in known if name.rpartition(".")[2] == leaf]
-    section = [name for name in ending if name.partition(".")[0] == where.partition(".")[0]] or ending
+    own = [name for name in ending if name.partition(".")[0] == where.partition(".")[0]]
+    spelt = difflib.get_close_matches(leaf, [name.rpartition(".")[2] for name in beside], n=1, cutoff=0.85)
+    section = own or [name for name in beside if name.rpartition(".")[2] in spelt] or ending
     short = [name for name in known if initials(name) == leaf and name.partition(".")[0] == where.partition(".")[0]]
     if section := [name for name in beside if initials(name) == leaf] or section or short:
         return sorted(set(section), key=lambda name: (-SequenceMatcher(None, where, name).ratio(), name))[:3]

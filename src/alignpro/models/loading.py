@@ -17,6 +17,7 @@ from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
 from alignpro.models import checksums, own_code
 from alignpro.models.chat_template import keep_day
+from alignpro.models.own_code import first_line
 from alignpro.runtime import processes
 
 making = threading.RLock()
@@ -313,9 +314,3 @@ def dtype_of(name: str, device: str) -> torch.dtype:
     if device.startswith("cuda") and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line: its first, and those that it announces by a colon."""
-    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
-    return f"{first} {' '.join(rest.split())}".strip() if first.rstrip().endswith(":") else first

@@ -30,7 +30,13 @@ def not_loaded(said: str, what: str, error: BaseException, setting: str | None) 
             f"{said}: its {what} are a pickle that holds more than tensors, and to load it could run code, so it is not"
             " loaded; take a copy in safetensors, or save one where you trust the file"
         )
-    return ModelNotUsable(f"{said}: no {what} could be loaded ({text.splitlines()[0]})")
+    return ModelNotUsable(f"{said}: no {what} could be loaded ({first_line(error)})")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: its first, and those that it announces by a colon."""
+    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
+    return f"{first} {' '.join(rest.split())}".strip() if first.rstrip().endswith(":") else first
 
 
 def check_config(source: str, said: str, setting: str | None, trusted: bool) -> dict[str, Any]:
