@@ -64,13 +64,3 @@ def test_without_a_task_nothing_is_told(clock, capsys):
     at(clock, 40, tell, 2, 2, TEXTS)
     expect(1, 2)
     assert capsys.readouterr().err == "inner 0/2  texts 1/2\n"
-
-
-def test_what_follows_the_last_unit_is_told_now_and_then(clock, capsys):
-    with Progress().task("training", 2) as advance:
-        at(clock, 20, advance, 2, "")
-        at(clock, 21, tell, 9, 9, TEXTS)
-        at(clock, 22, tell, 9, 9, "likelihoods")
-        at(clock, 40, tell, 1, 9, "likelihoods")
-    told = capsys.readouterr().err.splitlines()
-    assert told == ["training 2/2, 20 s", "training 2/2, 40 s  likelihoods 1/9"]

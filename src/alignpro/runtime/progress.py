@@ -66,14 +66,13 @@ class Progress:
     @contextmanager
     def _lines(self, name: str, total: int) -> Iterator[Show]:
         begun = shown = time.monotonic()
-        ended = False  # what follows the last unit, as the look at validation prompts, is told now and then too
 
         def advance(done: int, note: str, left: float | None) -> None:
-            nonlocal shown, ended
+            nonlocal shown
             now = time.monotonic()
-            if self.console.quiet or ((done < total or ended) and now - shown < SECONDS_BETWEEN_LINES):
+            if self.console.quiet or (done < total and now - shown < SECONDS_BETWEEN_LINES):
                 return
-            shown, ended = now, done >= total
+            shown = now
             about = "" if left is None else f", about {left:.0f} s left"
             rest = about if done < total else f", {now - begun:.0f} s"
             told = f"{name} {done}/{total}{rest}{'  ' + note if note else ''}"
