@@ -220,6 +220,7 @@ def leads(terminal):
     import fcntl
     import termios
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever began the tests may have had it ignored, as nohup does
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 

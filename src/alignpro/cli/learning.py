@@ -19,6 +19,7 @@ from alignpro.cli.options import (
     RewardOption,
     ThenOption,
     Words,
+    begun_with,
     folder_of,
     given,
     read_words,
@@ -143,13 +144,7 @@ def _settings(
     overrides = [*short, *(more or []), *overrides]
     recipe = recipe_of(name, overrides)
     if resume and name is None and out is not None:
-        if not overrides:
-            return None, recipe
-        from alignpro.runtime import ownership
-        from alignpro.runtime.run_folder import RunFolder
-
-        ownership.check(out, overrides)
-        return RunFolder(out).settings(overrides), recipe
+        return begun_with(out, overrides) if overrides else None, recipe
     return settings_of(recipe, overrides), Path(recipe).stem
 
 

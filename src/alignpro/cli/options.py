@@ -83,6 +83,15 @@ def budget_of(text: str | None) -> list[str]:
     return limits
 
 
+def begun_with(folder: Path, overrides: list[str]) -> Settings:
+    """The settings of the run in a folder, and what changes them. Raises NotTrusted, UsageError."""
+    from alignpro.runtime import ownership
+    from alignpro.runtime.run_folder import RunFolder
+
+    ownership.check(folder, overrides)
+    return RunFolder(folder).settings(overrides)
+
+
 def recipe_of(name: str | None, overrides: list[str]) -> str:
     """The recipe named; without one `local` where the user brings models of his own, else `lab`."""
     own = any(

@@ -22,6 +22,7 @@ from alignpro.cli.options import (
     RunFolderArgument,
     ThenOption,
     Words,
+    begun_with,
     budget_of,
     folder_of,
     given,
@@ -147,7 +148,6 @@ def report(folder: RunFolderArgument) -> None:
 def _run(
     words: list[str] | None, out: Path | None, resume: bool, given: list[str], dry_run: bool, *, only_train: bool
 ) -> None:
-    from alignpro.runtime import ownership
     from alignpro.runtime.run_folder import RunFolder
 
     if resume and out is None:
@@ -155,9 +155,8 @@ def _run(
     name, overrides = read_words(words or [])
     overrides = [*given, *overrides]
     settings, recipe = None, name or "lab"
-    if resume and name is None and overrides:  # changes of what it was begun with
-        ownership.check(Path(str(out)), overrides)
-        settings = RunFolder(Path(str(out))).settings(overrides)
+    if resume and name is None and overrides and out is not None:
+        settings = begun_with(out, overrides)
     elif not resume or name is not None or overrides:
         recipe = recipe_of(name, overrides)
         settings = settings_of(recipe, overrides)
