@@ -134,3 +134,9 @@ class ProcessLost(RunFailure):
 
 class Interrupted(RunFailure):
     """The user stopped the run; state was saved first."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: its first, and those that it announces by a colon."""
+    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
+    return f"{first} {' '.join(rest.split())}".strip() if first.rstrip().endswith(":") else first

@@ -134,7 +134,7 @@ def test_large_files_are_read_once_and_again_when_their_size_or_time_changes(tmp
     settings = config.build({"data": {"prompts": str(large), "test": str(small)}})
     first = fingerprints(settings)
     read = []
-    monkeypatch.setattr(inputs, "_read", lambda path: read.append(path.name) or "digest")
+    monkeypatch.setattr(inputs.files, "digest", lambda path: read.append(path.name) or "digest")
     assert fingerprints(settings)[f"data.prompts {large}"] == first[f"data.prompts {large}"]
     assert read == ["small.txt"]
     os.utime(large, ns=(0, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from alignpro.runtime import files
@@ -14,7 +13,7 @@ _known: dict[Path, tuple[tuple[str, int, int], ...]] = {}
 
 def seal(folder: Path) -> None:
     """Write the checksum of every file that a model is loaded from; words about it may change. Raises RunFailure."""
-    sums = {str(path.relative_to(folder).as_posix()): _sum(path) for path in _files(folder)}
+    sums = {str(path.relative_to(folder).as_posix()): files.digest(path) for path in _files(folder)}
     files.write_json(folder / FILE, {"blake2b": sums})
 
 
@@ -32,7 +31,7 @@ def fault(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if _sum(path) != saved:
+        if files.digest(path) != saved:
             return f"{name} is damaged: its contents do not match their checksum"
     _known[folder] = seen
     return None
@@ -41,11 +40,3 @@ def fault(folder: Path) -> str | None:
 def _files(folder: Path) -> list[Path]:
     paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return sorted(path for path in paths if path.suffix != ".md" and path != folder / FILE)
-
-
-def _sum(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from alignpro.config import Sampling
-from alignpro.errors import ModelNotUsable
+from alignpro.errors import ModelNotUsable, first_line
 from alignpro.models.logprobs import collate, forward
 from alignpro.models.sampler import sample_batch
 
@@ -46,7 +46,7 @@ def check_consistency(model: nn.Module, pad_id: int, context: int, where: str) -
                 off, bound = _differences(model, pad_id, DRAWN), NATS
         sampled, scored = off or _differences(model, pad_id, drawn)
     except Exception as error:  # of a class that is not ours
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        told = first_line(error)
         raise ModelNotUsable(
             f"{where}: a model of its class ({type(model).__name__}) cannot be sampled in batches ({told}); give one of"
             " another class"

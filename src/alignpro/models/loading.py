@@ -14,10 +14,9 @@ import torch
 from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
-from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError
+from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError, first_line
 from alignpro.models import checksums, own_code
 from alignpro.models.chat_template import keep_day
-from alignpro.models.own_code import first_line
 from alignpro.runtime import processes
 
 making = threading.RLock()

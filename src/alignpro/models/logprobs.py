@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -67,19 +67,19 @@ def forward(
         for part, end in zip(parts, ends, strict=True)
     ]
     logprobs = torch.cat(taken, 1).masked_fill(~actions.action_mask, 0.0)
-    return logprobs, torch.cat([part.hidden for part in parts], 1) if hidden else None
+    return logprobs, _states(parts) if hidden else None
 
 
 def hidden_states(model: nn.Module, actions: Actions) -> Tensor:
     """The last hidden state [N, T, H] from which each action was taken, without the output layer's cost."""
-    return torch.cat([part.hidden for part in _outputs(model, actions, logits=False, hidden=True)], 1)
+    return _states(_outputs(model, actions, logits=False, hidden=True))
 
 
 class _Part(NamedTuple):
     """Of some of the actions' columns: logits [N, t, V] and last hidden state [N, t, H] before each, as asked for."""
 
     logits: Tensor
-    hidden: Tensor
+    hidden: Tensor | None
 
 
 def _outputs(model: nn.Module, actions: Actions, logits: bool, hidden: bool) -> Iterator[_Part]:
@@ -101,7 +101,7 @@ def _outputs(model: nn.Module, actions: Actions, logits: bool, hidden: bool) -> 
         return
     held = prefixes.read(model, queries, output_hidden_states=hidden)
     first = _part(held.output, 1, hidden)
-    yield _Part(first.logits[row], first.hidden[row] if hidden else first.hidden)
+    yield _Part(first.logits[row], None if first.hidden is None else first.hidden[row])
     if width > 1:
         held.take(row)
         ids, own = actions.action[:, :-1], actions.action_mask[:, :-1]
@@ -117,7 +117,11 @@ def _last(count: int, row: Tensor) -> Tensor:
 
 
 def _part(output: Any, width: int, hidden: bool) -> _Part:
-    return _Part(output.logits, output.hidden_states[-1][:, -width:] if hidden else output.logits)
+    return _Part(output.logits, output.hidden_states[-1][:, -width:] if hidden else None)
+
+
+def _states(parts: Iterable[_Part]) -> Tensor:
+    return torch.cat([part.hidden for part in parts if part.hidden is not None], 1)
 
 
 class _Taken(torch.autograd.Function):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from alignpro.errors import ModelNotUsable
+from alignpro.errors import ModelNotUsable, first_line
 
 KERNELS = ("attn_implementation", "experts_implementation")
 """What a config may name an implementation by; one with a slash is code that is fetched from the hub."""
@@ -31,12 +31,6 @@ def not_loaded(said: str, what: str, error: BaseException, setting: str | None) 
             " loaded; take a copy in safetensors, or save one where you trust the file"
         )
     return ModelNotUsable(f"{said}: no {what} could be loaded ({first_line(error)})")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line: its first, and those that it announces by a colon."""
-    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
-    return f"{first} {' '.join(rest.split())}".strip() if first.rstrip().endswith(":") else first
 
 
 def check_config(source: str, said: str, setting: str | None, trusted: bool) -> dict[str, Any]:

@@ -121,14 +121,6 @@ def _commit(name: str) -> str | None:
     return next((f"commit {Path(path).parent.name}" for path in held if isinstance(path, str)), None)
 
 
-def _read(path: Path) -> str:
-    whole = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while part := file.read(REMEMBERED):
-            whole.update(part)
-    return whole.hexdigest()
-
-
 class _Memory:
     """Digests of files, those of large ones remembered by size and time in this user's state."""
 
@@ -145,7 +137,7 @@ class _Memory:
             return str(held[2])
         if stat.st_size >= MANY:
             self._say(f"reading {path}, {stat.st_size / 1e9:.0f} GB, once, to know it again")
-        digest = _read(path)
+        digest = files.digest(path)
         if stat.st_size >= REMEMBERED:
             self._known = {**{k: v for k, v in self._known.items() if k != key}, key: [*now, digest]}
             self._new = True

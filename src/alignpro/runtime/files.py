@@ -80,6 +80,15 @@ def tree_of(data: bytes) -> dict[str, Any]:
     return tree
 
 
+def digest(path: Path) -> str:
+    """Of what a file holds, read a part at a time. Raises OSError."""
+    whole = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            whole.update(part)
+    return whole.hexdigest()
+
+
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], *, checked: bool = False) -> None:
     """Add a line for each row, after the last whole one; with `checked` each carries a digest of itself, which
     `read_jsonl` compares. Raises RunFailure where they cannot be written."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignpro.errors import CheckpointError
+from alignpro.errors import CheckpointError, first_line
 from alignpro.runtime import files
 
 STATE, MANIFEST, RECORDS = "state.pt", "manifest.json", "records.json"
@@ -149,8 +149,8 @@ def resume(folder: Path, put_back: Callable[[dict[str, Any]], None], say: Callab
     try:
         put_back(latest.state)
     except (RuntimeError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"checkpoint of step {latest.step} is not of this model ({first})") from None
+        told = first_line(error)
+        raise CheckpointError(f"checkpoint of step {latest.step} is not of this model ({told})") from None
     restore_random_states(latest.state["random"])
     say(f"resumed after step {latest.step}")
     return latest
