@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -24,6 +25,15 @@ def sample(name):
     return path, [json.loads(line) for line in path.read_bytes().decode().split("\n") if line]
 
 
+def seen(text):
+    """Whether there is anything to see in a text: one of these answers is a zero-width space and nothing else."""
+    return any(unicodedata.category(c)[0] not in "CZ" for c in text)
+
+
+def composed(text):
+    return unicodedata.normalize("NFC", text)
+
+
 def loaded(path):
     settings = DataSettings(prompts=str(path))
     prompts, pairs = load_prompts(settings, 0), load_preferences(settings, 0)
@@ -36,7 +46,7 @@ def test_ultrafeedback(name):
     path, rows = sample(name)
     prompts, pairs = loaded(path)
     scores = [(row["metadata"]["score_chosen"], row["metadata"]["score_rejected"]) for row in rows]
-    empty = {i for i, row in enumerate(rows) if not row["chosen"].strip() or not row["rejected"].strip()}
+    empty = {i for i, row in enumerate(rows) if not (seen(row["chosen"]) and seen(row["rejected"]))}
     same = {i for i, row in enumerate(rows) if row["chosen"].split() == row["rejected"].split()} - empty
     tied = {i for i, (high, low) in enumerate(scores) if high == low} - empty - same
     lower = {i for i, (high, low) in enumerate(scores) if high < low} - empty - same
@@ -44,7 +54,7 @@ def test_ultrafeedback(name):
     assert pairs.dropped == Counter({reason: len(which) for reason, which in by_hand.items() if which})
     used = [i for i in range(len(rows)) if i not in empty | same | tied | lower]
     assert {(p.chosen, p.rejected, p.margin) for p in (*pairs.train, *pairs.test)} == {
-        (rows[i]["chosen"], rows[i]["rejected"], scores[i][0] - scores[i][1]) for i in used
+        (composed(rows[i]["chosen"]), composed(rows[i]["rejected"]), scores[i][0] - scores[i][1]) for i in used
     }
     assert len(pairs.train) + len(pairs.test) == len(used)
     assert len(prompts.train) + len(prompts.test) == len({" ".join(row["prompt"].split()) for row in rows})
