@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from alignpro.models import output_layer, prefixes
 from alignpro.models.padding import pad, positions
-from alignpro.runtime import processes, progress
+from alignpro.runtime import memory, processes, progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +190,10 @@ def score(
     pad_id: int,
     temperature: float = 1.0,
     batch_size: int = 128,
+    setting: str = "prompter.batch_size",
 ) -> list[npt.NDArray[np.float32]]:
     """Log-probabilities of each action's tokens, one array [T_i] a row; computed in batches of like length, which
-    several processes share."""
+    several processes share. `setting` is what `batch_size` is called where memory runs out."""
     device = next(model.parameters()).device
     order = sorted(range(len(queries)), key=lambda i: len(queries[i]) + len(actions[i]))
 
@@ -201,7 +202,8 @@ def score(
         for start in range(0, len(mine), batch_size):
             rows = mine[start : start + batch_size]
             batch = collate([queries[i] for i in rows], [actions[i] for i in rows], pad_id, device)
-            logprobs = forward(model, batch, temperature)[0].cpu().numpy()
+            with memory.lower(setting, batch_size, "scoring"):
+                logprobs = forward(model, batch, temperature)[0].cpu().numpy()
             scored += [logprobs[row, : len(actions[i])] for row, i in enumerate(rows)]
             progress.tell(len(scored), len(mine), "likelihoods")
         return scored
