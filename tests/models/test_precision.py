@@ -5,14 +5,17 @@ import pytest
 import torch
 from tiny import save_model
 
-from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, TrainSettings
+from alignpro.config import LoraSettings, PpoSettings, PrompterSettings, Sampling, Settings, TrainSettings
+from alignpro.models import precision
 from alignpro.models.local import load_prompter
 from alignpro.models.logprobs import collate, score
+from alignpro.running.load import load
 from alignpro.train.policy import trainable
 from alignpro.train.ppo import Ppo
 from alignpro.train.update import Experience
 from alignpro.train.validation import Average
 
+FLAGS = {"amx": "fpu avx512_bf16 amx_bf16", "avx512": "fpu avx512_bf16", "none": "fpu avx2"}
 QUERIES = [[5, 6, 7, 8], [9, 10], [11]] * 40
 
 
@@ -105,3 +108,35 @@ def test_the_moving_average_of_bfloat16_weights_is_kept_in_float32(lm):
     assert average.weights[name].dtype == torch.float32
     moved = (average.weights[name] - start).abs() / (dict(lm.model.named_parameters())[name].float() - start).abs()
     torch.testing.assert_close(moved, torch.full_like(moved, 0.001), rtol=0.2, atol=0)
+
+
+@pytest.fixture(params=FLAGS)
+def processor(request, tmp_path, monkeypatch):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\nflags : {FLAGS[request.param]}\n")
+    monkeypatch.setattr(precision.instruction, "__defaults__", (info,))
+    return request.param
+
+
+def test_auto_takes_bfloat16_where_a_processor_multiplies_in_it(processor):
+    has = processor != "none"
+    assert precision.instruction() == {"amx": "amx_bf16", "avx512": "avx512_bf16", "none": None}[processor]
+    wide, narrow = {"hidden_size": 576}, {"text_config": {"hidden_size": 96}, "hidden_size": 576}
+    assert precision.dtype_of("auto", "cpu", wide) == (torch.bfloat16 if has else torch.float32)
+    assert precision.dtype_of("auto", "cpu", narrow) == precision.dtype_of("auto", "mps", wide) == torch.float32
+    assert precision.dtype_of("bfloat16", "cpu", narrow) == torch.bfloat16
+    assert precision.of_trained("auto", "cpu") == "float32"
+    assert precision.of_trained("auto", "cuda:1") == "auto"
+    assert precision.told("cpu").startswith("bfloat16" if has else "float32")
+
+
+@pytest.mark.parametrize("oracle", [False, True])
+def test_what_is_trained_stays_in_float32_on_a_processor(oracle, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "instruction", lambda: "amx_bf16")
+    monkeypatch.setattr(precision, "NARROW", 8)
+    save_model(tmp_path, "qwen2", seed=4)
+    own = {"model": str(tmp_path), "sampling": {"max_new_tokens": 4}}
+    settings = Settings.model_validate({"prompter": own, "frozen": own, "rlhf": {"enabled": oracle}, "device": "cpu"})
+    pieces = load(settings, {"prompter", "frozen"})
+    assert pieces.prompter.lm.model.dtype == torch.float32
+    assert pieces.local_frozen.lm.model.dtype == (torch.float32 if oracle else torch.bfloat16)

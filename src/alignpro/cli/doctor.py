@@ -23,6 +23,9 @@ def findings() -> Iterator[Finding]:
     yield "cores", f"{threads.usable_cores()} usable, {threads.free_cores()} free", True
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; CPU is used"
     yield "accelerator", device, True
+    from alignpro.models import loading, precision
+
+    yield "dtype auto", precision.told(loading.device_of("auto")), True
     try:
         yield "lab", _lab(), True
     except Exception as error:  # whatever it is, it is the finding

@@ -31,7 +31,8 @@ class Settings(Section):
     device: str = Field("auto", description="where models run: cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="numbers that models compute in; auto: bfloat16 where the device computes in it, else float32",
+        description="numbers that models compute in; auto: bfloat16 where the device computes in it, on a processor for"
+        " models that are not trained alone; else float32",
     )
     day: str | None = Field(
         None,

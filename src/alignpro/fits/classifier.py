@@ -11,6 +11,7 @@ import torch
 
 from alignpro.errors import ModelNotUsable
 from alignpro.models.loading import load_pretrained
+from alignpro.models.precision import of_trained
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.classifier import HEADS, score_in_float32
 from alignpro.rng import derive
@@ -36,7 +37,8 @@ def load_base(name: str, seed: int, device: str, dtype: str) -> Base:
     torch.manual_seed(derive(seed, "weights", "reward"))  # for layers that the base lacks beside the head
     auto = _OneScore()
     try:
-        model, tokenizer = load_pretrained(auto, name, "frozen", device, dtype)  # `lab` is the frozen one's weights
+        # `lab` is the frozen one's weights
+        model, tokenizer = load_pretrained(auto, name, "frozen", device, of_trained(dtype, device))
         check_embeddings(model, tokenizer, f"frozen.model {name}")
     except ModelNotUsable as error:
         raise ModelNotUsable(str(error).replace("frozen.model", "reward_learning.base", 1)) from None

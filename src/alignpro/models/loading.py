@@ -17,6 +17,7 @@ from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError, first_line
 from alignpro.models import checksums, own_code
 from alignpro.models.chat_template import keep_day
+from alignpro.models.precision import dtype_of
 from alignpro.runtime import processes
 
 making = threading.RLock()
@@ -58,11 +59,11 @@ def load_weights(
     base = base_of(source, name, role)
     placed = {"device_map": _checked_map(device_map, role)} if device_map is not None else {}
     said, (setting, trusted) = f"{role}.model {name}", own_code_by
-    own_code.check_config(base or source, said, setting, trusted)
+    config = own_code.check_config(base or source, said, setting, trusted)
     try:
         with making:
             model = auto.from_pretrained(
-                base or source, dtype=dtype_of(dtype, device), trust_remote_code=trusted, **placed
+                base or source, dtype=dtype_of(dtype, device, config), trust_remote_code=trusted, **placed
             )
             if base is not None:
                 model = merged(model, source)
@@ -304,12 +305,3 @@ def _check_hub(name: str, role: Role) -> None:
             f"{hint}, and the hub at {constants.ENDPOINT} cannot be reached ({first_line(error)}); check the network,"
             " set HTTPS_PROXY where only a proxy leads out, or give a folder"
         ) from error
-
-
-def dtype_of(name: str, device: str) -> torch.dtype:
-    """The precision of a dtype setting: auto is bfloat16 where the device computes in it, else float32."""
-    if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
-        return torch.bfloat16
-    return torch.float32

@@ -16,6 +16,7 @@ from alignpro.models.framing import Frame, meta_prompt
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.loading import OwnCode, display_name, load_tokenizer, load_weights
 from alignpro.models.logprobs import score
+from alignpro.models.precision import of_trained
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.models.written import rewrite_in
 from alignpro.types import Generation, OnDrawn, Prompt, Seed
@@ -99,7 +100,7 @@ class LocalFrozenModel:
 
 def load_prompter(settings: PrompterSettings, device: str = "cpu", dtype: str = "auto") -> LocalPrompter:
     """The prompter named in the settings. Raises as `load_language_model`."""
-    return LocalPrompter(load_language_model("prompter", settings, device, dtype))
+    return LocalPrompter(load_language_model("prompter", settings, device, of_trained(dtype, device)))
 
 
 def load_frozen(settings: FrozenSettings, device: str = "cpu", dtype: str = "auto") -> LocalFrozenModel:

@@ -13,8 +13,9 @@ from alignpro.config import RewardSpec
 from alignpro.errors import ModelNotUsable
 from alignpro.models import own_code
 from alignpro.models.chat_template import keep_day
-from alignpro.models.loading import FAULTS, base_of, dtype_of, has_tokenizer, making, merged, resolve
+from alignpro.models.loading import FAULTS, base_of, has_tokenizer, making, merged, resolve
 from alignpro.models.padding import context_of, pad
+from alignpro.models.precision import dtype_of
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
@@ -129,7 +130,7 @@ def load_classifier(spec: RewardSpec, device: str, dtype: str) -> tuple[Any, Any
         own = {} if base is None else _own_layers(source)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             base or source,
-            dtype=dtype_of(dtype, device),
+            dtype=dtype_of(dtype, device, config),
             trust_remote_code=trust,
             output_loading_info=True,
             **({"device_map": spec.device_map} if spec.device_map else {}),

@@ -21,6 +21,7 @@ from alignpro.models.local import (
     with_meta_prompt,
     without_meta_prompt,
 )
+from alignpro.models.precision import of_trained
 from alignpro.remote.address import is_elsewhere, is_function
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
@@ -126,7 +127,7 @@ def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenMode
         if is_function(str(frozen.model)):
             return endpoints.load_function(frozen, frame)
         return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
-    return load_frozen(frozen, device, settings.dtype)
+    return load_frozen(frozen, device, _dtype_of_frozen(settings, device))
 
 
 def with_day(settings: Settings, clock: Clock) -> Settings:
@@ -171,4 +172,10 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
     """A model in the place of the frozen one, framed and sampled alike: the RLHF oracle, or another altogether."""
     other = settings.frozen.model_copy(update={"model": str(name)})
     with telling(settings.day):
-        return load_frozen(other, device_of(settings.device), settings.dtype)
+        device = device_of(settings.device)
+        return load_frozen(other, device, _dtype_of_frozen(settings, device))
+
+
+def _dtype_of_frozen(settings: Settings, device: str) -> str:
+    """The frozen model is the reference of the oracle, where there is one, and computes as that is trained."""
+    return of_trained(settings.dtype, device) if settings.rlhf.enabled else settings.dtype
