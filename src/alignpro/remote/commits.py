@@ -11,7 +11,8 @@ from alignpro.remote.cache import AnswerCache
 
 
 class Commits:
-    """The ledger and the cache of a model's answers, written together; it lives in one event loop.
+    """The cache and then the ledger of a model's answers, written together, so that no answer is booked and not kept;
+    it lives in one event loop.
 
     An answer that came alone is written alone. Of many that came at the same time each waits for the one write that
     holds them all, which begins before the loop turns to anything new.
@@ -40,9 +41,11 @@ class Commits:
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
         try:
-            self._account.write()
-            while self._caches:
-                self._caches.pop().commit()
+            try:
+                while self._caches:
+                    self._caches.pop().commit()
+            finally:
+                self._account.write()
         except Exception as error:
             for turn in waiting:
                 if not turn.done():
