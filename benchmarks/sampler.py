@@ -1,80 +1,104 @@
-"""Our sampler against transformers' `generate` on the lab's frozen model: the same prompts, counts and limits.
+"""Our sampler against transformers' `generate`: the same model, queries, counts and limits.
 
-    python benchmarks/sampler.py
+    python benchmarks/sampler.py [MODEL] [--rows 64] [--batch 64] [--count 1] [--head 130] [--own 31] [--tokens 64]
+                                 [--ends 0] [--runs 5] [--dtype float32]
 
-Prints the ratio of tokens a second, ours / theirs, as median [min, max] over alternating runs after a warm-up. Tokens
-are counted up to each answer's end, so neither side is paid for padding.
+MODEL is a folder with a causal language model; without it the lab's frozen model. Queries are random tokens behind a
+common head of `--head`, as those behind a meta-prompt are. `--ends` is the share of the vocabulary, drawn at random,
+that ends an answer: 0 lets all run to `--tokens`, 0.03 gives lengths spread as chance spreads them, some 33 on the
+average. Tokens are counted up to each answer's end, so neither side is paid for padding. Both sides take turns after a
+warm-up. The last line is one JSON object: the ratio of tokens a second, ours / theirs.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM
 
-from alignpro import config
-from alignpro.models.language_model import LanguageModel
-from alignpro.running.load import load
+from alignpro.config import Sampling
+from alignpro.models.loading import resolve
+from alignpro.models.sampler import sample
 from alignpro.runtime import threads
 
-PROMPTS, RUNS = 128, 7
+
+def ours(model: Any, queries: list[list[int]], ends: list[int], given: argparse.Namespace, seed: int) -> int:
+    limits = Sampling(max_new_tokens=given.tokens)
+    rows = sample(model, queries, [given.count] * len(queries), limits, ends, 0, seed, batch_size=given.batch)
+    return sum(len(one.tokens) for row in rows for one in row)
 
 
-def ours(lm: LanguageModel, queries: list[list[int]], count: int, seed: int) -> int:
-    rows = lm.generate(queries, [count] * len(queries), seed)
-    return sum(len(g.tokens) for row in rows for g in row)
-
-
-def theirs(lm: LanguageModel, queries: list[list[int]], count: int, seed: int) -> int:
+def theirs(model: Any, queries: list[list[int]], ends: list[int], given: argparse.Namespace, seed: int) -> int:
     torch.manual_seed(seed)
-    total = 0
-    per_batch = lm.batch_size // count
-    for start in range(0, len(queries), per_batch):
-        batch = queries[start : start + per_batch]
-        width = max(map(len, batch))
-        ids = torch.tensor([[lm.pad_id] * (width - len(q)) + q for q in batch])
-        made = lm.model.generate(
+    total, together = 0, given.batch // given.count
+    for start in range(0, len(queries), together):
+        ids = torch.tensor(queries[start : start + together])
+        made = model.generate(
             ids,
-            attention_mask=(ids != lm.pad_id).long(),
+            attention_mask=torch.ones_like(ids),
             do_sample=True,
             top_k=0,
-            max_new_tokens=lm.sampling.max_new_tokens,
-            num_return_sequences=count,
-            eos_token_id=lm.eos_ids,
-            pad_token_id=lm.pad_id,
-        )[:, width:]
-        lm.tokenizer.batch_decode(made, skip_special_tokens=True)
-        total += int((made != lm.pad_id).sum())
+            max_new_tokens=given.tokens,
+            num_return_sequences=given.count,
+            eos_token_id=ends or None,
+            pad_token_id=0,
+        )[:, ids.shape[1] :]
+        ended = torch.isin(made, torch.tensor(ends)).long().cumsum(1)
+        total += int(((ended - torch.isin(made, torch.tensor(ends)).long()) == 0).sum())
     return total
 
 
-def speed(run: Callable[[int], int], seed: int) -> float:
+def speed(run: Callable[..., int], *given: Any) -> float:
     begun = time.perf_counter()
-    tokens = run(seed)
+    tokens = run(*given)
     return tokens / (time.perf_counter() - begun)
 
 
 def main() -> None:
-    settings = config.load("lab")
-    count_threads = threads.use(settings.threads)
-    pieces = load(settings, {"prompts", "frozen"}, print)
-    lm = pieces.local_frozen.lm
-    queries = lm.queries(pieces.prompts.test[:PROMPTS])
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("model", nargs="?")
+    sizes = {"rows": 64, "batch": 64, "count": 1, "head": 130, "own": 31, "tokens": 64, "runs": 5}
+    for name, value in sizes.items():
+        ask.add_argument(f"--{name}", type=int, default=value)
+    ask.add_argument("--ends", type=float, default=0.0)
+    ask.add_argument("--dtype", default="float32")
+    given = ask.parse_args()
+    count = threads.use(None)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        given.model or resolve("lab", "frozen"), dtype=getattr(torch, given.dtype)
+    ).eval()
+    model.generation_config.eos_token_id = None
+    words = torch.Generator().manual_seed(0)
+    vocabulary = model.config.vocab_size
+    head = torch.randint(1, vocabulary, (given.head,), generator=words).tolist()
+    queries = [
+        [*head, *torch.randint(1, vocabulary, (given.own,), generator=words).tolist()]
+        for _ in range(given.rows // given.count)
+    ]
+    ends = torch.randperm(vocabulary - 1, generator=words)[: round(given.ends * vocabulary)].add(1).tolist()
+    pairs = [
+        tuple(speed(side, model, queries, ends, given, seed) for side in (ours, theirs))
+        for seed in range(given.runs + 1)
+    ][1:]
+    ratios = [x / y for x, y in pairs]
+    rates = [statistics.median(one) for one in zip(*pairs, strict=True)]
+    found = {
+        "name": "sampler",
+        "ratios": {"generate": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}},
+        "tokens_a_second": rates,
+        "settings": vars(given) | {"threads": count},
+    }
     print(
-        f"{PROMPTS} prompts, up to {lm.sampling.max_new_tokens} new tokens, {count_threads} threads, {RUNS} runs a side"
+        f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}] times generate's tokens a second;"
+        f" ours {rates[0]:,.0f}"
     )
-    for count in (1, 4, 16):
-        a, b = (lambda seed, n=count: ours(lm, queries, n, seed)), (lambda seed, n=count: theirs(lm, queries, n, seed))
-        speed(a, 0), speed(b, 0)
-        pairs = [(speed(a, seed), speed(b, seed)) for seed in range(1, RUNS + 1)]
-        ratios = [x / y for x, y in pairs]
-        fastest = statistics.median(x for x, _ in pairs)
-        print(
-            f"{count:3} answers a prompt: {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}] times"
-            f" generate; ours {fastest:,.0f} tokens/s"
-        )
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

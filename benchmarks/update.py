@@ -46,7 +46,7 @@ def operations(model: Any, tokens: int, actions: int) -> float:
     frozen and gets none, the adapter's own are few. Attention is left out."""
     head = model.get_output_embeddings().weight.numel()
     body = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name)
-    return 4.0 * (tokens * (body - (0 if model.config.tie_word_embeddings else head)) + actions * head)
+    return float(4 * (tokens * (body - (0 if model.config.tie_word_embeddings else head)) + actions * head))
 
 
 def main() -> None:
@@ -112,7 +112,7 @@ def main() -> None:
         "settings": vars(given) | {"threads": torch.get_num_threads()},
     }
     print(
-        f"shared {took:.2f} s, {found['ratios']['row by row']['median']:.2f}"
+        f"shared {took:.2f} s, {statistics.median(ratios):.2f}"
         f" [{min(ratios):.2f}, {max(ratios):.2f}] times row by row; gradients {found['gradients_apart']:.1e} apart;"
         f" {found['share_of_matmul_rate']:.0%} of {rate / 1e9:.0f} GFLOP/s"
     )

@@ -16,6 +16,7 @@
     └── RunFailure (RuntimeError)          exit code 1: the job broke while running
         ├── RewardFailure                  the reward failed for too large a share of samples
         ├── LossNotFinite                  a loss, gradient or weight in training became nan or infinite
+        ├── OutOfMemory                    memory ran out; the message names the setting to lower
         ├── CheckpointError                a checkpoint could not be written, or none could be read
         ├── HubUnreachable                 a hub id was asked for and the hub cannot be reached
         ├── EndpointDown                   every URL has failed for longer than the patience, or a function never ends
@@ -100,6 +101,12 @@ class RewardFailure(RunFailure):
 
 class LossNotFinite(RunFailure):
     """A loss, gradient or weight that is nan or infinite; the newest checkpoint is kept."""
+
+
+class OutOfMemory(RunFailure):
+    """Memory ran out; what was saved before is kept, and the message names the setting to lower."""
+
+    goes_on = True
 
 
 class CheckpointError(RunFailure):

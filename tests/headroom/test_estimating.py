@@ -137,7 +137,7 @@ def test_a_stopped_estimate_goes_on_and_pays_for_no_prompt_twice(workshop, spy, 
 
 def test_a_killed_estimate_samples_no_batch_twice(estimated, workshop, tmp_path, monkeypatch):
     monkeypatch.chdir(workshop)
-    calls, draw, killed = [], sampler.sample_batch, 4
+    calls, draw, killed = [], sampler.sample_rows, 4
 
     def spied(*given):
         calls.append(given)
@@ -145,7 +145,8 @@ def test_a_killed_estimate_samples_no_batch_twice(estimated, workshop, tmp_path,
             raise KeyboardInterrupt
         return draw(*given)
 
-    monkeypatch.setattr(sampler, "sample_batch", spied)
+    monkeypatch.setattr(sampler, "sample_rows", spied)
+    monkeypatch.setattr(sampler, "STRETCH", 1)
     small = settings(workshop, *ESTIMATE, "headroom.prompts=2", "frozen.batch_size=8")
     with pytest.raises(KeyboardInterrupt):
         job.headroom(small, tmp_path / "run")

@@ -16,7 +16,7 @@ COUNTS = [3, 2, 3]
 @pytest.fixture
 def drawn(monkeypatch):
     """Calls of the sampler for a batch; it is killed in call number `drawn.killed`."""
-    calls, draw = [], sampler.sample_batch
+    calls, draw = [], sampler.sample_rows
 
     def spied(*given):
         calls.append(given)
@@ -28,7 +28,8 @@ def drawn(monkeypatch):
         killed = 0
 
     calls = Calls()
-    monkeypatch.setattr(sampler, "sample_batch", spied)
+    monkeypatch.setattr(sampler, "sample_rows", spied)
+    monkeypatch.setattr(sampler, "STRETCH", 1)
     return calls
 
 

@@ -31,7 +31,7 @@ from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Rewa
 from alignpro.errors import ModelNotUsable, PromptTooLong, SettingsError
 from alignpro.fits.classifier import load_base
 from alignpro.judges.loading import load_judge
-from alignpro.models import consistency, sampler
+from alignpro.models import consistency, reading
 from alignpro.models.consistency import check_consistency
 from alignpro.models.local import load_frozen, load_prompter
 from alignpro.models.logprobs import score
@@ -126,7 +126,7 @@ def test_a_model_that_samples_from_another_than_it_scores_is_refused(kind, dtype
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_model_that_forgets_the_prompt_is_refused(dtype, monkeypatch):
-    monkeypatch.setattr(sampler, "_is_recurrent", lambda model: False)  # so its state is not given back to it
+    monkeypatch.setattr(reading, "_is_recurrent", lambda model: False)  # so its state is not given back to it
     for kind in SERVED:
         with pytest.raises(ModelNotUsable, match="does not go on from what it has read"):
             check_consistency(make(kind).to(dtype), 0, 1024, "frozen.model X")

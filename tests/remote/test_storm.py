@@ -139,8 +139,8 @@ def kept(out):
 
 
 def figures(out):
-    """Lines of metrics.jsonl without what they took of time."""
+    """Lines of metrics.jsonl without what they took of time and memory."""
     return [
-        {name: value for name, value in row.items() if "second" not in name}
+        {name: value for name, value in row.items() if "second" not in name and name != "peak_gib"}
         for row in read_jsonl(out / "metrics.jsonl")
     ]

@@ -31,7 +31,7 @@ def test_training_that_diverges_stops_and_leaves_the_last_good_checkpoint(name, 
     settings = settings_of(name, 1.0, steps=4, save_every=1, keep_checkpoints=2)
     policy = copy_of(start())
     method = learner(policy.model, settings)
-    part = next(part for part in ("ppo", "group", "offline") if getattr(settings, part) is settings.update)
+    part = next(part for part in ("ppo", "group", "offline") if getattr(settings, part) is settings.of_method)
 
     def collect(prompts, seed):
         if (tmp_path / "checkpoints" / "step-000002").exists():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from alignpro.cli.options import read_words, say
 from alignpro.errors import UsageError
-from alignpro.results import Paper
+
+if TYPE_CHECKING:
+    from alignpro.results import Paper
 
 
 def paper(

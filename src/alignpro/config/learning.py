@@ -16,8 +16,10 @@ class FitSettings(Section):
 
     epochs: Positive = Field(1, description="passes over the training pairs")
     batch_size: Positive = Field(64, description="pairs a step of the optimiser")
-    batch_tokens: Positive = Field(
-        16_384, description="tokens computed at a time, padding among them; a larger batch is computed in pieces"
+    batch_tokens: Positive | None = Field(
+        None,
+        description="tokens computed at a time, padding among them; a larger batch is computed in pieces. null: as many"
+        " as fit half of the memory that is free when the fit begins, 16384 at most",
     )
     learning_rate: Rate | None = Field(
         None,

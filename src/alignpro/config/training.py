@@ -42,7 +42,18 @@ class UpdateSettings(Section):
         1.0, description="gradients of a larger norm are scaled down to it; null: never"
     )
     gradient_accumulation: Positive = Field(
-        1, description="pieces in which a minibatch is computed; more where memory runs out"
+        1, description="pieces in which a minibatch is computed at least, whatever update.tokens says"
+    )
+
+
+class PieceSettings(Section):
+    """What one forward and backward pass of an update holds; a larger minibatch is computed in pieces, with the same
+    gradient."""
+
+    tokens: Positive | None = Field(
+        None,
+        description="tokens of prompts and actions computed at a time, padding among them; fewer where memory runs out."
+        " null: as many as fit half of the memory that is free when training begins",
     )
 
 
@@ -119,6 +130,7 @@ class TrainSettings(Section):
     ppo: PpoSettings = PpoSettings()
     group: GroupSettings = GroupSettings()
     offline: OfflineSettings = OfflineSettings()
+    update: PieceSettings = PieceSettings()
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95,
         description="part that a moving average of the weights keeps at each step; it is the result of training. 0: the"
@@ -148,7 +160,7 @@ class TrainSettings(Section):
         return self.take == "best" or self.patience is not None
 
     @property
-    def update(self) -> UpdateSettings:
+    def of_method(self) -> UpdateSettings:
         """The section that the method reads."""
         if self.method == "ppo":
             return self.ppo

@@ -103,7 +103,7 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
     yield (
         "method",
         f"{train.method}, {train.steps} steps of {train.prompts_per_step} prompts, rewrites of each:"
-        f" {train.rewrites}, {_step_size(train.update)}, seed {settings.seed}",
+        f" {train.rewrites}, {_step_size(train.of_method)}, seed {settings.seed}",
     )
     adaptive = f", steered towards {train.kl.target:g} nats" if train.kl.adaptive else ""
     yield "price of KL to the base model (`kl.coef`)", f"{train.kl.coef:g}{adaptive}"

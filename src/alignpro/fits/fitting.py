@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ from alignpro.models.lora import adapted
 from alignpro.rng import derive
 from alignpro.running.opening import OpenRun
 from alignpro.runtime.run_folder import RunFolder
+from alignpro.train.pieces import affordable
 from alignpro.train.policy import check_trainable
 from alignpro.train.supervised import Keeper
+
+MOST = 16_384
+"""Tokens of a piece at most, where the settings leave it open: more make nothing quicker."""
 
 
 def keeper(run: OpenRun[Any], fit: FitSettings) -> Keeper:
@@ -49,6 +53,17 @@ def fitted(model: Any, fit: FitSettings, section: str, seed: int, whole: Sequenc
         checkpointed(policy, fit.gradient_checkpointing),
     ):
         yield policy
+
+
+def tokens_of(fit: FitSettings, model: Any, sizes: Sequence[int], loss: Callable[[list[int]], Iterable[Any]]) -> int:
+    """Tokens of a piece of a batch: those of the settings, or so many as fit the memory that is free.
+
+    `sizes` are the tokens of each item that is learned from, `loss` what some of them, by number, compute.
+    """
+    if fit.batch_tokens is not None or len(sizes) < 2:
+        return fit.batch_tokens or MOST
+    two = sorted(range(len(sizes)), key=lambda i: sizes[i], reverse=True)[:2]
+    return min(MOST, affordable(model, lambda: list(loss(two[:1])), lambda: list(loss(two)), sizes[two[0]]))
 
 
 def curve_of(folder: RunFolder) -> Path:

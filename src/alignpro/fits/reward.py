@@ -19,7 +19,7 @@ from alignpro.data.sources import load_preferences
 from alignpro.errors import DataError, SettingsError
 from alignpro.fits import held_out
 from alignpro.fits.classifier import Base, load_base, quiet
-from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
+from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped, tokens_of
 from alignpro.models.chat_template import telling
 from alignpro.models.loading import device_of, display_name
 from alignpro.models.padding import context_of
@@ -32,7 +32,7 @@ from alignpro.running.checks import check_named
 from alignpro.running.load import load, with_day
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
-from alignpro.runtime import files, run_folder
+from alignpro.runtime import files, memory, run_folder
 from alignpro.train import bradley_terry, guard, supervised
 from alignpro.train.bradley_terry import Comparisons
 from alignpro.train.step_size import usual_rate
@@ -163,7 +163,16 @@ def _train(run: OpenRun[Work], model: Any) -> None:
     due = milestones(seen, [len(epoch) for epoch in planned], work.pairs, own.curve)
     reward = RewardModel("learned", model, work.base.tokenizer, run.settings.reward.batch_size or BATCH)
     pad_id = model.config.pad_token_id
-    with run.progress.task("learning the reward", len(batches)) as advance:
+    tokens = tokens_of(
+        own,
+        model,
+        [len(group.rows) * group.longest for group in work.train],
+        lambda which: bradley_terry.pieces(model, [work.train[i] for i in which], pad_id),
+    )
+    with (
+        run.progress.task("learning the reward", len(batches)) as advance,
+        memory.lower("reward_learning.batch_tokens", tokens, "learning"),
+    ):
 
         def after(step: int, loss: float) -> None:
             files.append_jsonl(folder.metrics, [{"step": step, "pairs": seen[step - 1], "loss": loss}], checked=True)
@@ -185,7 +194,7 @@ def _train(run: OpenRun[Work], model: Any) -> None:
                 pad_id,
                 centre=own.centre,
                 smoothing=own.label_smoothing,
-                tokens=own.batch_tokens,
+                tokens=tokens,
             ),
             len(batches),
             own.learning_rate or usual_rate(model) / 3,

@@ -17,7 +17,7 @@ from alignpro import results
 from alignpro.config import Settings
 from alignpro.data.rewrites import BetterPrompt, load_rewrites
 from alignpro.errors import DataError
-from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped
+from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped, tokens_of
 from alignpro.maths import calibration
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
@@ -29,7 +29,7 @@ from alignpro.running.checks import check_named
 from alignpro.running.load import load, load_trained
 from alignpro.running.opening import OpenRun, open_run
 from alignpro.running.stages.saving import publish, write_model
-from alignpro.runtime import files
+from alignpro.runtime import files, memory
 from alignpro.train import guard, sft, supervised
 from alignpro.train.checkpoint import tensors_in
 from alignpro.train.step_size import usual_rate
@@ -134,9 +134,18 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
     planned = supervised.plan([1] * len(work.train), own.batch_size, own.epochs, seed)
     batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
     ends = {step: epoch for epoch, step in enumerate(itertools.accumulate(map(len, planned)), 1)}
+    tokens = tokens_of(
+        own,
+        policy.model,
+        [len(query) + len(completion) for query, completion in work.train],
+        lambda which: sft.pieces(policy.model, [work.train[i] for i in which], policy.pad_id),
+    )
     best = folder.path / "best.pt"
     stopped = stops([row["validation"] for row in files.read_jsonl(curve_of(folder))], own.patience)
-    with run.progress.task("fitting the prompter", len(batches)) as advance:
+    with (
+        run.progress.task("fitting the prompter", len(batches)) as advance,
+        memory.lower("sft.batch_tokens", tokens, "fitting"),
+    ):
 
         def after(step: int, loss: float) -> bool:
             files.append_jsonl(folder.metrics, [{"step": step, "loss": loss}], checked=True)
@@ -159,7 +168,7 @@ def _train(run: OpenRun[Work], policy: LanguageModel) -> None:
         supervised.fit(
             policy.model,
             lambda step: batches[step - 1],
-            lambda batch: sft.pieces(policy.model, batch, policy.pad_id, own.batch_tokens),
+            lambda batch: sft.pieces(policy.model, batch, policy.pad_id, tokens),
             0 if stopped else len(batches),
             own.learning_rate or usual_rate(policy.model),
             warmup=round(own.warmup * len(batches)),

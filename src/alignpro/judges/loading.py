@@ -121,7 +121,7 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
     names |= {"frozen.trust_remote_code": "judge.trust_remote_code"}
     model = _told(names, lambda: load_frozen(frozen, device, settings.dtype))
     frame = Frame.of("{prompt}", None, "judge", thoughts=judge.thoughts).read_by(model.lm.tokenizer, "judge")
-    model = replace(model, lm=replace(model.lm, frame=frame))
+    model = replace(model, lm=replace(model.lm, frame=frame, section="judge"))
     thinking = "" if judge.thoughts == Thoughts() else f" {judge.thoughts.model_dump_json()}"
     return LlmJudge(
         name="lab frozen model" if name == "lab" else model.name,

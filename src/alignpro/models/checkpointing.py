@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from alignpro.errors import SettingsError
 
 _CHECKPOINTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+_KEPT: list[bool] = []
 
 
 @contextmanager
@@ -42,6 +43,16 @@ def is_checkpointed(model: nn.Module) -> bool:
     return model in _CHECKPOINTED
 
 
+@contextmanager
+def kept() -> Iterator[None]:
+    """While open, checkpointed layers keep their insides, as others do."""
+    _KEPT.append(True)
+    try:
+        yield
+    finally:
+        _KEPT.pop()
+
+
 def checkpointable(model: nn.Module) -> list[nn.Module]:
     """The layers that transformers marks for it. Raises SettingsError where there are none."""
     from transformers.modeling_layers import GradientCheckpointingLayer
@@ -57,7 +68,7 @@ def checkpointable(model: nn.Module) -> list[nn.Module]:
 
 def _again(forward: Callable[..., Any]) -> Callable[..., Any]:
     def computed(*args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
+        if _KEPT or not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 

@@ -17,7 +17,7 @@ from torch import nn
 from alignpro.config import Sampling
 from alignpro.errors import ModelNotUsable, first_line
 from alignpro.models.logprobs import collate, forward
-from alignpro.models.sampler import sample_batch
+from alignpro.models.sampler import sample_rows
 
 NATS, HALF_NATS = 0.01, 0.5
 """Mean difference a token that passes for rounding: in float32, and in half precision, where 0.1 is nothing rare."""
@@ -73,7 +73,7 @@ def _differences(model: Any, pad_id: int, count: int) -> tuple[float, float]:
     rows = model.get_input_embeddings().weight.shape[0]
     queries = [torch.randint(rows, (length,), generator=luck).tolist() for length in (SHORT, LONG)]
     noise = torch.rand(2, count, generator=luck)
-    drawn = sample_batch(model, queries, torch.arange(2), noise, Sampling(max_new_tokens=count), (), pad_id)
+    drawn = sample_rows(model, queries, noise, Sampling(max_new_tokens=count), (), pad_id, at_once=2)
     if any(generation.failure for generation in drawn):
         return math.nan, math.nan
     actions = [generation.tokens for generation in drawn]

@@ -12,6 +12,7 @@ from alignpro.models.framing import Frame
 from alignpro.models.padding import context_of
 from alignpro.models.sampler import sample
 from alignpro.models.written import NO_ANSWER
+from alignpro.runtime import memory
 from alignpro.types import Generation, OnDrawn, Prompt, Seed, Turn
 
 SHAPES: dict[str, Any] = {
@@ -46,6 +47,8 @@ class LanguageModel:
     sampling: Sampling
     batch_size: int
     cut_long_prompts: bool
+    section: str = "prompter"
+    """Of the settings that say what it samples at a time."""
 
     @property
     def tokenizer(self) -> Any:
@@ -114,17 +117,18 @@ class LanguageModel:
                 i, k = places[row]
                 each(i, k, replace(self._told(generation), query=queries[i]))
 
-        drawn = sample(
-            self.model,
-            queries,
-            counts,
-            self.sampling,
-            self.eos_ids,
-            self.pad_id,
-            seed,
-            batch_size=self.batch_size,
-            ended=ended if each is not None else None,
-        )
+        with memory.lower(f"{self.section}.batch_size", self.batch_size, "sampling"):
+            drawn = sample(
+                self.model,
+                queries,
+                counts,
+                self.sampling,
+                self.eos_ids,
+                self.pad_id,
+                seed,
+                batch_size=self.batch_size,
+                ended=ended if each is not None else None,
+            )
         return [
             [g if g.failure else replace(self._told(g), query=query) for g in row]
             for query, row in zip(queries, drawn, strict=True)

@@ -90,6 +90,7 @@ class LocalFrozenModel:
             self.lm.pad_id,
             self.lm.sampling.temperature,
             self.lm.batch_size,
+            f"{self.lm.section}.batch_size",
         )
         sums = np.full(len(prompts), np.nan)
         sums[rows] = [row.sum(dtype=np.float64) for row in scored]
@@ -132,6 +133,7 @@ def load_language_model(
         sampling=settings.sampling,
         batch_size=settings.batch_size,
         cut_long_prompts=settings.overflow == "cut",
+        section=role,
     )
     check_room(lm, role)
     check_embeddings(model, lm.tokenizer, f"{role}.model {settings.model}", frame)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from alignpro.models import prefixes
+from alignpro.models import output_layer, prefixes
 from alignpro.models.padding import pad, positions
-from alignpro.runtime import processes, progress
+from alignpro.runtime import memory, processes, progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +61,28 @@ def forward(
     With `hidden`, also the last hidden state [N, T, H] from which each action was taken, for a value head. What
     queries share is read once, where that is worth it.
     """
-    parts = list(_outputs(model, actions, logits=True, hidden=hidden))
+    head = output_layer.readable(model)
+    scale = output_layer.scale_of(model, head)
+    if scale is not None:
+        states = _states(_outputs(model, actions, head, logits=False, hidden=True))
+        taken = actions.action_mask.flatten().nonzero().squeeze(1)
+        read, chosen = states.flatten(0, 1).index_select(0, taken), actions.action.flatten()[taken]
+        found = output_layer.chosen_logprobs(read, cast(nn.Linear, head), chosen, temperature / scale)
+        flat = found.new_zeros(actions.action.numel()).index_copy(0, taken, found)
+        return flat.view(actions.action.shape), states if hidden else None
+    parts = list(_outputs(model, actions, head, logits=True, hidden=hidden))
     ends = np.cumsum([part.logits.shape[1] for part in parts]).tolist()
-    taken = [
+    of_parts = [
         taken_logprobs(part.logits, actions.action[:, end - part.logits.shape[1] : end], temperature)
         for part, end in zip(parts, ends, strict=True)
     ]
-    logprobs = torch.cat(taken, 1).masked_fill(~actions.action_mask, 0.0)
+    logprobs = torch.cat(of_parts, 1).masked_fill(~actions.action_mask, 0.0)
     return logprobs, _states(parts) if hidden else None
 
 
 def hidden_states(model: nn.Module, actions: Actions) -> Tensor:
     """The last hidden state [N, T, H] from which each action was taken, without the output layer's cost."""
-    return _states(_outputs(model, actions, logits=False, hidden=True))
+    return _states(_outputs(model, actions, output_layer.readable(model), logits=False, hidden=True))
 
 
 class _Part(NamedTuple):
@@ -82,32 +92,40 @@ class _Part(NamedTuple):
     hidden: Tensor | None
 
 
-def _outputs(model: nn.Module, actions: Actions, logits: bool, hidden: bool) -> Iterator[_Part]:
-    """The model's output before each action, first columns first."""
+def _outputs(model: nn.Module, actions: Actions, head: nn.Module | None, logits: bool, hidden: bool) -> Iterator[_Part]:
+    """The model's output before each action, first columns first. Hidden states are what the output layer `head` reads,
+    where there is one."""
     known, row = actions.query.masked_fill(~actions.query_mask, -1).unique(dim=0, return_inverse=True)
     queries = [[i for i in query if i >= 0] for query in known.tolist()]
     count, width = actions.action.shape
-    if not (prefixes.is_worth(queries, count, width - 1) and prefixes.can_share(model)):
-        mask = torch.cat([actions.query_mask, actions.action_mask[:, :-1]], 1)
-        output = model(
-            input_ids=torch.cat([actions.query, actions.action[:, :-1]], 1),
-            attention_mask=mask.long(),
-            position_ids=positions(mask),
-            use_cache=False,
-            logits_to_keep=_last(width if logits else 1, mask),
-            output_hidden_states=hidden,
-        )
-        yield _part(output, width, hidden)
-        return
-    held = prefixes.read(model, queries, output_hidden_states=hidden)
-    first = _part(held.output, 1, hidden)
-    yield _Part(first.logits[row], None if first.hidden is None else first.hidden[row])
-    if width > 1:
-        held.take(row)
-        ids, own = actions.action[:, :-1], actions.action_mask[:, :-1]
-        keep = _last(width - 1 if logits else 1, ids)
-        output = prefixes.follow(model, ids, held, own, logits_to_keep=keep, output_hidden_states=hidden)
-        yield _part(output, width - 1, hidden)
+    wanted: dict[str, Any] = {"output_hidden_states": True} if hidden and head is None else {}
+
+    def kept(columns: int, ids: Tensor) -> Tensor:
+        return _last(columns if logits or head is not None else 1, ids)
+
+    shares = prefixes.is_worth(queries, count, width - 1) and prefixes.can_share(model)
+    with ExitStack() as stack:
+        seen = stack.enter_context(output_layer.reading(head, skip=not logits)) if hidden and head is not None else None
+        if not shares:
+            mask = torch.cat([actions.query_mask, actions.action_mask[:, :-1]], 1)
+            output = model(
+                input_ids=torch.cat([actions.query, actions.action[:, :-1]], 1),
+                attention_mask=mask.long(),
+                position_ids=positions(mask),
+                use_cache=False,
+                logits_to_keep=kept(width, mask),
+                **wanted,
+            )
+            yield _part(output, seen, width)
+            return
+        held = prefixes.read(model, queries, **wanted)
+        first = _part(held.output, seen, 1)
+        yield _Part(first.logits[row], None if first.hidden is None else first.hidden[row])
+        if width > 1:
+            held.take(row)
+            ids, own = actions.action[:, :-1], actions.action_mask[:, :-1]
+            output = prefixes.follow(model, ids, held, own, logits_to_keep=kept(width - 1, ids), **wanted)
+            yield _part(output, seen, width - 1)
 
 
 def _last(count: int, row: Tensor) -> Tensor:
@@ -116,8 +134,11 @@ def _last(count: int, row: Tensor) -> Tensor:
     return torch.arange(row.shape[1] - count, row.shape[1], device=row.device)
 
 
-def _part(output: Any, width: int, hidden: bool) -> _Part:
-    return _Part(output.logits, output.hidden_states[-1][:, -width:] if hidden else None)
+def _part(output: Any, seen: output_layer.Seen | None, width: int) -> _Part:
+    if seen is not None and seen.hidden is not None:
+        return _Part(output.logits, seen.hidden[:, -width:].to(output.logits.device))
+    states = getattr(output, "hidden_states", None)
+    return _Part(output.logits, None if states is None else states[-1][:, -width:])
 
 
 def _states(parts: Iterable[_Part]) -> Tensor:
@@ -169,9 +190,10 @@ def score(
     pad_id: int,
     temperature: float = 1.0,
     batch_size: int = 128,
+    setting: str = "prompter.batch_size",
 ) -> list[npt.NDArray[np.float32]]:
     """Log-probabilities of each action's tokens, one array [T_i] a row; computed in batches of like length, which
-    several processes share."""
+    several processes share. `setting` is what `batch_size` is called where memory runs out."""
     device = next(model.parameters()).device
     order = sorted(range(len(queries)), key=lambda i: len(queries[i]) + len(actions[i]))
 
@@ -180,7 +202,8 @@ def score(
         for start in range(0, len(mine), batch_size):
             rows = mine[start : start + batch_size]
             batch = collate([queries[i] for i in rows], [actions[i] for i in rows], pad_id, device)
-            logprobs = forward(model, batch, temperature)[0].cpu().numpy()
+            with memory.lower(setting, batch_size, "scoring"):
+                logprobs = forward(model, batch, temperature)[0].cpu().numpy()
             scored += [logprobs[row, : len(actions[i])] for row, i in enumerate(rows)]
             progress.tell(len(scored), len(mine), "likelihoods")
         return scored

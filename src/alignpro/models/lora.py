@@ -51,6 +51,9 @@ class AdapterOff(nn.Module):
     def get_input_embeddings(self) -> nn.Module:
         return self.adapted.get_input_embeddings()  # type: ignore[no-any-return]
 
+    def get_output_embeddings(self) -> nn.Module | None:
+        return self.adapted.get_output_embeddings()  # type: ignore[no-any-return]
+
     def forward(self, **inputs: Any) -> Any:
         """What the base model gives, to the last bit."""
         layers = self.adapted.base_model

@@ -50,6 +50,13 @@ class Read:
         self.cache.reorder_cache(rows)
         self.mask, self.position = self.mask[rows], self.position[rows]
 
+    def times(self, model: Any, count: int) -> Read:
+        """As many rows as `count`, each of which has read what this one has."""
+        cache = make_cache(model.config)
+        for number, layer in enumerate(self.cache.layers):
+            cache.update(*(one.expand(count, -1, -1, -1) for one in (layer.keys, layer.values)), number)
+        return Read(cache, None, self.mask.expand(count, -1), self.position.expand(count, -1), self.padded)
+
 
 def head_of(queries: Sequence[Sequence[int]]) -> int:
     """How many first tokens all queries share, so that each keeps one of its own."""
@@ -73,17 +80,23 @@ def can_share(model: Any) -> bool:
     return _TRIED[model]
 
 
-def read(model: Any, queries: Sequence[Sequence[int]], **wanted: Any) -> Read:
-    """Read N different queries, their common head once. `wanted` goes to the model with the queries' last pass."""
+def begin(model: Any, head: Sequence[int]) -> Read:
+    """One row that has read a head, which may be empty."""
     device = next(model.parameters()).device
-    head, count = head_of(queries), len(queries)
     none = torch.zeros(1, 0, dtype=torch.long, device=device)
     held = Read(make_cache(model.config), None, none.bool(), none)
     if head:
-        follow(model, torch.tensor([list(queries[0][:head])], device=device), held, logits_to_keep=1)
-    held.take(torch.zeros(count, dtype=torch.long, device=device))
-    ids, own = pad([query[head:] for query in queries], 0, "left", device)
-    last = torch.tensor([ids.shape[1] - 1], device=device)
+        follow(model, torch.tensor([list(head)], device=device), held, logits_to_keep=1)
+    return held
+
+
+def read(model: Any, queries: Sequence[Sequence[int]], begun: Read | None = None, **wanted: Any) -> Read:
+    """Read N different queries, their common head once: the one that `begun`, which stays as it is, has read. `wanted`
+    goes to the model with the queries' last pass."""
+    held = (begun or begin(model, queries[0][: head_of(queries)])).times(model, len(queries))
+    head = held.mask.shape[1]
+    ids, own = pad([query[head:] for query in queries], 0, "left", held.mask.device)
+    last = torch.tensor([ids.shape[1] - 1], device=ids.device)
     held.output = follow(model, ids, held, own, logits_to_keep=last, **wanted)
     return held
 

@@ -1,7 +1,7 @@
-"""The batched sampler: many continuations of many prompts, each prompt read once, finished rows dropped.
+"""The batched sampler: many continuations of many prompts, each prompt read once, finished rows replaced.
 
 What makes it quick: prompts of like length share a batch, so little is padded; a prompt with n continuations is
-prefilled once and its cache rows copied; rows that ended leave the batch.
+prefilled once and its cache rows copied; rows that ended leave the batch, and rows that wait enter it.
 
 What makes it repeatable: row i draws its tokens from its own uniforms, by inverting the cumulative distribution, so the
 result does not depend on batch size or on the other rows.
@@ -10,19 +10,16 @@ result does not depend on batch size or on the other rows.
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from alignpro.config import Sampling
-from alignpro.models import batches, prefixes
-from alignpro.models.cache import make_cache
-from alignpro.models.padding import pad, positions
+from alignpro.models import batches
+from alignpro.models.reading import Reader, Rows
 from alignpro.models.sharding import gathered
 from alignpro.runtime import processes, progress
 from alignpro.types import Generation, Seed
@@ -30,10 +27,15 @@ from alignpro.types import Generation, Seed
 Ended = Callable[[int, Generation], None]
 COMPACT_BELOW = 0.8
 """Share of rows still running under which the finished ones are taken out of the batch."""
+STRETCH = 4
+"""Batches whose rows enter one another's places; what is kept of a stage that is killed is so many at a time."""
+ENTER_FROM = 0.25
+"""Share of all places from which on, when they are free, rows that wait are read and enter them."""
 AT_ONCE = 1 << 20
 """Logits from which tokens are drawn at a time."""
 NOT_FINITE = "the model's logits are not finite"
 """The failure of a text that broke off where no token could be drawn."""
+_BROKEN = Generation("", failure=NOT_FINITE)
 
 
 def sample(
@@ -60,155 +62,112 @@ def sample(
     streams = zip(seed, counts, strict=True) if isinstance(seed, Sequence) else [(seed, total)]
     drawn = [torch.rand(rows, steps, generator=torch.Generator().manual_seed(one)) for one, rows in streams]
     noise = torch.cat([torch.empty(0, steps), *drawn])
-    flat = np.repeat(np.arange(len(queries)), counts).tolist()
-    order = sorted(range(total), key=lambda row: (len(queries[flat[row]]), flat[row], row))
+    query = [queries[i] for i, count in enumerate(counts) for _ in range(count)]
+    order = sorted(range(total), key=lambda row: (len(query[row]), *query[row], row))
+    ends = sorted(eos_ids)
 
-    @torch.inference_mode()
     def draw(mine: Sequence[int]) -> list[Generation]:
         drawn: list[Generation] = []
-        for start in range(0, len(mine), batch_size):
-            rows = list(mine[start : start + batch_size])
-            unique, inverse = np.unique([flat[row] for row in rows], return_inverse=True)
-            asked, luck, ends = [list(map(int, queries[i])) for i in unique], noise[rows], sorted(eos_ids)
-            told = functools.partial(_tell, ended, rows) if ended is not None else None
-            batch = functools.partial(
-                sample_batch, model, asked, torch.as_tensor(inverse), luck, sampling, ends, pad_id, told
-            )
-            decides = (asked, inverse, luck.numpy(), sampling.model_dump(), ends, pad_id)
-            drawn += batches.found_or(batch, model, *decides)
-            progress.tell(start + len(rows), len(mine), progress.TEXTS)
+        for start in range(0, len(mine), STRETCH * batch_size):
+            rows = mine[start : start + STRETCH * batch_size]
+            asked, luck = [list(map(int, query[row])) for row in rows], noise[rows]
+            told = functools.partial(_tell, ended, rows, itertools.count(start + 1), len(mine))
+            stretch = functools.partial(sample_rows, model, asked, luck, sampling, ends, pad_id, batch_size, told)
+            drawn += batches.found_or(stretch, model, asked, luck.numpy(), sampling.model_dump(), ends, pad_id)
+            progress.tell(len(drawn), len(mine), progress.TEXTS)
         return drawn
 
-    done: list[Generation] = [Generation("")] * total
+    result: list[Generation] = [Generation("")] * total
     with gathered(model):
         for row, generation in zip(order, processes.spread(order, draw), strict=True):
-            done[row] = generation
-    ends = np.cumsum(counts)
-    return [done[end - count : end] for end, count in zip(ends, counts, strict=True)]
+            result[row] = generation
+    stops = np.cumsum(counts)
+    return [result[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
 
 
-def sample_batch(
+@torch.inference_mode()
+def sample_rows(
     model: nn.Module,
     queries: Sequence[Sequence[int]],
-    inverse: Tensor,
     noise: Tensor,
     sampling: Sampling,
     eos_ids: Sequence[int],
     pad_id: int,
+    at_once: int,
     ended: Ended | None = None,
 ) -> list[Generation]:
-    """A continuation of `queries[inverse[i]]` for each row i of `noise` [N, T], in one batch of this process."""
+    """A continuation of each query, which may stand there more than once, by its row of `noise` [N, T]; `ended` is told
+    of each as it ends. `at_once` are under way together; where the model lets them, rows that wait enter the places of
+    those that left."""
     device = next(model.parameters()).device
-    n = len(inverse)
-    inverse, noise = inverse.to(device), noise.to(device)
-    ends = torch.as_tensor(eos_ids, dtype=torch.long, device=device)
-    reading = _Shared if prefixes.is_worth(queries, len(queries), 0) and prefixes.can_share(model) else _RowByRow
-    text = reading(model, queries, pad_id)
-    logits = text.logits[inverse]
-    if n != len(queries) or not torch.equal(inverse, torch.arange(n, device=device)):
-        text.keep(inverse)
-
-    tokens = torch.full((n, sampling.max_new_tokens), pad_id, device=device)
-    logprobs = torch.zeros(n, sampling.max_new_tokens, device=device)
-    lengths = torch.full((n,), sampling.max_new_tokens, device=device)
-    stopped = torch.zeros(n, dtype=torch.bool, device=device)
-    broken = torch.zeros(n, dtype=torch.bool, device=device)
-    row = torch.arange(n, device=device)  # where each row of the shrinking batch stood at first
-    for step in range(sampling.max_new_tokens):
-        token, logprob = _draw(logits, noise[row, step], sampling)
-        broken[row] |= ~logprob.isfinite() & ~stopped[row]
-        running = ~stopped[row] & ~broken[row]
-        tokens[row, step] = torch.where(running, token, pad_id)
-        logprobs[row, step] = torch.where(running, logprob, 0.0)
-        ending = running & torch.isin(token, ends)
-        lengths[row[ending]] = step + 1
-        stopped[row[ending]] = True
-        if ended is not None:
-            for i in row[ending].tolist():
-                ended(i, _generation(tokens[i], logprobs[i], step + 1, True))
-        keep = (running & ~ending).nonzero().squeeze(1)
-        if len(keep) == 0 or step + 1 == sampling.max_new_tokens:
-            break
-        if len(keep) <= COMPACT_BELOW * len(row):
-            text.keep(keep)
-            row, token = row[keep], token[keep]
-        logits = text.go_on(token)
-
-    tokens, logprobs = tokens.cpu(), logprobs.cpu()
-    made = [
-        Generation("", failure=NOT_FINITE) if failed else _generation(tokens[i], logprobs[i], length, stop)
-        for i, (length, stop, failed) in enumerate(
-            zip(lengths.tolist(), stopped.tolist(), broken.tolist(), strict=True)
-        )
-    ]
-    for i, generation in enumerate(made):
-        if ended is not None and generation.finish == "length" and not generation.failure:
-            ended(i, generation)
+    noise, ends = noise.to(device), torch.as_tensor(eos_ids, dtype=torch.long, device=device)
+    n, most = noise.shape
+    tokens = torch.full((n, most), pad_id, device=device)
+    logprobs = torch.zeros(n, most, device=device)
+    lengths = torch.zeros(n, dtype=torch.long, device=device)
+    made = [_BROKEN] * n
+    reader, waiting = Reader(model, queries, pad_id), 0
+    while waiting < n:
+        entering = range(waiting, min(n, waiting + at_once))
+        rows, logits = _enter(reader, [queries[i] for i in entering])
+        waiting, row = entering.stop, torch.tensor(entering, device=device)
+        running = torch.ones_like(row, dtype=torch.bool)
+        while True:
+            at = lengths[row]
+            token, logprob = _draw(logits, noise[row, at.clamp(max=most - 1)], sampling)
+            drawn = running & logprob.isfinite()
+            mine, where = row[drawn], at[drawn]
+            tokens[mine, where], logprobs[mine, where] = token[drawn], logprob[drawn]
+            lengths[mine] += 1
+            stopping = drawn & torch.isin(token, ends)
+            ending = running & (stopping | ~drawn | (at + 1 == most))
+            running &= ~ending
+            for i, stopped, fine in zip(*(each[ending].tolist() for each in (row, stopping, drawn)), strict=True):
+                made[i] = _generation(tokens[i, : lengths[i]], logprobs[i], stopped) if fine else _BROKEN
+                if ended is not None:
+                    ended(i, made[i])
+            keep = running.nonzero().squeeze(1)
+            room = at_once - len(keep)
+            joining = waiting < n and reader.joins and room >= ENTER_FROM * at_once
+            if not len(keep):
+                break
+            if joining or len(keep) <= COMPACT_BELOW * len(row):
+                rows.keep(keep)
+                row, token, running = row[keep], token[keep], running[keep]
+            logits = rows.go_on(token)
+            if joining:
+                entering = range(waiting, min(n, waiting + room))
+                others, first = _enter(reader, [queries[i] for i in entering])
+                reader.join(rows, others)
+                waiting, more = entering.stop, torch.tensor(entering, device=device)
+                row, logits = torch.cat([row, more]), torch.cat([logits, first])
+                running = torch.cat([running, torch.ones_like(more, dtype=torch.bool)])
     return made
 
 
-class _RowByRow:
-    """Queries that were read side by side, each whole; `logits` [N, V] are those after their last tokens."""
-
-    def __init__(self, model: Any, queries: Sequence[Sequence[int]], pad_id: int) -> None:
-        device = next(model.parameters()).device
-        ids, self._mask = pad(queries, pad_id, "left", device)
-        self._model, self._cache, self._position = model, make_cache(model.config), self._mask.sum(1)
-        self._recurrent, self._padded = _is_recurrent(model), not bool(self._mask.all())
-        last = torch.tensor([ids.shape[1] - 1], device=device)
-        mask = self._mask.long() if self._padded else None
-        self.logits = self._read(ids, mask, positions(self._mask), logits_to_keep=last)
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows, in this order, one more than once where it is to have several continuations."""
-        self._cache.reorder_cache(rows)
-        self._mask, self._position = self._mask[rows], self._position[rows]
-
-    def go_on(self, token: Tensor) -> Tensor:
-        """The logits [N, V] after one more token [N] of each row."""
-        mask = None
-        if self._padded and not self._recurrent:
-            self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], 1)
-            mask = self._mask.long()
-        self._position = self._position + 1
-        return self._read(token.unsqueeze(1), mask, self._position.unsqueeze(1) - 1)
-
-    def _read(self, ids: Tensor, mask: Tensor | None, position: Tensor, **wanted: Any) -> Tensor:
-        carried = {"cache_params" if self._recurrent else "past_key_values": self._cache}
-        output = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=position, **carried, use_cache=True, **wanted
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits
+def _tell(
+    ended: Ended | None, rows: Sequence[int], count: Iterator[int], total: int, i: int, generation: Generation
+) -> None:
+    if ended is not None and not generation.failure:
+        ended(rows[i], generation)
+    progress.tell(next(count), total, progress.TEXTS)
 
 
-class _Shared:
-    """Queries whose common head was read once; otherwise as _RowByRow."""
-
-    def __init__(self, model: Any, queries: Sequence[Sequence[int]], pad_id: int) -> None:
-        self._model, self._held = model, prefixes.read(model, queries)
-        self.logits: Tensor = self._held.output.logits[:, -1]
-        self.keep = self._held.take
-
-    def go_on(self, token: Tensor) -> Tensor:
-        logits: Tensor = prefixes.follow(self._model, token.unsqueeze(1), self._held).logits[:, -1]
-        return logits
-
-
-def _is_recurrent(model: nn.Module) -> bool:
-    """Whether what the model has read is a state alone (Mamba and its kin), in which there is no padding."""
-    own = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), model)
-    return "cache_params" in inspect.signature(own.forward).parameters
+def _enter(reader: Reader, queries: Sequence[Sequence[int]]) -> tuple[Rows, Tensor]:
+    """Rows that have read these queries, each different one once, and the logits [N, V] after them."""
+    number: dict[tuple[int, ...], int] = {}
+    of = [number.setdefault(tuple(query), len(number)) for query in queries]
+    rows, logits = reader.read(list(number))
+    if len(number) < len(of):
+        which = torch.tensor(of, device=logits.device)
+        rows.keep(which)
+        logits = logits[which]
+    return rows, logits
 
 
-def _tell(ended: Ended, rows: Sequence[int], i: int, generation: Generation) -> None:
-    ended(rows[i], generation)
-
-
-def _generation(tokens: Tensor, logprobs: Tensor, length: int, stopped: bool) -> Generation:
-    return Generation(
-        "", "stop" if stopped else "length", tokens[:length].cpu().numpy(), logprobs[:length].cpu().numpy()
-    )
+def _generation(tokens: Tensor, logprobs: Tensor, stopped: bool) -> Generation:
+    end = len(tokens)
+    return Generation("", "stop" if stopped else "length", tokens.cpu().numpy(), logprobs[:end].cpu().numpy())
 
 
 def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

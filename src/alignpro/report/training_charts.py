@@ -24,6 +24,8 @@ DIAGNOSTICS = {
     "approx_kl": "How far the step's updates moved the policy, in nats a token.",
     "clip_share": "Share of tokens at which PPO's clip held the update back.",
     "explained_variance": "Share of the returns' variance that the value head foresees; 1 is all, 0 none.",
+    "sampling_gap": "How far log-probabilities as sampled lie from those that the update computes, in nats a token.",
+    "sampling_kl": "The KL that this difference feigns, in nats a sample.",
     "policy_loss": "PPO's clipped surrogate loss.",
     "value_loss": "Squared error of the value head.",
     "grad_norm": "Length of the gradient before clipping.",
@@ -36,6 +38,7 @@ DIAGNOSTICS = {
     "failed": "Samples of the step without a reward.",
     "frozen_calls": "Responses asked of the frozen model so far.",
     "seconds": "Seconds of training so far.",
+    "peak_gib": "The most memory held since the process began, in GiB.",
 }
 
 TERMS = {

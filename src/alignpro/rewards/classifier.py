@@ -18,7 +18,7 @@ from alignpro.models.padding import context_of, pad
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.heads import Head
 from alignpro.rewards.layout import Row
-from alignpro.runtime import processes, progress
+from alignpro.runtime import memory, processes, progress
 from alignpro.types import FloatArray
 
 BATCH = 128
@@ -39,7 +39,8 @@ def batch_logits(model: Any, rows: Sequence[Row], batch_size: int) -> FloatArray
     def compute(mine: Sequence[int]) -> list[FloatArray]:
         computed: list[FloatArray] = []
         for start in range(0, len(mine), batch_size):
-            computed += [*_logits(model, [rows[i] for i in mine[start : start + batch_size]])]
+            with memory.lower("reward.batch_size", batch_size, "scoring answers"):
+                computed += [*_logits(model, [rows[i] for i in mine[start : start + batch_size]])]
             progress.tell(len(computed), len(mine), "scores")
         return computed
 

@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from alignpro.config import Settings
 from alignpro.maths.stats import t_quantile
+from alignpro.models.loading import device_of
 from alignpro.remote.accounting import costs_in_words
 from alignpro.report import write_report
 from alignpro.results import Evaluation, Headroom, Step, read, read_rows
@@ -17,7 +20,7 @@ from alignpro.running.load import load
 from alignpro.running.opening import Run, open_run, override
 from alignpro.running.pieces import EVERYTHING, Pieces
 from alignpro.running.stages.kept_arms import forget_compared
-from alignpro.runtime import processes
+from alignpro.runtime import memory, processes
 from alignpro.runtime.notices import Notices
 from alignpro.runtime.run_folder import RunFolder
 from alignpro.runtime.trackers import tracking
@@ -52,7 +55,10 @@ def run(
         if run.settings.headroom.after_training:
             stages.headroom(run)
         processes.by_first(lambda: write_report(out))
-    run.progress.say(f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)}")
+    run.progress.say(
+        f"done in {time.perf_counter() - begun:.0f} s; cost: {_costs(run.folder, summary)};"
+        f" at most {memory.peak(torch.device(device_of(run.settings.device))) / 2**30:.1f} GiB of memory"
+    )
     _say_endpoints(run)
     return summary
 

@@ -155,15 +155,18 @@ def share(n: int) -> slice:
     return slice(n * _group.rank // _group.count, n * (_group.rank + 1) // _group.count)
 
 
-def pieces(rows: Tensor, parts: int) -> list[tuple[Tensor, float]]:
-    """This process's share of `rows` [N] in at most `parts` pieces, and what each counts.
+def pieces(
+    rows: Tensor, parts: int, cut: Callable[[Tensor], Sequence[Tensor]] = lambda rows: [rows]
+) -> list[tuple[Tensor, float]]:
+    """This process's share of `rows` [N] in at least `parts` pieces, if there are so many rows, each cut further by
+    `cut`; and what each counts.
 
     Where the policy is split, every process has as many: one that lacks a piece is given a row that counts 0.
     """
     most = -(-len(rows) // count())
     size = max(1, -(-most // parts))
-    own = [(piece, 1.0) for piece in rows[share(len(rows))].split(size) if len(piece)]
-    missing = -(-most // size) - len(own) if is_sharded() else 0
+    own = [(piece, 1.0) for part in rows[share(len(rows))].split(size) if len(part) for piece in cut(part)]
+    missing = max(_gather(len(own))) - len(own) if is_sharded() and count() > 1 else 0
     return own + [(rows[:1], 0.0)] * missing
 
 

@@ -16,6 +16,7 @@ from alignpro.config import GroupSettings
 from alignpro.maths import advantages as adv
 from alignpro.maths.kl import k1
 from alignpro.models.logprobs import forward
+from alignpro.train.pieces import Pieces
 from alignpro.train.step_size import StepSize
 from alignpro.train.update import Experience, Learner, adam, surrogate, sweep
 
@@ -26,8 +27,9 @@ Advantage = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 class GroupLearner(Learner):
     """The policy's optimiser, and how a row's advantage comes from its group."""
 
-    def __init__(self, policy: Any, settings: GroupSettings, advantage: Advantage) -> None:
+    def __init__(self, policy: Any, settings: GroupSettings, advantage: Advantage, tokens: int | None = None) -> None:
         self.policy, self.settings, self.advantage = policy, settings, advantage
+        self.pieces = Pieces(policy, tokens)
         self.powers = {} if settings.divide_by_deviation else {"policy_loss": 1, "advantage_std": 1}
         self.step_size = StepSize(policy, settings)
         self.optimizer = adam(policy, self.step_size)
@@ -45,15 +47,16 @@ class GroupLearner(Learner):
             per_token = advantages[piece].unsqueeze(1).expand_as(logprobs)
             return surrogate(logprobs, old, per_token, part.action_mask, self.settings.clip_coef)
 
-        metrics = sweep(self, mask, self.settings, loss, seed)
+        metrics = sweep(self, experience, self.settings, loss, seed)
         return metrics | {"advantage_std": float(advantages.std(correction=0))}
 
 
-def rloo(policy: Any, settings: GroupSettings) -> GroupLearner:
+def rloo(policy: Any, settings: GroupSettings, tokens: int | None = None) -> GroupLearner:
     """REINFORCE leave-one-out (Ahmadian et al. 2024)."""
-    return GroupLearner(policy, settings, adv.leave_one_out)
+    return GroupLearner(policy, settings, adv.leave_one_out, tokens)
 
 
-def grpo(policy: Any, settings: GroupSettings) -> GroupLearner:
+def grpo(policy: Any, settings: GroupSettings, tokens: int | None = None) -> GroupLearner:
     """GRPO (Shao et al. 2024), without its division by the group's deviation unless the settings ask for it."""
-    return GroupLearner(policy, settings, partial(adv.group_relative, divide=settings.divide_by_deviation))
+    advantage = partial(adv.group_relative, divide=settings.divide_by_deviation)
+    return GroupLearner(policy, settings, advantage, tokens)

@@ -27,7 +27,7 @@ from alignpro.models.lora import load_trained_state, trained_state
 from alignpro.models.sharding import gathered, like, whole
 from alignpro.results.words import plain
 from alignpro.rng import derive
-from alignpro.runtime import files, processes
+from alignpro.runtime import files, memory, processes
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.runtime.progress import Progress
 from alignpro.train import checkpoint, guard, records
@@ -150,6 +150,7 @@ def train(
             done.seconds += time.perf_counter() - begun
             row = {"step": step, **metrics, "failed": int((~np.isfinite(collected.worth)).sum())}
             row |= {"frozen_calls": done.frozen_calls, "seconds": round(done.seconds, 3)}
+            row["peak_gib"] = round(memory.peak(policy.model.device) / 2**30, 3)
             files.append_jsonl(job.folder / "metrics.jsonl", [row], checked=True)
             watch.after(row)
             if job.track:
@@ -208,7 +209,8 @@ def _learn(
     temperature, device = policy.sampling.temperature, policy.model.device
     ref = [a.logprobs for a in actions]
     if not collected.from_reference:
-        ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size)
+        size = f"{reference.section}.batch_size"
+        ref = score(reference.model, queries, tokens, reference.pad_id, temperature, policy.batch_size, size)
     rate = learner.step_size.begin(learner.optimizer, _scale(step, settings))
     mean_kl = float(np.mean([a.logprobs.sum() - r.sum() for a, r in zip(actions, ref, strict=True)], dtype=np.float64))
     sampled = {
@@ -231,7 +233,8 @@ def _learn(
             torch.as_tensor(collected.groups[rows], device=device),
             torch.as_tensor(np.ones(len(rows)) if collected.counts is None else collected.counts[rows], device=device),
         )
-        learned = learner.update(experience, kl_coef=kl.value / units.deviation, temperature=temperature, seed=seed)
+        with memory.lower(f"{_section(settings)}.update.tokens", learner.pieces.tokens, "updating the policy"):
+            learned = learner.update(experience, kl_coef=kl.value / units.deviation, temperature=temperature, seed=seed)
         learned |= {name: learned[name] * units.deviation**power for name, power in learner.powers.items()}
     if "reward" in learned:  # an offline method tells the policy's own, not that of the samples
         learned["reward"] = units.told(learned["reward"])
@@ -255,11 +258,15 @@ def _check_policy(policy: LanguageModel, collected: Collected) -> None:
     guard.check({"the policy's log-probability of what it wrote": float(logprobs.sum())})
 
 
+def _section(settings: TrainSettings) -> str:
+    return "rlhf" if isinstance(settings, RlhfSettings) else "train"
+
+
 def _rate(settings: TrainSettings) -> str:
     """What sets the size of steps, by the name of its setting."""
-    section = "rlhf" if isinstance(settings, RlhfSettings) else "train"
-    part = next(name for name in ("ppo", "group", "offline") if getattr(settings, name) is settings.update)
-    update = settings.update
+    section = _section(settings)
+    part = next(name for name in ("ppo", "group", "offline") if getattr(settings, name) is settings.of_method)
+    update = settings.of_method
     if update.learning_rate is None:
         return f"{section}.{part}.step_kl (it is {update.step_kl:g})"
     return f"{section}.{part}.learning_rate (it is {update.learning_rate:g})"
@@ -267,7 +274,7 @@ def _rate(settings: TrainSettings) -> str:
 
 def _scale(step: int, settings: TrainSettings) -> float:
     """Share of the learning rate at a step (from 1)."""
-    update = settings.update
+    update = settings.of_method
     warm = min(1.0, step / max(1, update.warmup_steps))
     return warm * (1 - 0.9 * step / settings.steps) if update.anneal else warm
 

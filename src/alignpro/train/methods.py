@@ -13,9 +13,9 @@ from alignpro.train.ppo import Ppo
 from alignpro.train.update import Learner
 
 ONLINE: dict[str, Callable[[Any, TrainSettings], Learner]] = {
-    "ppo": lambda policy, settings: Ppo(policy, settings.ppo),
-    "rloo": lambda policy, settings: group.rloo(policy, settings.group),
-    "grpo": lambda policy, settings: group.grpo(policy, settings.group),
+    "ppo": lambda policy, settings: Ppo(policy, settings.ppo, settings.update.tokens),
+    "rloo": lambda policy, settings: group.rloo(policy, settings.group, settings.update.tokens),
+    "grpo": lambda policy, settings: group.grpo(policy, settings.group, settings.update.tokens),
 }
 
 
@@ -23,4 +23,4 @@ def learner(policy: Any, settings: TrainSettings) -> Learner:
     """The method named in the settings, for the policy's model."""
     if settings.method in ONLINE:
         return ONLINE[settings.method](policy, settings)
-    return OfflineLearner(policy, settings.offline, LOSSES[settings.method])
+    return OfflineLearner(policy, settings.offline, LOSSES[settings.method], settings.update.tokens)

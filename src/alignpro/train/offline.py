@@ -26,6 +26,7 @@ from alignpro.runtime.progress import Advance
 from alignpro.train.collectors import Collect, Collected
 from alignpro.train.guard import check
 from alignpro.train.offline_losses import Loss
+from alignpro.train.pieces import Pieces
 from alignpro.train.step_size import StepSize, moved
 from alignpro.train.units import Units
 from alignpro.train.update import Experience, Learner, adam, step
@@ -131,8 +132,9 @@ MEASURED = 64
 class OfflineLearner(Learner):
     """The policy's optimiser and the loss that fits it to rho*."""
 
-    def __init__(self, policy: Any, settings: OfflineSettings, loss: Loss) -> None:
+    def __init__(self, policy: Any, settings: OfflineSettings, loss: Loss, tokens: int | None = None) -> None:
         self.policy, self.settings, self.loss = policy, settings, loss
+        self.pieces = Pieces(policy, tokens)
         self.step_size = StepSize(policy, settings)
         self.optimizer = adam(policy, self.step_size)
 
@@ -149,8 +151,14 @@ class OfflineLearner(Learner):
         self.optimizer.zero_grad(set_to_none=True)
         total, reward, kl = 0.0, 0.0, 0.0
         measured: tuple[Actions, Tensor] | None = None
+        cut = self.pieces.cutter(
+            experience.actions,
+            group,
+            lambda rows: forward(self.policy, experience.actions.rows(rows), temperature),
+            whole=True,
+        )
         for part, weight in processes.pieces(
-            torch.arange(prompts, device=group.device), self.settings.gradient_accumulation
+            torch.arange(prompts, device=group.device), self.settings.gradient_accumulation, cut
         ):
             rows = torch.isin(group, part).nonzero().squeeze(1)
             logprobs, _ = forward(self.policy, experience.actions.rows(rows), temperature)

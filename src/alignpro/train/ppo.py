@@ -19,6 +19,7 @@ from alignpro.models.loading import making
 from alignpro.models.logprobs import Actions, forward, hidden_states
 from alignpro.models.sharding import gathered
 from alignpro.runtime import processes
+from alignpro.train.pieces import Pieces
 from alignpro.train.step_size import StepSize
 from alignpro.train.update import Experience, Learner, adam, surrogate, sweep
 
@@ -44,8 +45,8 @@ class ValueHead(nn.Module):
 class Ppo(Learner):
     """The policy's optimiser and its value head."""
 
-    def __init__(self, policy: Any, settings: PpoSettings) -> None:
-        self.policy, self.settings = policy, settings
+    def __init__(self, policy: Any, settings: PpoSettings, tokens: int | None = None) -> None:
+        self.policy, self.settings, self.pieces = policy, settings, Pieces(policy, tokens)
         self.powers = {"value_loss": 2} if settings.whiten_advantages else {"policy_loss": 1, "value_loss": 2}
         self.value_head = ValueHead(policy.config.get_text_config().hidden_size).to(policy.device)
         self.step_size = StepSize(policy, settings)
@@ -80,7 +81,7 @@ class Ppo(Learner):
             )
             return policy_loss + settings.value_coef * value_loss, figures | {"value_loss": value_loss.detach()}
 
-        metrics = sweep(self, mask, settings, loss, seed)
+        metrics = sweep(self, experience, settings, loss, seed)
         return metrics | {"explained_variance": explained}
 
     def state_dict(self) -> dict[str, Any]:

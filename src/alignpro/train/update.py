@@ -18,6 +18,7 @@ from alignpro.models.sharding import clip
 from alignpro.runtime import processes
 from alignpro.train.guard import check, check_weights
 from alignpro.train.master_weights import MasterAdam
+from alignpro.train.pieces import Cut, Pieces
 from alignpro.train.step_size import StepSize, moved
 
 
@@ -40,12 +41,14 @@ class Experience:
 class Learner(Protocol):
     """A method: what it holds beside the policy, and what it does with a step's experience.
 
-    A checkpoint keeps its optimiser and its rate; a method that holds more says so in `state_dict` and
-    `load_state_dict`. `powers` names the metrics that are in units of reward, and the power of the unit.
+    A checkpoint keeps its optimiser, its rate and the size of its pieces; a method that holds more says so in
+    `state_dict` and `load_state_dict`. `powers` names the metrics that are in units of reward, and the power of the
+    unit.
     """
 
     optimizer: torch.optim.Optimizer
     step_size: StepSize
+    pieces: Pieces
     powers: Mapping[str, int] = {}
 
     def update(self, experience: Experience, *, kl_coef: float, temperature: float, seed: int) -> dict[str, float]:
@@ -55,12 +58,17 @@ class Learner(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of it that a checkpoint needs."""
-        return {"optimizer": self.optimizer.state_dict(), "rate": self.step_size.rate}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self.step_size.rate,
+            "tokens": self.pieces.tokens,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo what happened since `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_size.rate = state["rate"]
+        self.pieces.tokens = self.pieces.tokens or state.get("tokens")
 
 
 PieceLoss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
@@ -87,20 +95,26 @@ def surrogate(
             "approx_kl": losses.masked_sum(k3(old, logprobs), mask),
             "clip_share": losses.masked_sum(clipped.float(), mask),
             "moved": moved(logprobs, old, mask),
+            "apart": losses.masked_sum((old - logprobs).abs(), mask),
+            "feigned": losses.masked_sum(old - logprobs, mask),
         }
     return loss, figures
 
 
 def sweep(
-    learner: Learner, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, seed: int
+    learner: Learner, experience: Experience, settings: OnlineSettings, piece_loss: PieceLoss, seed: int
 ) -> dict[str, float]:
-    """`epochs` passes over N rows (mask [N, T]) in shuffled minibatches; losses are a token of their minibatch.
+    """`epochs` passes over N rows in shuffled minibatches; losses are a token of their minibatch.
 
     Several processes share every minibatch by rows and sum their gradients, which therefore are those of one process.
     Stops early, before the update that would carry the policy further, when a minibatch's mean approximate KL to the
     sampling policy passes 1.5 times `target_kl`, or its movement what the step size allows. How far the whole step went
-    is measured on the last minibatch, and steers the next step's size.
+    is measured on the last minibatch, and steers the next step's size. On the first, before any update, stands how far
+    log-probabilities as sampled are from those computed here.
     """
+    mask = experience.actions.action_mask
+    cut = learner.pieces.cutter(experience.actions, experience.groups, piece_loss)
+    gap: dict[str, float] = {}
     generator = torch.Generator().manual_seed(seed)
     log: dict[str, list[float]] = {}
     shuffled = [
@@ -110,9 +124,10 @@ def sweep(
     ]
     for rows in shuffled:
         learner.optimizer.zero_grad(set_to_none=True)
-        figures = _over_pieces(rows, mask, settings, piece_loss, learn=True)
+        figures = _over_pieces(rows, mask, settings, piece_loss, cut, learn=True)
         check(figures)
-        step_kl = figures.pop("step_kl")
+        step_kl, a_token, a_sample = (figures.pop(name) for name in ("step_kl", "apart", "feigned"))
+        gap = gap or {"sampling_gap": a_token, "sampling_kl": a_sample}
         stopped = settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl
         if stopped or learner.step_size.is_too_far(step_kl):
             break
@@ -121,26 +136,28 @@ def sweep(
             log.setdefault(name, []).append(number)
     else:
         with torch.no_grad():
-            step_kl = _over_pieces(rows, mask, settings, piece_loss, learn=False)["step_kl"]
+            step_kl = _over_pieces(rows, mask, settings, piece_loss, cut, learn=False)["step_kl"]
     learner.step_size.after(step_kl)
     metrics = {name: sum(values) / len(values) for name, values in log.items()}
-    return metrics | {"step_kl": step_kl, "updates": float(len(log.get("policy_loss", ())))}
+    return metrics | gap | {"step_kl": step_kl, "updates": float(len(log.get("policy_loss", ())))}
 
 
 def _over_pieces(
-    rows: Tensor, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, *, learn: bool
+    rows: Tensor, mask: Tensor, settings: OnlineSettings, piece_loss: PieceLoss, cut: Cut, *, learn: bool
 ) -> dict[str, float]:
-    """A minibatch's figures a token, and `step_kl` a sample, over all processes; with `learn` its gradients too."""
+    """A minibatch's figures a token, and `step_kl` and `feigned` a sample, over all processes; with `learn` its
+    gradients too."""
     tokens = mask[rows].sum()
     figures: dict[str, float] = {}
-    for piece, counts in processes.pieces(rows, settings.gradient_accumulation):
+    for piece, counts in processes.pieces(rows, settings.gradient_accumulation, cut):
         loss, parts = piece_loss(piece)
         if learn:
             (counts * loss / tokens).backward()
         for name, value in parts.items():
             figures[name] = figures.get(name, 0.0) + counts * float(value / tokens)
     figures = processes.total_figures(figures)
-    return figures | {"step_kl": figures.pop("moved") * float(tokens) / len(rows)}
+    length = float(tokens) / len(rows)
+    return figures | {"step_kl": figures.pop("moved") * length, "feigned": figures["feigned"] * length}
 
 
 def step(optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> dict[str, float]:
