@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from forks import Forked
+
 from alignpro import config
 from alignpro.runtime import ownership
 from alignpro.runtime.consent import consent
@@ -83,7 +85,13 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **extra}
 
 
-def start(folder: Path, *words: str, **extra: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, **extra: str) -> Forked:
+    """A process of its own, forked where torch is imported already; what is read as it is imported is as it is here."""
+    return Forked(folder, words, environment(**extra))
+
+
+def start_anew(folder: Path, *words: str, **extra: str) -> subprocess.Popen[str]:
+    """A new Python, which imports everything for itself."""
     return subprocess.Popen(
         [sys.executable, "-m", "alignpro", *words],
         cwd=folder,
@@ -95,12 +103,20 @@ def start(folder: Path, *words: str, **extra: str) -> subprocess.Popen[str]:
 
 
 def call(folder: Path, *words: str, timeout: float = 120, **extra: str) -> tuple[int, str]:
-    process = start(folder, *words, **extra)
+    return ended(start(folder, *words, **extra), timeout)
+
+
+def call_anew(folder: Path, *words: str, timeout: float = 120, **extra: str) -> tuple[int, str]:
+    return ended(start_anew(folder, *words, **extra), timeout)
+
+
+def ended(process: Forked | subprocess.Popen[str], timeout: float) -> tuple[int, str]:
+    """Exit code, and all that it printed."""
     try:
         output, _ = process.communicate(timeout=timeout)
     finally:
         process.kill()
-    return process.returncode, output
+    return process.wait(), output
 
 
 def models(folder: Path) -> list[str]:

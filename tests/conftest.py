@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 os.environ["ALIGNPRO_STATE"] = tempfile.mkdtemp(prefix="alignpro-state-")  # of the tests alone, workers have their own
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers' bars over shards too, here and in processes begun
+os.environ["OMP_NUM_THREADS"] = "1"
 
+import forks
 import pytest
-import torch
-from cli import Spy
-from tiny import CLASSES, make_model, save_model
 
-torch.set_num_threads(1)
+if TYPE_CHECKING:  # imported where they are used, since the process that hands tests to workers runs none
+    import torch
+    from cli import Spy
 
 LONGEST = (
     "test_methods.py",
@@ -32,19 +38,48 @@ LONGEST = (
 )
 """Files that take longest, which begin first, so that several workers end together."""
 
+DRAWING = {"report", "paper", "theory", "test_shares_in_a_run.py"}
+"""Folders and files whose tests look at what is drawn."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+    if not hasattr(config, "workerinput"):
+        at = Path(tempfile.mkdtemp(prefix="alignpro-forks-")) / "socket"
+        os.environ[forks.AT] = str(at)  # for the workers too
+        server = subprocess.Popen([sys.executable, forks.__file__, str(at)])
+        config.add_cleanup(lambda: (server.kill(), server.wait(), shutil.rmtree(at.parent)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
-@pytest.fixture(params=sorted(CLASSES))
+@pytest.hookimpl(tryfirst=True)  # before fixtures of modules and of the session too
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Charts of runs in this process are made and not drawn, half of a small run's time: tests/report draws every kind
+    of them, and runs in processes of their own draw theirs."""
+    if drawing := sys.modules.get("alignpro.report.drawing"):
+        drawn = _svg(drawing)
+        drawing.__dict__["_svg"] = (lambda figure: "<svg ></svg>") if DRAWING.isdisjoint(item.path.parts) else drawn
+
+
+@functools.cache
+def _svg(drawing: ModuleType) -> Callable[..., str]:
+    """What draws, as it is first seen."""
+    drawn: Callable[..., str] = drawing.__dict__["_svg"]
+    return drawn
+
+
+@pytest.fixture(params=["gemma", "llama", "phi3", "qwen2"])
 def any_model(request: pytest.FixtureRequest) -> torch.nn.Module:
+    from tiny import make_model
+
     return make_model(request.param)
 
 
@@ -52,6 +87,7 @@ def any_model(request: pytest.FixtureRequest) -> torch.nn.Module:
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two tiny models of different classes, prompts, and rewards of every temper."""
     from cli import REWARDS
+    from tiny import save_model
 
     folder = tmp_path_factory.mktemp("workshop")
     save_model(folder / "prompter", "llama", seed=1)
@@ -77,6 +113,8 @@ def trained(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def spy(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Spy:
     """The reward `python:rewards:spy`, with the workshop as the working folder."""
+    from cli import Spy
+
     found = Spy()
     monkeypatch.chdir(workshop)
     monkeypatch.syspath_prepend(workshop)

@@ -7,18 +7,18 @@ import subprocess
 import sys
 
 import pytest
-from cli import call, copied
+from cli import call, call_anew, copied
 
 import alignpro
 from alignpro.runtime.files import read_jsonl
 
 
 def test_help_names_every_command_and_comes_without_torch(tmp_path):
-    code, output = call(tmp_path, "--help")
+    code, output = call_anew(tmp_path, "--help")
     assert code == 0
     for command in ("run", "train", "evaluate", "report", "rewrite", "recipes", "settings", "doctor", "lab"):
         assert re.search(rf"\b{command}\b", output)
-    assert call(tmp_path, "-h") == (code, output)
+    assert call_anew(tmp_path, "-h") == (code, output)
     look = (
         "import sys; from alignpro.cli import about; about.settings(); assert not {'torch', 'numpy'} & {*sys.modules}"
     )
@@ -35,19 +35,19 @@ def test_every_command_explains_itself_by_h_too(inside, command):
 
 
 def test_the_version_is_told(tmp_path):
-    assert call(tmp_path, "--version") == (0, f"alignpro {alignpro.__version__}\n")
+    assert call_anew(tmp_path, "--version") == (0, f"alignpro {alignpro.__version__}\n")
 
 
 def test_shells_are_taught_to_complete(tmp_path):
     home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    code, script = call(tmp_path, "--show-completion", "bash", **home)
+    code, script = call_anew(tmp_path, "--show-completion", "bash", **home)
     assert code == 0, script
     assert "_ALIGNPRO_COMPLETE=complete_bash" in script
     assert (
-        call(tmp_path, _ALIGNPRO_COMPLETE="complete_bash", COMP_WORDS="alignpro sett", COMP_CWORD="1")[1]
+        call_anew(tmp_path, _ALIGNPRO_COMPLETE="complete_bash", COMP_WORDS="alignpro sett", COMP_CWORD="1")[1]
         == "settings\n"
     )
-    code, output = call(tmp_path, "--install-completion", "bash", **home)
+    code, output = call_anew(tmp_path, "--install-completion", "bash", **home)
     assert code == 0, output
     assert list(tmp_path.rglob("*.sh")), output
 
@@ -66,24 +66,22 @@ def test_recipes_are_listed_and_can_be_printed_resolved(tmp_path):
 
 
 def test_doctor_passes_the_lab_through_the_flow(tmp_path):
-    code, output = call(tmp_path, "doctor")
+    code, output = call_anew(tmp_path, "doctor")
     assert code == 0, output
     assert "0 failed" in output
     assert "BAD" not in output
 
 
-def test_a_finished_run_can_be_evaluated_again_with_other_settings(workshop, trained, tmp_path):
+def test_a_finished_run_can_be_evaluated_again_with_other_settings(inside, trained, tmp_path):
     out = copied(trained, tmp_path / "run")
-    code, output = call(
-        workshop, "evaluate", str(out), "--evaluate.responses=3", "--evaluate.arms=[no_prompter,align_pro]"
-    )
+    code, output = inside("evaluate", str(out), "--evaluate.responses=3", "--evaluate.arms=[no_prompter,align_pro]")
     assert code == 0, output
     evaluation = json.loads((out / "evaluation.json").read_text())
     assert evaluation["responses_per_prompt"] == 3
     assert list(evaluation["arms"]) == ["no_prompter", "align_pro"]
     rows = [r for r in read_jsonl(out / "samples.jsonl") if r["stage"] == "evaluation"]
     assert len(rows) == 2 * evaluation["prompts"] * 3
-    code, output = call(workshop, "evaluate", str(out), "--train.steps=3")
+    code, output = inside("evaluate", str(out), "--train.steps=3")
     assert code == 2
     assert "evaluate.*, judge.* settings alone" in output
 
@@ -98,14 +96,14 @@ def test_the_report_is_written_again_from_the_folder_alone(workshop, trained, tm
     assert (out / "report.html").read_text() == before
 
 
-def test_the_seed_decides_everything(workshop, trained, tmp_path):
+def test_the_seed_decides_everything(workshop, trained, tmp_path, inside):
     from cli import SMALL, models
 
     words = [*models(workshop), *SMALL]
-    code, output = call(workshop, "run", *words, f"--out={tmp_path / 'again'}")
+    code, output = inside("run", *words, f"--out={tmp_path / 'again'}")
     assert code == 0, output
     assert (tmp_path / "again" / "evaluation.json").read_text() == (trained / "evaluation.json").read_text()
-    code, output = call(workshop, "run", *words, "--seed=1", f"--out={tmp_path / 'other'}")
+    code, output = inside("run", *words, "--seed=1", f"--out={tmp_path / 'other'}")
     assert code == 0, output
     assert (tmp_path / "other" / "evaluation.json").read_text() != (trained / "evaluation.json").read_text()
 

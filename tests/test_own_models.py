@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli import SMALL, call
+from cli import SMALL
 from tiny import CLASSES, save_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -52,15 +52,14 @@ def check_folder(out):
 
 
 @pytest.mark.parametrize("kind", sorted(CLASSES))
-def test_a_run_on_tiny_models_of_each_class(kind, workshop, tmp_path):
+def test_a_run_on_tiny_models_of_each_class(kind, workshop, tmp_path, inside):
     other = "llama" if kind != "llama" else "gemma"
     save_model(tmp_path / "p", kind, seed=3)
     save_model(tmp_path / "f", other, seed=4, chat=kind != "qwen2")  # one of them without a chat template
     (tmp_path / "questions.jsonl").write_text(
         "".join(json.dumps({"question": f"why is {i} odd?"}) + "\n" for i in range(15))
     )
-    code, output = call(
-        workshop,
+    code, output = inside(
         "run",
         f"--prompter={tmp_path / 'p'}",
         f"--frozen={tmp_path / 'f'}",
@@ -87,7 +86,7 @@ def test_a_run_on_tiny_models_of_each_class(kind, workshop, tmp_path):
     assert headroom["frozen_calls"] > 0
 
 
-def test_a_reward_model_in_a_folder_scores(workshop, tmp_path):
+def test_a_reward_model_in_a_folder_scores(workshop, tmp_path, inside):
     import torch
     from tiny import make_tokenizer
     from transformers import LlamaConfig, LlamaForSequenceClassification
@@ -109,7 +108,7 @@ def test_a_reward_model_in_a_folder_scores(workshop, tmp_path):
         f"--frozen={workshop / 'frozen'}",
         f"--prompts={workshop / 'prompts.txt'}",
     ]
-    code, output = call(workshop, "run", *words, f"--reward={tmp_path / 'rm'}", *SMALL, f"--out={tmp_path / 'run'}")
+    code, output = inside("run", *words, f"--reward={tmp_path / 'rm'}", *SMALL, f"--out={tmp_path / 'run'}")
     assert code == 0, output
     check_folder(tmp_path / "run")
     rewards = [row["reward"] for row in read_jsonl(tmp_path / "run" / "samples.jsonl")]
@@ -117,22 +116,21 @@ def test_a_reward_model_in_a_folder_scores(workshop, tmp_path):
 
     config.num_labels = 3
     LlamaForSequenceClassification(config).save_pretrained(tmp_path / "rm")
-    code, output = call(workshop, "run", *words, f"--reward={tmp_path / 'rm'}", f"--out={tmp_path / 'other'}")
+    code, output = inside("run", *words, f"--reward={tmp_path / 'rm'}", f"--out={tmp_path / 'other'}")
     assert code == 2
     assert "3 labels" in output
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").config.num_labels == 3
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared stories260K checkpoint is not beside this checkout")
-def test_a_real_checkpoint_as_prompter_and_as_frozen_model(workshop, tmp_path):
+def test_a_real_checkpoint_as_prompter_and_as_frozen_model(workshop, tmp_path, inside):
     openings = [
         f"Once upon a time, {who} {did}."
         for who in ("a girl", "a dog", "Tom", "Lily")
         for did in ("ran", "sang", "hid")
     ]
     (tmp_path / "stories.txt").write_text("\n".join(openings))
-    code, output = call(
-        workshop,
+    code, output = inside(
         "run",
         f"--prompter={SHARED}",
         f"--frozen={SHARED}",

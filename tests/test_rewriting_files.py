@@ -3,12 +3,10 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from cli import environment, models
+from cli import models, start
 
 from alignpro import config
 from alignpro.errors import Interrupted, RunFailure
@@ -125,22 +123,21 @@ def test_wherever_it_was_stopped_the_lines_are_those_of_an_uninterrupted_run(ask
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_killed_and_resumed_on_the_command_line(trained, tmp_path, inside):
-    rows = [{"id": i, "prompt": f"tell me about thing {i}"} for i in range(1500)]
+def test_killed_and_resumed_on_the_command_line(workshop, trained, tmp_path, inside):
+    rows = [{"id": i, "prompt": f"tell me about thing {i}"} for i in range(600)]
     asked = write(tmp_path / "asked.jsonl", rows)
     words = ["rewrite", f"--run={trained}", f"--file={asked}"]
     assert inside(*words, f"--out={tmp_path / 'whole.jsonl'}")[0] == 0
     out = tmp_path / "out.jsonl"
-    command = [sys.executable, "-m", "alignpro", *words, f"--out={out}", "--resume"]
     for number in (signal.SIGKILL, signal.SIGINT):
         before = out.stat().st_size if out.exists() else 0
-        process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+        process = start(workshop, *words, f"--out={out}", "--resume")
         deadline = time.monotonic() + 60
         while process.poll() is None and (out.stat().st_size if out.exists() else 0) <= before:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(number)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=60)[0]
         assert process.returncode != 0, told
         assert 0 < len(rows_of(out)) < len(rows)
     assert "everything so far is saved. Go on with: alignpro rewrite" in told and "--resume" in told

@@ -29,12 +29,15 @@ Seed = int | Sequence[int]
 """That of a whole call, or of each of its prompts, which then draws what it would draw alone."""
 
 
+_NO_TOKENS, _NO_LOGPROBS = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+
+
 def _no_tokens() -> npt.NDArray[np.int64]:
-    return np.zeros(0, dtype=np.int64)
+    return _NO_TOKENS
 
 
 def _no_logprobs() -> npt.NDArray[np.float32]:
-    return np.zeros(0, dtype=np.float32)
+    return _NO_LOGPROBS
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,12 +81,12 @@ def test_samples_of_a_prompt_differ_and_are_the_same_from_the_cache(served, tmp_
 def test_a_run_has_the_same_arms_and_the_same_contract(served, inside, tmp_path):
     small = (
         "--threads=1",
-        "--train.steps=2",
-        "--train.prompts_per_step=8",
-        "--train.ppo.minibatch_size=8",
+        "--train.steps=1",
+        "--train.prompts_per_step=4",
+        "--train.ppo.minibatch_size=4",
         "--rlhf.enabled=false",
         "--evaluate.arms=[no_prompter,reference_prompter,align_pro,gibbs_2]",
-        "--evaluate.prompts=4",
+        "--evaluate.prompts=2",
         "--evaluate.responses=2",
         "--evaluate.every=0",
         "--evaluate.bootstrap=100",

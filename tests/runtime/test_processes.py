@@ -1,14 +1,16 @@
-"""Several processes share a run, by a real launch on this machine; the run is that of one process."""
+"""Several processes share a run, by a real launch on this machine or told of one another as a launcher tells them; the
+run is that of one process."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from cli import SMALL, environment, models
+from cli import SMALL, ended, environment, models, start
 
 from alignpro.errors import UsageError
 from alignpro.runtime import processes
@@ -30,6 +32,19 @@ def launch(folder: Path, count: int, *words: str, way: tuple[str, ...] = ("--mul
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def launch_commands(folder: Path, count: int, *words: str) -> tuple[list[int], str]:
+    """`alignpro` in several processes that know of one another as torchrun and clusters tell it; exit codes, and what
+    all of them printed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    told = {"WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}", "CUDA_VISIBLE_DEVICES": ""}
+    told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+    begun = [start(folder, *words, **told, RANK=f"{n}", LOCAL_RANK=f"{n}") for n in range(count)]
+    codes, outputs = zip(*(ended(process, 600) for process in begun), strict=True)
+    return list(codes), "".join(outputs)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -77,15 +92,13 @@ def test_two_processes_learn_what_one_learns(both, method):
         assert [row[name] for row in rows[0]] == pytest.approx([row[name] for row in rows[1]], abs=2e-3), name
 
 
-def test_stopped_in_three_processes_gone_on_with_in_one_it_ends_where_one_does(workshop, trained, tmp_path):
-    from cli import call
-
+def test_stopped_in_three_processes_gone_on_with_in_one_it_ends_where_one_does(workshop, trained, tmp_path, inside):
     words = [*models(workshop), *SMALL, "--reward=python:rewards:stops_second_process", f"--out={tmp_path / 'run'}"]
-    code, output = finish(launch(workshop, 3, "-m", "alignpro", "run", *words))
-    assert code != 0
+    codes, output = launch_commands(workshop, 3, "run", *words)
+    assert 0 not in codes
     assert output.count("alignpro: stopped after step 2 of 6; everything so far is saved") == 1, output
     assert output.count("3 processes of 1 threads") == 1
-    code, output = call(workshop, "run", "--resume", f"--out={tmp_path / 'run'}")
+    code, output = inside("run", "--resume", f"--out={tmp_path / 'run'}")
     assert code == 0, output
     assert "resumed after step" in output
     rows = [read_jsonl(folder / "metrics.jsonl") for folder in (tmp_path / "run", trained)]
@@ -96,15 +109,15 @@ def test_stopped_in_three_processes_gone_on_with_in_one_it_ends_where_one_does(w
 
 def test_a_whole_run_is_evaluated_together_and_told_once(workshop, trained, tmp_path):
     words = [*models(workshop), *SMALL, f"--out={tmp_path / 'run'}"]
-    code, output = finish(launch(workshop, 2, "-m", "alignpro", "run", *words))
-    assert code == 0, output
+    codes, output = launch_commands(workshop, 2, "run", *words)
+    assert codes == [0, 0], output
     assert output.count("report:") == output.count("done in") == 1
     found, alone = (json.loads((folder / "evaluation.json").read_text()) for folder in (tmp_path / "run", trained))
     for name, arm in alone["arms"].items():
         assert found["arms"][name]["mean_reward"] == pytest.approx(arm["mean_reward"], abs=1e-6)
     assert found["cost"] == alone["cost"]
-    code, output = finish(launch(workshop, 2, "-m", "alignpro", "run", *words))
-    assert code != 0
+    codes, output = launch_commands(workshop, 2, "run", *words)
+    assert 0 not in codes
     assert output.count("holds another run") == 1, output
 
 

@@ -48,9 +48,9 @@ def test_ppo_reaches_the_closed_form_optimum_of_an_enumerable_world():
         return float((np.exp(log_rho) * (log_rho - log_star)).sum())
 
     start = kl_to_optimum()
-    for step in range(120):
+    for step in range(80):
         for group in ppo.optimizer.param_groups:
-            group["lr"] = 3e-3 * (1 - step / 120)
+            group["lr"] = 3e-3 * (1 - step / 80)
         ppo.update(experience(model, reference, step), kl_coef=LAM, temperature=1.0, seed=step)
     assert start > 0.5
     assert kl_to_optimum() < 0.01

@@ -301,11 +301,10 @@ class Estimator:
             at = np.atleast_1d(own[index].mean(-1))
             xs, ys = kls[:, index].mean(-1).reshape(len(kls), -1), rewards[:, index].mean(-1).reshape(len(kls), -1)
             start = np.atleast_1d(base[index].mean(-1))
-            rewards_at = [
-                np.interp(at[i], np.r_[0.0, np.maximum.accumulate(xs[:, i])], np.r_[start[i], ys[:, i]])
-                for i in range(len(at))
-            ]
-            return np.array(rewards_at) if np.ndim(index) > 1 else np.asarray(rewards_at[0])
+            xs = np.concatenate([np.zeros_like(start)[None], np.maximum.accumulate(xs)]).T.copy()
+            ys = np.concatenate([start[None], ys]).T.copy()
+            rewards_at = np.array([np.interp(*one) for one in zip(at, xs, ys, strict=True)])
+            return rewards_at if np.ndim(index) > 1 else np.asarray(rewards_at[0])
 
         def share(index: Any) -> FloatArray:
             start = base[index].mean(-1)

@@ -125,6 +125,11 @@ class Frame:
         """Whether the model reads turns; else it goes on with a text."""
         return self.tokenizer is None or bool(getattr(self.tokenizer, "chat_template", None))
 
+    @cached_property
+    def is_bare(self) -> bool:
+        """Whether a server's model is shown a prompt as it is."""
+        return self.tokenizer is None and self.system is None and self.template == "{prompt}" and not self.examples
+
     @property
     def folded(self) -> Frame:
         """The same frame with a system message that is folded written into the template, where it can be."""
@@ -136,7 +141,10 @@ class Frame:
     def messages(self, prompt: str | Prompt, answer: str | None = None) -> list[Message]:
         """The conversation that the model is shown, to answer its last turn, or with the answer that was given."""
         x = Prompt.of(prompt)
-        turns = self._turns(x) if self.has_chat_template else [_turn("user", self.text(x))]
+        if self.is_bare and x.alone:
+            turns = [_turn("user", x.text)]
+        else:
+            turns = self._turns(x) if self.has_chat_template else [_turn("user", self.text(x))]
         return turns if answer is None else [*turns, _turn("assistant", self.as_text(answer))]
 
     def _turns(self, x: Prompt) -> list[Message]:

@@ -52,6 +52,8 @@ def parted(text: str, marks: Sequence[Marks], opened: Marks | None = None, cut: 
     have begun unsaid, where the text holds its end alone. Marks in quotes, in a block of code or in the midst of a
     sentence are spoken of, and are text. `cut` says that the text was broken off.
     """
+    if opened is None and not _may_hold(text.lower(), tuple(marks)):
+        return Parted(text.strip())
     pairs = {begin.lower(): end.lower() for begin, end in marks}
     ends, spoken_of = set(pairs.values()), Counter[str]()
     answer, thoughts = list[str](), list[str]()
@@ -137,6 +139,19 @@ def _bare(text: str) -> str:
 def _signs(marks: tuple[Marks, ...]) -> re.Pattern[str]:
     listed = sorted({mark for pair in marks for mark in pair}, key=len, reverse=True)
     return re.compile("|".join([*map(re.escape, listed), _FENCE]), re.IGNORECASE | re.MULTILINE)
+
+
+def _may_hold(lowered: str, marks: tuple[Marks, ...]) -> bool:
+    """Whether a text has the first character of any mark."""
+    for begins in _beginnings(marks):  # noqa: SIM110, a generator takes twice as long
+        if begins in lowered:
+            return True
+    return False
+
+
+@functools.lru_cache
+def _beginnings(marks: tuple[Marks, ...]) -> tuple[str, ...]:
+    return tuple({mark.lower()[0] for pair in marks for mark in pair})
 
 
 def _in_quotes(text: str, start: int, end: int) -> bool:

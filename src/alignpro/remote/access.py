@@ -5,9 +5,11 @@ Settings hold names of environment variables; what those hold is read here, sent
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -43,12 +45,22 @@ class Access:
             " endpoint.key of its section"
         )
 
+    @cached_property
+    def _written(self) -> tuple[str, ...]:
+        """The secrets, as they are or as a URL or JSON writes them."""
+        forms = ((s, quote(s, safe=""), quote_plus(s), json.dumps(s)[1:-1]) for s in self.secrets)
+        return tuple(dict.fromkeys(form for secret in forms for form in secret))
+
     def scrub(self, text: str) -> str:
         """The text without the secrets, as they are or as a URL writes them."""
-        for secret in self.secrets:
-            for written in {secret, quote(secret, safe=""), quote_plus(secret)}:
-                text = text.replace(written, "[key]")
+        for written in self._written:
+            text = text.replace(written, "[key]")
         return text
+
+    def is_clean(self, text: str) -> bool:
+        """Whether it shows at once that what is read from a text of JSON holds no secret."""
+        escaped = "\\u" in text or "\\/" in text
+        return not self.secrets or not (escaped or any(written in text for written in self._written))
 
     def scrubbed(self, tree: Any) -> Any:
         """What was read from JSON, every text in it without the secrets."""

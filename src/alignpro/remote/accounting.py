@@ -59,12 +59,8 @@ class Account:
     def __init__(self, prices: Mapping[str, PriceSettings] | None = None, budget: BudgetSettings | None = None) -> None:
         self.prices = dict(prices or {})
         self.budget = budget or BudgetSettings()
-        self._used = Usage()
-        self._money = 0.0
-        self._calls = 0
-        self._under_way = Usage()
-        self._money_under_way = 0.0
-        self._calls_under_way = 0
+        self._tokens = self._calls = self._tokens_under_way = self._calls_under_way = 0
+        self._money = self._money_under_way = 0.0
         self._ledger: Path | None = None
         self._spent: dict[str, Spent] = {}
         self._lock = threading.Lock()
@@ -83,7 +79,7 @@ class Account:
             return books
 
     def keep(self, path: Path) -> None:
-        """From now on keep the books in a file, written anew with every answered request; what it held counts.
+        """From now on `write` keeps the books in a file; what it held counts.
 
         Money of earlier requests is what they cost then. Raises RunFailure where it holds something else.
         """
@@ -98,7 +94,7 @@ class Account:
             ) from None
         with self._lock:
             for model, books in kept.items():
-                self._used += Usage(books.input_tokens, books.output_tokens)
+                self._tokens += books.input_tokens + books.output_tokens
                 self._money += books.money or 0.0
                 self._calls += books.requests
                 mine = self._spent.setdefault(model, Spent())
@@ -107,6 +103,11 @@ class Account:
                     setattr(mine, name, value if now is None else now + (value or 0))
             self._ledger = path
             self._write()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a file."""
+        return self._ledger is not None
 
     def write(self) -> None:
         """Bring the file up to date, where there is one."""
@@ -119,16 +120,15 @@ class Account:
         Raises BudgetSpent where it does not fit with nothing under way.
         """
         with self._lock:
-            money = self.cost(model, most)
-            tokens = self._used + self._under_way + most
-            fits = self.budget.tokens is None or tokens.input + tokens.output <= self.budget.tokens
-            if self.budget.money is not None:
-                fits = fits and self._money + self._money_under_way + money <= self.budget.money
-            if self.budget.calls is not None:
-                fits = fits and self._calls + self._calls_under_way < self.budget.calls
+            budget, tokens, money = self.budget, most.input + most.output, self.cost(model, most)
+            fits = budget.tokens is None or self._tokens + self._tokens_under_way + tokens <= budget.tokens
+            if budget.money is not None:
+                fits = fits and self._money + self._money_under_way + money <= budget.money
+            if budget.calls is not None:
+                fits = fits and self._calls + self._calls_under_way < budget.calls
             if fits:
                 self._calls_under_way += 1
-                self._under_way += most
+                self._tokens_under_way += tokens
                 self._money_under_way += money
                 return True
             if self._calls_under_way:
@@ -140,8 +140,9 @@ class Account:
         with self._lock:
             self._free(model, most)
             taken = usage or most
-            self._used += taken
-            self._money += self.cost(model, taken)
+            money = self.cost(model, taken)
+            self._tokens += taken.input + taken.output
+            self._money += money
             self._calls += 1
             books = self._spent[model]
             books.requests += 1
@@ -149,8 +150,7 @@ class Account:
             books.input_tokens += taken.input
             books.output_tokens += taken.output
             if books.money is not None:
-                books.money += self.cost(model, taken)
-            self._write()
+                books.money += money
 
     def release(self, model: str, most: Usage) -> None:
         """Take back what was set aside for a request that was not answered."""
@@ -174,7 +174,7 @@ class Account:
 
     def _free(self, model: str, most: Usage) -> None:
         self._calls_under_way -= 1
-        self._under_way -= most
+        self._tokens_under_way -= most.input + most.output
         self._money_under_way -= self.cost(model, most)
         if not self._calls_under_way:
             self._money_under_way = 0.0  # no crumbs of rounding are left
@@ -187,9 +187,8 @@ class Account:
     def _explain(self, most: Usage, money: float) -> str:
         parts = []
         if self.budget.tokens is not None:
-            used = self._used.input + self._used.output
             parts.append(
-                f"{used:,} of {self.budget.tokens:,} tokens spent, the next request may take"
+                f"{self._tokens:,} of {self.budget.tokens:,} tokens spent, the next request may take"
                 f" {most.input + most.output:,}"
             )
         if self.budget.money is not None:

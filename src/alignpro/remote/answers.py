@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alignpro.models.written import NO_ANSWER
@@ -41,32 +41,30 @@ class Answer:
         return Generation(self.text, self.finish, failure=self.failure)
 
 
-def read(body: Any, most: int) -> list[Answer]:
-    """At most `most` samples of a completion's JSON.
+def read(body: Any, most: int, usage: Usage | None = None) -> list[Answer]:
+    """At most `most` samples of a completion's JSON, whose `usage` may have been read before.
 
     Raises Unreadable for what is no completion. A choice that holds no text is an answer with its failure; so is every
     sample where there is no choice and yet tokens were taken.
     """
     if not isinstance(body, dict):
         raise Unreadable("the answer is no JSON object")
-    choices, usage = body.get("choices"), usage_of(body)
+    choices, usage = body.get("choices"), usage or usage_of(body)
     if choices == [] and usage not in (None, NOTHING):
-        kept = [Answer("", failure=EMPTY)] * most
-    elif isinstance(choices, list) and choices:
-        kept = [_choice(choice) for choice in choices[:most]]
-    else:
+        return [Answer("", failure=EMPTY, usage=share) for share in _split(usage or NOTHING, most)]
+    if not isinstance(choices, list) or not choices:
         raise Unreadable("the answer has no choices")
-    shares = _split(usage or Usage(), len(kept))
-    return [replace(a, usage=share) for a, share in zip(kept, shares, strict=True)]
+    kept = choices[:most]
+    return [_choice(choice, share) for choice, share in zip(kept, _split(usage or NOTHING, len(kept)), strict=True)]
 
 
-def _choice(choice: Any) -> Answer:
+def _choice(choice: Any, usage: Usage) -> Answer:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise Unreadable("a choice has no message")
     reason = str(choice.get("finish_reason")).lower()
     text = _text(message.get("content"))
-    thought = next((told for name in THOUGHTS if isinstance(told := message.get(name), str)), "")
+    thought = next((message[name] for name in THOUGHTS if isinstance(message.get(name), str)), "")
     if reason in _FILTERS:
         failure: str | None = FILTERED
     elif message.get("refusal"):
@@ -80,7 +78,7 @@ def _choice(choice: Any) -> Answer:
     else:
         cut_off = NO_ANSWER if thought else CUT_OFF
         failure = cut_off if reason in _LENGTHS else EMPTY
-    return Answer(text, "length" if reason in _LENGTHS else "stop", failure, thought=thought)
+    return Answer(text, "length" if reason in _LENGTHS else "stop", failure, usage, thought)
 
 
 def _text(content: Any) -> str:
@@ -107,18 +105,23 @@ def usage_of(body: Any) -> Usage | None:
     told = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(told, dict):
         return None
-    read, written, total = (_count(told.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    read, written = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+    total = _count(told.get("total_tokens"))
     if read is None or (written is None and total is None):
         return None
     return Usage(read, max(written or 0, (total or 0) - read))
 
 
 def _count(value: Any) -> int | None:
+    if value is None or (type(value) is int and value >= 0):
+        return value
     whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == value // 1
     return int(value) if whole else None
 
 
 def _split(usage: Usage, n: int) -> list[Usage]:
+    if n == 1:
+        return [usage]
     return [
         Usage(usage.input // n + (i < usage.input % n), usage.output // n + (i < usage.output % n)) for i in range(n)
     ]

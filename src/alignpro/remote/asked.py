@@ -6,10 +6,9 @@ import asyncio
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -18,13 +17,16 @@ from alignpro.models.framing import Frame, Message
 from alignpro.models.written import NO_ANSWER
 from alignpro.remote.accounting import Spent
 from alignpro.remote.answers import Answer
-from alignpro.remote.cache import AnswerCache, key
+from alignpro.remote.cache import AnswerCache, keys
+from alignpro.remote.commits import Commits
 from alignpro.remote.pool import Call
 from alignpro.remote.requests import Save
 from alignpro.rng import derive
 from alignpro.runtime import processes, progress
 from alignpro.types import Asking, Generation, Prompt, as_prompts
 
+WORKERS = 4
+"""Questions of a call in hand for each request that may be under way: some wait before they are tried again."""
 T = TypeVar("T")
 Self = TypeVar("Self", bound="AskedModel")
 
@@ -33,11 +35,18 @@ class Source(Protocol):
     """Where the samples of a prompt come from; it lives in one event loop."""
 
     books: Spent
+    commits: Commits
+
+    @property
+    def most(self) -> int:
+        """Requests that it may have under way."""
+        ...
 
     async def fetch(
         self, messages: Sequence[Message], seeds: Mapping[int, int], call: Call, save: Save
     ) -> dict[int, Answer]:
-        """The samples at the indices of `seeds`, each with its seed; what was answered goes to `save` at once.
+        """The samples at the indices of `seeds`, each with its seed; what was answered goes to `save` and is on disk
+        before it is given.
 
         A sample that cannot be had is an Answer with its failure. An error stops the call, after what is under way has
         been answered and saved.
@@ -73,6 +82,7 @@ class AskedModel:
     ) -> None:
         self.name, self.identity, self.sampling, self.frame, self.cache = name, identity, sampling, frame, cache
         self._source = source
+        self._sampling = sampling.model_dump()
         self._asked = self._had = 0
         self._locks: weakref.WeakValueDictionary[bytes, asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop = asyncio.new_event_loop()
@@ -157,16 +167,21 @@ class AskedModel:
         told = self.frame.parted(answer.text, cut=answer.finish == "length")
         thought = "\n\n".join(filter(None, (answer.thought, told.thought)))
         failure = None if told.closed else NO_ANSWER
-        return replace(answer.generation(), text=told.answer, thought=thought, failure=failure)
+        return Generation(told.answer, answer.finish, failure=failure, thought=thought)
 
     async def _respond(self, wanted: Mapping[Prompt, int], seed: int, call: Call) -> dict[Prompt, list[Answer]]:
-        rows = await asyncio.gather(
-            *(self._answers(prompt, n, seed, call) for prompt, n in wanted.items()), return_exceptions=True
-        )
+        left, rows = iter(wanted.items()), dict[Prompt, list[Answer]]()
+
+        async def work() -> None:
+            for prompt, n in left:
+                rows[prompt] = await self._answers(prompt, n, seed, call)
+
+        workers = (work() for _ in range(min(len(wanted), WORKERS * self._source.most)))
+        await asyncio.gather(*workers, return_exceptions=True)
         if call.error is not None:
             call.error.__context__ = None  # an error of aiohttp's may hold the request, and that the key
             raise call.error
-        return {prompt: row for prompt, row in zip(wanted, rows, strict=True) if not isinstance(row, BaseException)}
+        return rows
 
     async def _answers(self, prompt: Prompt, n: int, seed: int, call: Call) -> list[Answer]:
         messages = self.frame.messages(prompt)
@@ -185,28 +200,45 @@ class AskedModel:
             raise
 
     async def _ask(self, messages: Sequence[Message], n: int, seed: int, call: Call) -> list[Answer]:
-        cache, books, text = self.cache, self._source.books, messages[-1]["content"]
-        what: dict[str, object] = {"messages": messages, "sampling": self.sampling.model_dump(), "seed": seed}
+        got = await (self._fetched if self.cache is None else self._kept)(messages, range(n), seed, call)
+        answers = [got[i] for i in range(n)]
+        for answer in answers:
+            self._source.books.failed += answer.failure is not None
+        return answers
+
+    async def _kept(self, messages: Sequence[Message], indices: range, seed: int, call: Call) -> dict[int, Answer]:
+        """What the cache holds, and the rest, which it holds from then on."""
+        assert self.cache is not None
+        cache, what = self.cache, {"messages": messages, "sampling": self._sampling, "seed": seed}
         if arguments := self.frame.thoughts.template_arguments:
             what["template_arguments"] = arguments
-        keys = [key(self.identity, self.name, what, i) for i in range(n)]
+        own, *digests = keys(self.identity, self.name, what, (-1, *indices))
 
         def save(answers: Mapping[int, Answer]) -> None:
-            if cache is not None:
-                cache.put({keys[i]: answer for i, answer in answers.items()})
+            self._source.commits.add(cache, {digests[i]: answer for i, answer in answers.items()})
 
-        lock = self._locks.setdefault(key(self.identity, self.name, what, -1), asyncio.Lock())
+        lock = self._locks.setdefault(own, asyncio.Lock())
         async with lock:  # an equal request under way is waited for, then found in the cache
             call.check()
-            stored = cache.get(keys) if cache is not None else {}
-            got = {i: stored[k] for i, k in enumerate(keys) if k in stored}
-            books.from_cache += len(got)
-            # Seeds of 31 bits, since servers differ in how many they take.
-            seeds = {i: derive(seed, text, i) & 0x7FFFFFFF for i in range(n) if i not in got}
-            if seeds:
-                got |= await self._source.fetch(messages, seeds, call, save)
-        books.failed += sum(answer.failure is not None for answer in got.values())
-        return [got[i] for i in range(n)]
+            stored = cache.get(digests)
+            got = {i: stored[digest] for i, digest in enumerate(digests) if digest in stored}
+            self._source.books.from_cache += len(got)
+            left = [i for i in indices if i not in got]
+            return got | await self._fetched(messages, left, seed, call, save)
+
+    async def _fetched(
+        self,
+        messages: Sequence[Message],
+        indices: Iterable[int],
+        seed: int,
+        call: Call,
+        save: Save = lambda answers: None,
+    ) -> dict[int, Answer]:
+        call.check()
+        # Seeds of 31 bits, since servers differ in how many they take.
+        text = messages[-1]["content"]
+        seeds = {i: derive(seed, text, i) & 0x7FFFFFFF for i in indices}
+        return await self._source.fetch(messages, seeds, call, save) if seeds else {}
 
 
 class _Questions:

@@ -1,5 +1,5 @@
-"""Answers that were paid for, on disk: SQLite, in WAL mode where the drive takes it, each committed as it comes, so
-that a killed run keeps them."""
+"""Answers that were paid for, on disk: SQLite, in WAL mode where the drive takes it, committed as they come, so that a
+killed run keeps them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -20,12 +20,18 @@ from alignpro.remote.answers import Answer
 APPLICATION, VERSION = 0x416C5072, 1
 CHUNK = 500
 T = TypeVar("T")
+_as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def key(identity: str, model: str, request: Mapping[str, object], index: int) -> bytes:
     """Digest of everything that decides one sample: which endpoint, which model, the whole request, which sample."""
-    whole = json.dumps([identity, model, request, index], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.blake2b(whole.encode(), digest_size=20).digest()
+    return keys(identity, model, request, [index])[0]
+
+
+def keys(identity: str, model: str, request: Mapping[str, object], indices: Iterable[int]) -> list[bytes]:
+    """The `key` of each of a request's samples."""
+    begun = _as_json([identity, model, request]).removesuffix("]")
+    return [hashlib.blake2b(f"{begun},{index}]".encode(), digest_size=20).digest() for index in indices]
 
 
 class AnswerCache:
@@ -39,13 +45,14 @@ class AnswerCache:
         self.path = path
         self._wait_s = wait_s
         self._lock = threading.Lock()
+        self._new: dict[bytes, Answer] = {}
         self._connection = self._do(self._open)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         """Those of the keys that are stored."""
 
         def find() -> dict[bytes, Answer]:
-            stored = {}
+            stored = {digest: self._new[digest] for digest in keys if digest in self._new}
             for start in range(0, len(keys), CHUNK):
                 chunk = keys[start : start + CHUNK]
                 marks = ",".join("?" * len(chunk))
@@ -53,18 +60,30 @@ class AnswerCache:
                     f"SELECT key, text, finish, failure, input, output FROM answers WHERE key IN ({marks})", chunk
                 )
                 for digest, text, finish, failure, read, written in rows:
-                    stored[digest] = Answer(text, finish, failure, Usage(read, written))
+                    stored.setdefault(digest, Answer(text, finish, failure, Usage(read, written)))
             return stored
 
         return self._do(find)
 
     def put(self, answers: Mapping[bytes, Answer]) -> None:
         """Store and commit."""
-        rows = [(digest, a.text, a.finish, a.failure, a.usage.input, a.usage.output) for digest, a in answers.items()]
+        self.add(answers)
+        self.commit()
+
+    def add(self, answers: Mapping[bytes, Answer]) -> None:
+        """Give these back from now on, and store them with the next `commit`."""
+        with self._lock:
+            for digest, answer in answers.items():
+                self._new.setdefault(digest, answer)
+
+    def commit(self) -> None:
+        """Store what was added."""
 
         def store() -> None:
+            rows = [(key, a.text, a.finish, a.failure, a.usage.input, a.usage.output) for key, a in self._new.items()]
             with self._connection:
                 self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._new = {}
 
         self._do(store)
 

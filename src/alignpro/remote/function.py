@@ -22,6 +22,7 @@ from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.answers import EMPTY, Answer
 from alignpro.remote.asked import AskedModel
 from alignpro.remote.cache import AnswerCache
+from alignpro.remote.commits import Commits
 from alignpro.remote.pool import Call
 from alignpro.remote.requests import FRAME_TOKENS, Save
 from alignpro.runtime import functions
@@ -165,10 +166,11 @@ class _Calls:
         self, function: Function, sampling: Sampling, account: Account, concurrency: int, timeout: float
     ) -> None:
         self.function, self.account, self.timeout = function, account, timeout
-        self.books = account.open(function.name)
+        self.books, self.commits = account.open(function.name), Commits(account)
         longest = sampling.max_new_tokens
         self._given = {**sampling.model_dump(), "max_new_tokens": longest, "max_tokens": longest}
         self._most = Usage(0, longest)
+        self.most = concurrency
         self._places = asyncio.Semaphore(concurrency)
         self._room = 0 if concurrency == 1 else LEFT_BEHIND * concurrency
         self._left: set[asyncio.Future[_Outcome]] = set()
@@ -245,6 +247,7 @@ class _Calls:
         self.account.settle(name, most, usage if usage or metered else Usage())
         if keep:
             save({index: answer})
+        await self.commits.done()
         return answer
 
     async def _outcome(self, messages: Sequence[Message], seed: int) -> _Outcome | None:

@@ -167,11 +167,13 @@ class Pool:
         while True:
             call.check()
             now = loop.time()
-            if all(host.down(now) for host in self.hosts):
+            if self.hosts[0].down(now) and all(host.down(now) for host in self.hosts):
                 raise EndpointDown(self._explain(now))
             free = [host for host in self.hosts if host.room(now)]
             if free:
-                host = min(free, key=lambda h: (h is avoid, h.faults > 0, h.under_way / h.limit))
+                host = free[0]
+                if len(free) > 1:
+                    host = min(free, key=lambda h: (h is avoid, h.faults > 0, h.under_way / h.limit))
                 host.under_way += 1
                 host.peak = max(host.peak, host.under_way)
                 return host
@@ -210,6 +212,8 @@ class Pool:
                 host.rest_until = 0.0
 
     def _wake(self) -> None:
+        if not self._waiting:
+            return
         now = asyncio.get_running_loop().time()
         room = sum(host.room(now) for host in self.hosts)
         for _ in range(max(1, room) - self._called):  # one looks even where there is no room: all may be down

@@ -14,6 +14,7 @@ from alignpro.models.framing import Message
 from alignpro.remote.accounting import Account, Usage
 from alignpro.remote.address import is_openai
 from alignpro.remote.answers import Answer, Unreadable, read, usage_of
+from alignpro.remote.commits import Commits
 from alignpro.remote.dialect import LENGTHS, NEUTRAL, Dialect
 from alignpro.remote.pool import Call, Host, Policy, Pool
 from alignpro.remote.wire import Client, Fault, Refused, Throttled
@@ -50,12 +51,18 @@ class Requests:
     tell: Tell = lambda kind, text: None
     _refusals: dict[str, int] = field(default_factory=dict)
     _words: dict[tuple[str, str], str] = field(default_factory=dict)
+    _written: dict[tuple[str, frozenset[str], int, int], str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.books = self.account.open(self.model)
+        self.books, self.commits = self.account.open(self.model), Commits(self.account)
         for host in self.pool.hosts:
             lacks = frozenset(NEUTRAL if is_openai(host.url) else ())
             self.dialects[host.url] = Dialect(length=self.length, lacks=lacks)
+
+    @property
+    def most(self) -> int:
+        """Requests that all URLs together may have under way."""
+        return len(self.pool.hosts) * self.policy.most_concurrency
 
     def forgive(self) -> None:
         """Begin a new patience."""
@@ -89,7 +96,7 @@ class Requests:
             self.pool.wake_all()
             await asyncio.gather(*apart, return_exceptions=True)
             raise
-        for answers in await asyncio.gather(*apart, return_exceptions=True):
+        for answers in await asyncio.gather(*apart, return_exceptions=True) if apart else ():
             if isinstance(answers, BaseException):
                 raise answers
             got |= answers
@@ -224,8 +231,9 @@ class Requests:
             call.check()
         started, settled = loop.time(), False
         try:
-            request = self._request(dialect, messages, len(batch), seed, longest)
-            body = await self.client.exchange(host.url, request, timeout or self.policy.timeout)
+            shared, own = self._shared(dialect, len(batch), longest), {"messages": messages}
+            request = own if "seed" in dialect.lacks else {**own, "seed": seed}
+            body = await self.client.exchange(host.url, request, timeout or self.policy.timeout, shared)
             usage = usage_of(body)
             if usage is not None:  # taken, whatever else the answer holds
                 self.account.settle(self.model, most, usage)
@@ -233,7 +241,7 @@ class Requests:
             if error := self.client.error_in(host.url, body):
                 raise error
             try:
-                answers = read(body, len(batch))
+                answers = read(body, len(batch), usage)
             except Unreadable as unreadable:
                 raise Fault(str(unreadable)) from None
             host.succeeded()
@@ -260,7 +268,9 @@ class Requests:
             host.refused()
             raise
         finally:
-            if not settled:
+            if settled:
+                await self.commits.done()
+            else:
                 self.account.release(self.model, most)
 
     def _independent(self, host: Host, answers: Sequence[Answer], wanted: int) -> Sequence[Answer]:
@@ -278,6 +288,14 @@ class Requests:
             return answers[:1]
         self._learn(host, together=len(answers) >= wanted)
         return answers
+
+    def _shared(self, dialect: Dialect, n: int, longest: int) -> str:
+        """The part of a request that the same dialect gives to all, as it is sent."""
+        key = (dialect.length, dialect.lacks, n, longest)
+        if key not in self._written:
+            fields = self._request(dialect, (), n, 0, longest)
+            self._written[key] = self.client.written(fields, ("messages", "seed"))
+        return self._written[key]
 
     def _request(
         self, dialect: Dialect, messages: Sequence[Message], n: int, seed: int, longest: int

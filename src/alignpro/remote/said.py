@@ -27,6 +27,8 @@ _STATUSES = (
 def decoded(body: bytes, charset: str | None) -> str:
     """A body's text: by its byte order mark, by the charset that it is said to be in, or as JSON is written. Raises
     ValueError where it is in none of these."""
+    if body[:1] == b"{" and body[1:2] != b"\x00" and (charset is None or charset.lower() == "utf-8"):
+        return body.decode()
     guesses: list[str] = [json.detect_encoding(body)]
     if charset is not None:
         try:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from alignpro.remote.said import decoded, message_of, status_of
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 KEEPALIVE_S = 5.0
 """Seconds that an idle connection is kept; many servers close theirs after as many."""
@@ -60,10 +61,14 @@ class Refused(Exception):
     location: str = ""
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 @dataclass(frozen=True)
 class _Way:
-    """How a URL is asked: what aiohttp is told, and the proxy before it in words."""
+    """How a URL is asked: where requests go, what else aiohttp is told, and the proxy before it in words."""
 
+    target: URL = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
     proxy: str = ""
 
@@ -84,7 +89,8 @@ class Client:
         self.access = access
         headers = {"Content-Type": "application/json", "Accept": "application/json", **access.headers}
         # With each request, since the headers of a session go to a proxy too, and the key is none of its concern.
-        self._ways = {url: _way(url, headers) for url in urls}
+        self._ways = {url: _way(url, headers, access.query) for url in urls}
+        self._limits: dict[float, aiohttp.ClientTimeout] = {}
         self._connect = connect
         self._session: aiohttp.ClientSession | None = None
 
@@ -92,24 +98,33 @@ class Client:
         """A URL as errors name it, with the proxy that stands before it."""
         return f"{url}{self._ways[url].proxy}"
 
-    async def exchange(self, url: str, request: Mapping[str, Any], timeout: float) -> Any:
+    def written(self, fields: Mapping[str, Any], own: Collection[str]) -> str:
+        """What many requests share, as JSON without its last brace: all fields but those each has of its `own`."""
+        shared = {name: value for name, value in fields.items() if name not in own} | {**self.access.body}
+        return _as_json(shared).removesuffix("}")
+
+    async def exchange(self, url: str, request: Mapping[str, Any], timeout: float, shared: str = "") -> Any:
         """The JSON that the URL answers to a request within `timeout` seconds, without secrets; it may hold an error
-        all the same (`error_in`).
+        all the same (`error_in`). `shared` is more of the request, `written` before.
 
         Raises Throttled, Fault or Refused, never what holds the request, whose headers hold the key.
         """
         import aiohttp
-        from yarl import URL
 
         way = self._ways[url]
-        target = URL(chat_url(url)).update_query(dict(self.access.query))
-        content = json.dumps({**request, **self.access.body}, ensure_ascii=False, separators=(",", ":")).encode()
-        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect)
+        if not shared:
+            content = _as_json({**request, **self.access.body}).encode()
+        else:
+            own = {name: value for name, value in request.items() if name not in self.access.body}
+            content = (f"{shared},{_as_json(own)[1:]}" if own else f"{shared}}}").encode()
+        if (limits := self._limits.get(timeout)) is None:
+            limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect)
+            self._limits[timeout] = limits
         try:
-            async with self._open().post(
-                target, data=content, timeout=limits, allow_redirects=False, **way.options
-            ) as response:
-                body = await response.read()
+            response = await self._open().post(
+                way.target, data=content, timeout=limits, allow_redirects=False, **way.options
+            )
+            body = await response.read()
         except aiohttp.ClientHttpProxyError as error:
             raise Fault(f"cannot be reached (the proxy answers {error.status})", False, said=way.proxy) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -121,13 +136,15 @@ class Client:
             raise Fault("the connection broke before the answer was whole", said=way.proxy) from None
         good = 200 <= response.status < 300
         try:
-            tree = json.loads(decoded(body, response.charset))
+            text = decoded(body, response.charset)
+            tree = json.loads(text)
+            clean = self.access.is_clean(text)
         except (ValueError, RecursionError):
-            tree = body.decode(errors="replace")
+            tree, clean = body.decode(errors="replace"), False
             if good:
                 words = self.access.scrub(message_of(tree))[:80]
                 raise Fault("the answer is no JSON", said=f" ({words}){way.proxy}") from None
-        tree = self.access.scrubbed(tree)
+        tree = tree if clean else self.access.scrubbed(tree)
         if good:
             return tree
         raise self._of_status(url, response.status, tree, response.headers)
@@ -164,17 +181,19 @@ class Client:
         return Refused(status, message, str(fields.get("param") or ""), self.access.scrub(headers.get("location", "")))
 
 
-def _way(url: str, headers: Mapping[str, str]) -> _Way:
-    """The headers, and the proxy that the environment names.
+def _way(url: str, headers: Mapping[str, str], query: Mapping[str, str]) -> _Way:
+    """Where a URL's requests go, the headers, and the proxy that the environment names.
 
     aiohttp's own reading of the environment looks for a user in ~/.netrc too, at each request, and refuses a key
     beside one.
     """
-    to = urlsplit(url)
+    from yarl import URL
+
+    to, target = urlsplit(url), URL(chat_url(url)).update_query(dict(query))
     named = getproxies()
     kind = next((kind for kind in (to.scheme, "all") if named.get(kind)), None)
     if kind is None or proxy_bypass(to.netloc) or proxy_bypass(str(to.hostname)):
-        return _Way({"headers": headers})
+        return _Way(target, {"headers": headers})
     proxy = named[kind]
     at = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     address = f"{at.scheme}://{at.netloc.rpartition('@')[2]}"
@@ -187,12 +206,12 @@ def _way(url: str, headers: Mapping[str, str]) -> _Way:
         )
     said = f" (through the proxy {address} that {by} names; NO_PROXY={to.hostname} goes past it)"
     if at.username is None:
-        return _Way({"headers": headers, "proxy": address}, said)
+        return _Way(target, {"headers": headers, "proxy": address}, said)
     words = f"{unquote(at.username)}:{unquote(at.password or '')}"
     credentials = {"Proxy-Authorization": f"Basic {base64.b64encode(words.encode()).decode()}"}
     if to.scheme == "https":
-        return _Way({"headers": headers, "proxy": address, "proxy_headers": credentials}, said)
-    return _Way({"headers": {**headers, **credentials}, "proxy": address}, said)
+        return _Way(target, {"headers": headers, "proxy": address, "proxy_headers": credentials}, said)
+    return _Way(target, {"headers": {**headers, **credentials}, "proxy": address}, said)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

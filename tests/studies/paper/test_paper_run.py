@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from cli import call
 
 from alignpro.errors import RunFailure
 from alignpro.running import job
@@ -32,10 +31,10 @@ def overrides(workshop):
     ]
 
 
-def test_a_grid_that_broke_goes_on_and_its_cells_share_an_oracle(workshop, tmp_path, monkeypatch):
+def test_a_grid_that_broke_goes_on_and_its_cells_share_an_oracle(workshop, tmp_path, monkeypatch, inside):
     monkeypatch.chdir(workshop)
     out, asked = tmp_path / "grid", overrides(workshop)
-    ran = []
+    ran, a_process_of_its_own = [], running.run_apart
 
     def until_told(path, settings, stop):
         ran.append(path.name)
@@ -52,8 +51,9 @@ def test_a_grid_that_broke_goes_on_and_its_cells_share_an_oracle(workshop, tmp_p
     assert (states["p1-f1-orca"], states["p2-f1-orca"], states["p2-f2-orca"]) == ("finished", "under way", "missing")
     before = (out / "p1-f1-orca" / "evaluation.json").stat().st_mtime_ns
 
+    monkeypatch.setattr(running, "run_apart", a_process_of_its_own)
     words = [f"--{item}" for item in asked]
-    code, said = call(workshop, "paper", "--cells", CELLS, "--out", str(out), "--jobs", "2", *words)
+    code, said = inside("paper", "--cells", CELLS, "--out", str(out), "--jobs", "2", *words)
     assert code == 0, said
     assert "2 of 2 cells finished" in said and "Table 1, stand-ins" in said
     assert (out / "p1-f1-orca" / "evaluation.json").stat().st_mtime_ns == before
@@ -73,5 +73,5 @@ def test_a_grid_that_broke_goes_on_and_its_cells_share_an_oracle(workshop, tmp_p
         assert evaluation["arms"]["rlhf"]["kl_to_reference"] is None  # of truncated answers there is none
         assert evaluation["settings"]["sampling"]["top_p"] == 0.6
 
-    code, said = call(workshop, "paper", "--cells", CELLS, "--out", str(out), "--train.steps=3", *words[:6], *words[7:])
+    code, said = inside("paper", "--cells", CELLS, "--out", str(out), "--train.steps=3", *words[:6], *words[7:])
     assert code == 2 and "train.steps was 2, now 3" in said
