@@ -13,14 +13,15 @@ import alignpro
 from alignpro.runtime.files import read_jsonl
 
 
-def test_help_names_every_command_and_comes_without_torch(tmp_path):
+def test_help_names_every_command_and_comes_without_what_takes_long(tmp_path):
     code, output = call_anew(tmp_path, "--help")
     assert code == 0
     for command in ("run", "train", "evaluate", "report", "rewrite", "recipes", "settings", "doctor", "lab"):
         assert re.search(rf"\b{command}\b", output)
     assert call_anew(tmp_path, "-h") == (code, output)
     look = (
-        "import sys; from alignpro.cli import about; about.settings(); assert not {'torch', 'numpy'} & {*sys.modules}"
+        "import sys; from alignpro.cli import about, app; assert not {'pydantic', 'yaml'} & {*sys.modules};"
+        " about.settings(); assert not {'torch', 'numpy'} & {*sys.modules}"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -6,19 +6,22 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignpro import __version__, config
+from alignpro import __version__
 from alignpro.cli.options import say
-from alignpro.config import listing
-from alignpro.config.listing import Group, Setting
 from alignpro.errors import UsageError
+
+if TYPE_CHECKING:
+    from alignpro.config.listing import Group, Setting
 
 
 def recipes() -> None:
     """List the packaged recipes, those of one folder together."""
+    from alignpro import config
+
     lines = config.recipes()
     for name in (name for name in lines if "/" not in name):
         say(f"{name:10} {lines[name]}")
@@ -39,6 +42,9 @@ def settings(
     markdown: Annotated[bool, typer.Option("--markdown", help="print docs/settings.md, which holds them all")] = False,
 ) -> None:
     """List the settings with type, default and description. Each is given as --section.key=value."""
+    from alignpro import config
+    from alignpro.config import listing
+
     if markdown:
         if word or recipe:
             raise UsageError("--markdown prints the page of every setting; leave out the word and --recipe")
@@ -76,7 +82,9 @@ def _tell_plainly(group: Group, recipe: str | None, values: Mapping[str, str | N
 
 
 def _kind(one: Setting, recipe: str | None, value: str | None) -> str:
-    default = one.default if one.default == listing.REQUIRED else f"default {one.default}"
+    from alignpro.config.listing import REQUIRED
+
+    default = one.default if one.default == REQUIRED else f"default {one.default}"
     return f"{one.type}; {default}" + ("" if value is None else f"; in {recipe} {value}")
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from alignpro import config
 from alignpro.cli.options import read_words, say
 from alignpro.errors import UsageError
 
@@ -40,6 +39,7 @@ def judge(
     if agreement is not None:
         if name is not None:
             raise UsageError(f"give the folder of a run ({name}) or --agreement, not both")
+        from alignpro import config
         from alignpro.running.rejudge import measure_agreement
 
         agreed = measure_agreement(config.load("local", overrides), agreement, out, limit)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alignpro import config
 from alignpro.cli.options import (
     DryRun,
     FrozenOption,
@@ -27,8 +26,10 @@ from alignpro.cli.options import (
     say,
     settings_of,
 )
-from alignpro.config import Settings
 from alignpro.errors import UsageError
+
+if TYPE_CHECKING:
+    from alignpro.config import Settings
 
 
 def reward(
@@ -79,7 +80,7 @@ def pairs(
     named = {"pairs.candidates": n}
     settings, _ = _settings(words, named, False, out, given(prompter, then, frozen, reward, prompts))
     if dry_run:
-        return say(config.dump(_shown(settings, out)).rstrip())
+        return _dump(_shown(settings, out))
     from alignpro.cli import tables
     from alignpro.fits import make_pairs
 
@@ -111,7 +112,7 @@ def _learn(
     """Do the job with the settings and recipe chosen, show its figures, and say where what was learned lies."""
     settings, recipe = chosen
     if dry_run:
-        return say(config.dump(_shown(settings, out)).rstrip())
+        return _dump(_shown(settings, out))
     from alignpro import fits
     from alignpro.cli import tables
 
@@ -146,6 +147,12 @@ def _settings(
     if resume and name is None and out is not None:
         return begun_with(out, overrides) if overrides else None, recipe
     return settings_of(recipe, overrides), Path(recipe).stem
+
+
+def _dump(settings: Settings) -> None:
+    from alignpro import config
+
+    say(config.dump(settings).rstrip())
 
 
 def _shown(settings: Settings | None, out: Path | None) -> Settings:

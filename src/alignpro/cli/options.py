@@ -6,14 +6,15 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignpro import config
-from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.runtime.terminal import printable
+
+if TYPE_CHECKING:
+    from alignpro.config import Settings
 
 OVERRIDES = {"ignore_unknown_options": True}
 SHORT = {
@@ -107,6 +108,7 @@ def settings_of(recipe: str, overrides: list[str]) -> Settings:
 
     Raises NotTrusted for a file of another's, and as `config.load`.
     """
+    from alignpro import config
     from alignpro.runtime.ownership import check_recipe
     from alignpro.runtime.progress import Progress
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alignpro import config
 from alignpro.cli.options import (
     FrozenOption,
     PrompterOption,
@@ -138,6 +137,7 @@ def _ready(
 
 def _file(data: list[str], out: Path, resume: bool, seed: int, load: Callable[[], Rewriter]) -> None:
     """Rewrite every row of a file, and say what became of them."""
+    from alignpro import config
     from alignpro.running.prompt_file import PromptFile
     from alignpro.runtime.interrupt import StopRequest
     from alignpro.runtime.lock import Lock

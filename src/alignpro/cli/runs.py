@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignpro import config
 from alignpro.cli.options import (
     BudgetOption,
     DryRun,
@@ -31,8 +30,10 @@ from alignpro.cli.options import (
     say,
     settings_of,
 )
-from alignpro.config import Settings
 from alignpro.errors import UsageError
+
+if TYPE_CHECKING:
+    from alignpro.config import Settings
 
 
 def _training(name: str, told: str, *, only_train: bool) -> Callable[..., None]:
@@ -177,6 +178,7 @@ def _run(
 
 
 def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
+    from alignpro import config
     from alignpro.evaluate import arms
     from alignpro.running.plan import plan_lines
 

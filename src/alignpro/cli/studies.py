@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from alignpro import config
 from alignpro.cli.options import (
     BudgetOption,
     FrozenOption,
@@ -72,6 +71,8 @@ def compare(
 
 def _runs(words: Sequence[str]) -> list[Path]:
     """The words as folders of runs; none where they are one recipe, or nothing. Raises UsageError for anything else."""
+    from alignpro import config
+
     held = [word for word in words if (Path(word) / "config.yaml").is_file()]
     others = [word for word in words if word not in held]
     if not others:
