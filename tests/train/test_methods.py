@@ -46,12 +46,12 @@ class Drawn:
 
 
 def settings_of(method, lam, **update):
-    rate = {"learning_rate": 1e-3 if method in OFFLINE else 7e-4, "anneal": True, "max_grad_norm": None}
+    rate = {"learning_rate": 1e-3 if method in OFFLINE else 5e-4, "anneal": True, "max_grad_norm": None}
     sections = {name: rate | own | update for name, own in UPDATES[method].items()}
     sampling = {"rewrites": 1000, "responses": 1000} if method in OFFLINE else {"rewrites": 64, "responses": 4}
     return TrainSettings(
         method=method,
-        steps=150 if method in OFFLINE else 70,
+        steps=150 if method in OFFLINE else 100,
         prompts_per_step=9,
         kl=KlSettings(coef=lam),
         average=0.9,
