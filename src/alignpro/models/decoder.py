@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alignpro.models.cache import ROOM
 from alignpro.models.lora import AdapterOff
 from alignpro.models.prefixes import Read
 from alignpro.runtime.processes import is_sharded
 
 PLAIN = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 """Classes of root-mean-square norms, turned keys and gated layers, one after another and nothing else."""
-ROOM = 64
-"""Further tokens for which room is taken at a time, at least; a quarter of those held where that is more."""
 
 Linear = Callable[[Tensor], Tensor]
 
