@@ -99,6 +99,36 @@ def test_logits_are_those_of_whole_rows_whoever_joins_and_leaves(kind, head):
     assert off(made(kind), [[*head, *own] for own in OWN]) < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "scaled turns"])
+def test_a_step_that_could_be_one_graph_gives_the_same_logits(kind, monkeypatch):
+    """Its tensors are the same each time and it reads all the room there is; without a GPU it is not recorded."""
+    recorded, init = [], decoder.Decoder.__init__
+
+    def replaying(self, model):
+        init(self, model)
+        self.replays = True
+
+    def as_it_stands(step):
+        recorded.append(step)
+        return step
+
+    monkeypatch.setattr(decoder.Decoder, "__init__", replaying)
+    monkeypatch.setattr(decoder, "Replayed", as_it_stands)
+    assert off(made(kind), [[*HEAD, *own] for own in OWN]) < 1e-5
+    assert len(recorded) == 4  # at first, after rows joined, and each time some left
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: graphs are recorded on one alone")
+def test_a_graph_draws_what_its_kernels_draw_one_by_one(monkeypatch):
+    model, limits = made("llama").to("cuda"), Sampling(max_new_tokens=100)
+    queries = [[*HEAD, *own] for own in OWN]
+    as_graph = sample(model, queries, [2] * len(OWN), limits, [5], 0, seed=0, batch_size=4)
+    monkeypatch.setattr(decoder, "Replayed", lambda step: step)
+    one_by_one = sample(model, queries, [2] * len(OWN), limits, [5], 0, seed=0, batch_size=4)
+    for a, b in zip(as_graph, one_by_one, strict=True):
+        assert [one.tokens.tolist() for one in a] == [one.tokens.tolist() for one in b]
+
+
 @pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"], ["k_proj", "down_proj"]])
 def test_adapters_are_read_or_switched_off_as_the_model_has_them(targets):
     model = made("qwen2")

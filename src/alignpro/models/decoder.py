@@ -3,7 +3,7 @@ around its products.
 
 Keys and values are written in place and not repeated for the heads that share them; those of a head common to all rows
 are held once and multiplied with all rows at a time. Adapters are read unmerged, those of queries, keys and values
-together.
+together. On a GPU, where launching its kernels one by one takes longer than what they do, a step is one graph.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alignpro.models.cache import ROOM
+from alignpro.models.graphs import Replayed
 from alignpro.models.lora import AdapterOff
 from alignpro.models.prefixes import Read
 from alignpro.runtime.processes import is_sharded
 
 PLAIN = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 """Classes of root-mean-square norms, turned keys and gated layers, one after another and nothing else."""
+
+TURNED_BY_LENGTH = {"dynamic", "longrope"}
+"""Kinds of turned keys whose angles are chosen by the longest row, so that a step asks for its length."""
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -42,6 +46,8 @@ class Decoder:
         self.layers = [_Layer(layer, linear) for layer in body.layers]
         self.embed, self.turn = body.embed_tokens, body.rotary_emb
         self.norm, self.head = functools.partial(_normed, body.norm), linear([self.model.lm_head])
+        on_gpu, turning = body.embed_tokens.weight.is_cuda, getattr(body.rotary_emb, "rope_type", "default")
+        self.replays = on_gpu and turning not in TURNED_BY_LENGTH
 
     def begin(self, held: Read, head: int) -> Rows:
         """Rows of what a model keeps of queries [N], whose first `head` tokens are common to all."""
@@ -96,7 +102,7 @@ class Rows:
 
     shared: of the head common to all rows, a layer's two [2, H, L, D]. own: of what follows in each row, a layer's two
     [2, N, H, room, D], of which the first `length` are written; `padded` [N, room] is 0 on tokens, the least number
-    there is on padding. position [N]: how many tokens each row has, the head's among them.
+    there is on padding and on what is not written. position [N]: how many tokens each row has, the head's among them.
     """
 
     def __init__(self, decoder: Decoder, shared: Sequence[Tensor], own: list[Tensor], mask: Tensor) -> None:
@@ -107,6 +113,8 @@ class Rows:
         self.padded.masked_fill_(~mask, torch.finfo(own[0].dtype).min)
         self.position = mask.sum(1) + shared[0].shape[2]
         self.even = bool(mask.all())
+        self._written = self.padded.new_zeros(())
+        self._replayed: Replayed | None = None
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows [M], in this order, one more than once where it is to have several continuations."""
@@ -120,6 +128,7 @@ class Rows:
         for layer, held in enumerate(self.own):
             self.own[layer] = held[:, rows, :, unused : self.length]
         self.length -= unused
+        self._replayed = None
 
     def join(self, other: Rows) -> None:
         """Take in the rows of another, after one's own; both have the same head."""
@@ -132,39 +141,63 @@ class Rows:
             both = (held[..., : self.length, :], new[..., : other.length, :])
             self.own[layer] = torch.cat([_wider(one, 3, length, 0.0) for one in both], 1)
         self.length = length
+        self._replayed = None
 
     def go_on(self, token: Tensor) -> Tensor:
-        """The logits [N, V] after one more token [N] of each row."""
-        decoder, length = self.decoder, self.length
-        if self.padded.shape[1] == length:
+        """The logits [N, V] after one more token [N] of each row; on a GPU they stand until the next."""
+        if self.padded.shape[1] == self.length:
             self._make_room()
-        rows, heads, kept, width = len(token), decoder.heads, decoder.kept, decoder.width
+        self.length += 1
+        if self.decoder.replays:
+            self._replayed = self._replayed or Replayed(self._whole_room())
+            return self._replayed(token)
+        return self._step(token, slice(self.length - 1, self.length), self.length, not self.even)
+
+    def _whole_room(self) -> Callable[[Tensor], Tensor]:
+        """A step whose tensors are the same each time: it reads all the room there is and counts where it writes."""
+        at = torch.tensor([self.length - 1], device=self.padded.device)
+
+        def step(token: Tensor) -> Tensor:
+            logits = self._step(token, at, self.padded.shape[1], True)
+            at.add_(1)
+            return logits
+
+        return step
+
+    def _step(self, token: Tensor, at: slice | Tensor, seen: int, masked: bool) -> Tensor:
+        """The logits [N, V] after a token [N] of each row, written `at` its place; the first `seen` places are read."""
+        decoder, rows = self.decoder, len(token)
+        heads, kept, width = decoder.heads, decoder.kept, decoder.width
         x = decoder.embed(token)
         cos, sin = (turn.squeeze(1) for turn in decoder.turn(x, self.position.unsqueeze(1)))
         sin = torch.cat([-sin[:, : width // 2], sin[:, width // 2 :]], 1)[:, None]
         cos = cos[:, None]
-        self.length, self.position = length + 1, self.position + 1
-        padded = None if self.even else self.padded[:, None, None, : self.length]
+        self.position += 1
+        self.padded[:, at] = self._written
+        padded = self.padded[:, None, None, :seen] if masked else None
         for layer, shared, own in zip(decoder.layers, self.shared, self.own, strict=True):
             qkv = layer.qkv(layer.before(x)).view(rows, heads + 2 * kept, width)
             turned = layer.asking(qkv[:, : heads + kept], heads)
             turned = (turned * cos).addcmul_(turned.roll(width // 2, 2), sin)
-            own[0, :, :, length] = turned[:, heads:]
-            own[1, :, :, length] = qkv[:, heads + kept :]
+            own[0][:, :, at] = turned[:, heads:, None]
+            own[1][:, :, at] = qkv[:, heads + kept :, None]
             query = (turned[:, :heads] * width**-0.5).view(rows, kept, heads // kept, width)
-            seen = _attended(query, shared, own[:, :, :, : self.length], padded)
-            x = layer.out(seen.view(rows, heads * width)).add_(x)
+            read = _attended(query, shared, own[:, :, :, :seen], padded)
+            x = layer.out(read.view(rows, heads * width)).add_(x)
             y = layer.between(x)
             x = layer.down(functional.silu(layer.gate(y), inplace=True).mul_(layer.up(y))).add_(x)
         return decoder.head(decoder.norm(x))
 
     def _make_room(self) -> None:
+        """Zeros, for what is not written is read with a share of 0 where the whole room is read."""
         room = max(ROOM, self.length // 4)
-        self.padded = torch.cat([self.padded, self.padded.new_zeros(len(self.padded), room)], 1)
+        low = torch.finfo(self.padded.dtype).min
+        self.padded = torch.cat([self.padded, self.padded.new_full((len(self.padded), room), low)], 1)
         for layer, held in enumerate(self.own):
-            wide = held.new_empty(*held.shape[:3], self.length + room, held.shape[4])
+            wide = held.new_zeros(*held.shape[:3], self.length + room, held.shape[4])
             wide[..., : self.length, :] = held[..., : self.length, :]
             self.own[layer] = wide
+        self._replayed = None
 
 
 def _attended(query: Tensor, shared: Tensor, own: Tensor, padded: Tensor | None) -> Tensor:

@@ -23,6 +23,8 @@ AT_ONCE = 1 << 23
 """Logits that exist at a time."""
 IN_CACHE = 1 << 20
 """Logits of which the softmax is taken at a time; they stay in the processor's cache."""
+ON_GPU = 1 << 27
+"""What both are on a GPU, where few large kernels are quicker than many small ones."""
 KEPT = 1 << 25
 """Logits of which the softmax is kept for the backward pass where the output layer is trained; others are computed
 anew."""
@@ -151,7 +153,7 @@ class _Chosen(torch.autograd.Function):
 
 
 def _rows(weight: Tensor) -> int:
-    return max(1, AT_ONCE // len(weight))
+    return max(1, (ON_GPU if weight.is_cuda else AT_ONCE) // len(weight))
 
 
 def _in_chunks(hidden: Tensor, token: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -164,7 +166,7 @@ def _softmax(
     """Log-probabilities [m] of `token` [m, 1], and, with `share`, one at each of them less the softmax [m, V]."""
     logits = nn.functional.linear(hidden, weight, bias)
     found = []
-    rows = max(1, IN_CACHE // logits.shape[1])
+    rows = max(1, (ON_GPU if logits.is_cuda else IN_CACHE) // logits.shape[1])
     for some, taken in zip(logits.split(rows), token.split(rows), strict=True):
         scaled = some.float() / temperature
         if not share:

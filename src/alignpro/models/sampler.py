@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,14 +26,26 @@ from alignpro.runtime import processes, progress
 from alignpro.types import Generation, Seed
 
 Ended = Callable[[int, Generation], None]
-COMPACT_BELOW = 0.8
-"""Share of rows still running under which the finished ones are taken out of the batch."""
 STRETCH = 4
 """Batches whose rows enter one another's places; what is kept of a stage that is killed is so many at a time."""
-ENTER_FROM = 0.25
-"""Share of all places from which on, when they are free, rows that wait are read and enter them."""
-AT_ONCE = 1 << 20
-"""Logits from which tokens are drawn at a time."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a batch changes its rows, and how much of it is drawn at a time."""
+
+    compact_below: float
+    """Share of rows still running under which the finished ones are taken out of the batch."""
+    enter_from: float
+    """Share of all places from which on, when they are free, rows that wait are read and enter them."""
+    at_once: int
+    """Logits from which tokens are drawn at a time."""
+
+
+ON_CPU = Pace(0.8, 0.25, 1 << 20)
+"""A row that ended costs what another does, and a few rows' logits stay in the processor's cache."""
+ON_GPU = Pace(0.5, 0.5, 1 << 26)
+"""A token takes the time of reading the weights, for few rows as for many, and new rows want a new graph."""
 NOT_FINITE = "the model's logits are not finite"
 """The failure of a text that broke off where no token could be drawn."""
 _BROKEN = Generation("", failure=NOT_FINITE)
@@ -106,7 +119,7 @@ def sample_rows(
     logprobs = torch.zeros(n, most, device=device)
     lengths = torch.zeros(n, dtype=torch.long, device=device)
     made = [_BROKEN] * n
-    reader, waiting = Reader(model, queries, pad_id), 0
+    reader, waiting, pace = Reader(model, queries, pad_id), 0, ON_CPU if device.type == "cpu" else ON_GPU
     while waiting < n:
         entering = range(waiting, min(n, waiting + at_once))
         rows, logits = _enter(reader, [queries[i] for i in entering])
@@ -114,24 +127,26 @@ def sample_rows(
         running = torch.ones_like(row, dtype=torch.bool)
         while True:
             at = lengths[row]
-            token, logprob = _draw(logits, noise[row, at.clamp(max=most - 1)], sampling)
+            token, logprob = _draw(logits, noise[row, at.clamp(max=most - 1)], sampling, pace)
             drawn = running & logprob.isfinite()
-            mine, where = row[drawn], at[drawn]
-            tokens[mine, where], logprobs[mine, where] = token[drawn], logprob[drawn]
-            lengths[mine] += 1
+            place = row, at.clamp(max=most - 1)
+            tokens[place], logprobs[place] = token.where(drawn, tokens[place]), logprob.where(drawn, logprobs[place])
+            lengths[row] = at + drawn
             stopping = drawn & torch.isin(token, ends)
             ending = running & (stopping | ~drawn | (at + 1 == most))
             running &= ~ending
-            for i, stopped, fine in zip(*(each[ending].tolist() for each in (row, stopping, drawn)), strict=True):
+            told = torch.stack([row, *(each.long() for each in (ending, stopping, drawn, running))]).cpu()
+            for i, _, stopped, fine, _ in told[:, told[1] > 0].T.tolist():
                 made[i] = _generation(tokens[i, : lengths[i]], logprobs[i], stopped) if fine else _BROKEN
                 if ended is not None:
                     ended(i, made[i])
-            keep = running.nonzero().squeeze(1)
+            keep = told[4].nonzero().squeeze(1)
             room = at_once - len(keep)
-            joining = waiting < n and reader.joins and room >= ENTER_FROM * at_once
+            joining = waiting < n and reader.joins and room >= pace.enter_from * at_once
             if not len(keep):
                 break
-            if joining or len(keep) <= COMPACT_BELOW * len(row):
+            if joining or len(keep) <= pace.compact_below * len(row):
+                keep = keep.to(device)
                 rows.keep(keep)
                 row, token, running = row[keep], token[keep], running[keep]
             logits = rows.go_on(token)
@@ -170,11 +185,10 @@ def _generation(tokens: Tensor, logprobs: Tensor, stopped: bool) -> Generation:
     return Generation("", "stop" if stopped else "length", tokens.cpu().numpy(), logprobs[:end].cpu().numpy())
 
 
-def _draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+def _draw(logits: Tensor, noise: Tensor, sampling: Sampling, pace: Pace = ON_CPU) -> tuple[Tensor, Tensor]:
     """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated
-    log-probabilities, nan where the logits [N, V] are no distribution; some rows at a time, which stay in the
-    processor's cache."""
-    rows = max(1, AT_ONCE // logits.shape[1])
+    log-probabilities, nan where the logits [N, V] are no distribution."""
+    rows = max(1, pace.at_once // logits.shape[1])
     drawn = [_draw_rows(*some, sampling) for some in zip(logits.split(rows), noise.split(rows), strict=True)]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
