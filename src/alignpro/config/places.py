@@ -44,3 +44,7 @@ Place = Annotated[str, AfterValidator(place)]
 """A setting that names a file or folder, or something else: an id on a hub, lab, a URL."""
 File = Annotated[str, AfterValidator(_absolute)]
 """A setting that names a file, which need not be there yet."""
+TEMPLATES = ("default", "lab")
+"""Lists of templates that ship with the package."""
+TemplatesFile = Annotated[str, AfterValidator(lambda name: name if name in TEMPLATES else _absolute(name))]
+"""A setting that names a file of templates, or one of the lists that ship."""
