@@ -136,15 +136,19 @@ def main() -> None:
         found[f"{times}x"] = summary(rows, of_world)
     names = list(found["1x"])
     heads = [f"{times}x: {prompts} prompts, {answers} a cell" for times, prompts, answers in SIZES]
-    print(f"| {asked.worlds} worlds, {asked.designs} designs each | {' | '.join(heads)} |\n|{' --- |' * (len(SIZES) + 1)}")
+    print(f"| {asked.worlds} worlds, {asked.designs} designs each | {' | '.join(heads)} |")
+    print(f"|{' --- |' * (len(SIZES) + 1)}")
     for name in names:
         print(f"| {name} | {' | '.join(_shown(name, column[name]) for column in found.values())} |")
     print(json.dumps({"worlds": asked.worlds, "designs": asked.designs, **found}))
 
 
 def _shown(name: str, value: float) -> str:
-    share = name.endswith(("held", "said", "true"))
-    return "–" if math.isnan(value) else f"{value:.1%}" if share else f"{value:+.4f}" if "bias" in name else f"{value:.3f}"
+    if math.isnan(value):
+        return "–"
+    if name.endswith(("held", "said", "true")):
+        return f"{value:.1%}"
+    return f"{value:+.4f}" if name.startswith("bias") else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def test_what_is_undefined_is_nan():
     parts, best = crossed.variances(scores), crossed.best_template(scores)
     assert np.isfinite(parts.template[0]) and np.isnan(parts.template[1]).all()
     assert np.isnan(crossed.bracket(scores, best, parts.interaction[1]).above)
-    assert np.isnan(crossed.bracket(scores, best, parts.interaction[1]).low)
+    assert crossed.bracket(scores, best, parts.interaction[1]).low == 0  # less than nothing cannot be added
     single = crossed.variances(scores[..., :1])
     assert np.isnan([single.template[0], single.interaction[0], single.noise[0]]).all()
     never = np.concatenate([scores, np.full((3, 1, 3), np.nan)], axis=1)

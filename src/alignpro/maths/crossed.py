@@ -68,9 +68,8 @@ class Bracket:
 
     @property
     def low(self) -> float:
-        """The most that is surely there: the highest lower limit of `below`, at least 0; nan without any."""
-        limits = [low for _, (low, _) in self.below.values() if not math.isnan(low)]
-        return max(0.0, *limits) if limits else math.nan
+        """The most that is surely there: the highest lower limit of `below`, at least 0."""
+        return max([0.0, *(low for _, (low, _) in self.below.values() if not math.isnan(low))])
 
 
 def variances(scores: FloatArray) -> Variances:
