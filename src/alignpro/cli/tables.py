@@ -28,6 +28,10 @@ from alignpro.results.words import percent, told
 from alignpro.runtime.terminal import printable
 
 
+MOST_TEMPLATES = 20
+"""Templates of a long list that its table shows; the file has all."""
+
+
 def arms(summary: Evaluation) -> None:
     """The arms of evaluation.json."""
     second = summary.second_reward
@@ -117,8 +121,10 @@ def headroom(found: Headroom) -> None:
 
 def _templates(found: Templates) -> None:
     """The templates from the best on, what they differ by, and what choosing per prompt could add."""
-    rows = [[row.called, shortened(row.text, 60), told(row.reward), told(row.gain)] for row in found.framed]
-    title = f"{len(rows)} templates of {found.listed}, {found.prompts} prompts, {found.per_cell} answers each"
+    best = found.framed[:MOST_TEMPLATES]
+    rows = [[row.called, shortened(row.text, 60), told(row.reward), told(row.gain)] for row in best]
+    shown = "" if len(best) == len(found.framed) else f", the best {len(best)}"
+    title = f"{len(found.framed)} templates of {found.listed}, {found.prompts} prompts, {found.per_cell} answers each{shown}"
     table(title, ["", "template", "reward", "gain over no template"], rows)
     lines = [
         [f"best single template, {found.best_called}: gain on prompts that did not choose it", told(found.gain)],
