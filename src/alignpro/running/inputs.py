@@ -19,7 +19,7 @@ from alignpro.runtime.run_folder import RunFolder, holds_model
 Say = Callable[[str], None]
 NAMED = re.compile(
     r"prompter\.(model|before\.\d+)|frozen\.model|reward\.(terms\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
-    r"|evaluate\.(second_reward|judge)|headroom\.noise\.\d+|reward_learning\.base|data\.(prompts|test|validation)"
+    r"|evaluate\.(second_reward|judge)|headroom\.(noise\.\d+|templates)|reward_learning\.base|data\.(prompts|test|validation)"
     r"|sft\.pairs"
 )
 """Settings that name what figures follow from."""
