@@ -27,7 +27,6 @@ from alignpro.results import (
 from alignpro.results.words import percent, told
 from alignpro.runtime.terminal import printable
 
-
 MOST_TEMPLATES = 20
 """Templates of a long list that its table shows; the file has all."""
 
@@ -124,8 +123,8 @@ def _templates(found: Templates) -> None:
     best = found.framed[:MOST_TEMPLATES]
     rows = [[row.called, shortened(row.text, 60), told(row.reward), told(row.gain)] for row in best]
     shown = "" if len(best) == len(found.framed) else f", the best {len(best)}"
-    title = f"{len(found.framed)} templates of {found.listed}, {found.prompts} prompts, {found.per_cell} answers each{shown}"
-    table(title, ["", "template", "reward", "gain over no template"], rows)
+    title = f"{len(found.framed)} templates of {found.listed}, {found.prompts} prompts, {found.per_cell} answers each"
+    table(title + shown, ["", "template", "reward", "gain over no template"], rows)
     lines = [
         [f"best single template, {found.best_called}: gain on prompts that did not choose it", told(found.gain)],
         *([f"chosen per prompt on {row.chosen_on}, more than that", told(row.gain)] for row in found.chosen_per_prompt),
