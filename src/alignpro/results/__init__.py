@@ -71,6 +71,7 @@ from alignpro.results.studies import (
     Published,
     Wins,
 )
+from alignpro.results.templates import FramedPairs, FramedTemplate, TemplateChoice, TriedTemplate
 
 __all__ = [
     "SHARE",
@@ -94,6 +95,8 @@ __all__ = [
     "Evaluation",
     "FineTuned",
     "FittedPrompter",
+    "FramedPairs",
+    "FramedTemplate",
     "Gains",
     "GibbsPoint",
     "GridCost",
@@ -132,8 +135,10 @@ __all__ = [
     "Sides",
     "Spent",
     "Step",
+    "TemplateChoice",
     "Trained",
     "TriedPrompt",
+    "TriedTemplate",
     "UnderNoise",
     "WinRate",
     "WinnersGains",
