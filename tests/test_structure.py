@@ -176,6 +176,7 @@ OTHERWISE = {
     "terms",
     "text",
     "system",
+    "template",
     "tie",
     "trained_prompter",
     "verdict",
