@@ -175,7 +175,7 @@ def main() -> None:
         "evaluate.second_reward=null",
     ]
     if given.model != "lab":
-        wanted += [f"prompter.model={given.model}", f"frozen.model={given.model}", f"reward={given.reward}"]
+        wanted += [f"prompter.model={given.model}", f"frozen.model={given.model}", f"reward.model={given.reward}"]
     wanted += [f"prompter.lora={{rank: {given.rank}, alpha: {2 * given.rank}}}"] if given.rank else []
     wanted += [f"prompter.sampling.max_new_tokens={given.max_new_tokens}"] if given.max_new_tokens else []
     wanted += [f"frozen.sampling.max_new_tokens={given.answer_tokens}"] if given.answer_tokens else []

@@ -93,6 +93,10 @@ def headroom(
     noise: Annotated[
         bool, typer.Option("--noise", help="also: how rewards decay as the frozen model is damaged")
     ] = False,
+    templates: Annotated[
+        str | None,
+        typer.Option(help="also: one template for all, or one for each; a file of templates, or default or lab"),
+    ] = None,
     prompter: PrompterOption = None,
     then: ThenOption = None,
     frozen: FrozenOption = None,
@@ -111,6 +115,8 @@ def headroom(
         from alignpro.models.perturb import LADDER
 
         overrides = [f"headroom.noise=[{', '.join(LADDER)}]", *overrides]
+    if templates:
+        overrides = [f"headroom.templates={templates}", *overrides]
     of_run = bool(name) and (Path(str(name)) / "config.yaml").is_file()
     if of_run:
         if out or any((prompter, then, frozen, reward, prompts)):

@@ -23,6 +23,7 @@ from alignpro.results import (
     Methods,
     Reward,
     SideBySide,
+    Templates,
 )
 from alignpro.results.words import percent, told
 from alignpro.runtime.terminal import printable
@@ -108,11 +109,29 @@ def headroom(found: Headroom) -> None:
         parts |= {"bound on it, (11)": found.bounds.theorem, "sharper bound, (B5)": found.bounds.sharper}
     if lines := [[name, told(part)] for name, part in parts.items() if part]:
         table("of the optimal prompter", ["", "reward"], lines)
+    if found.templates:
+        _templates(found.templates)
     if found.noise:
         names = ("no_prompter", "reference_prompter", "optimum", "trained_prompter")
         shown = [place for place, reward in enumerate(found.noise[0].rewards) if reward]
         lines = [[row.noise, *(told(row.rewards[place]) for place in shown)] for row in found.noise]
         table("with noise in the frozen model", ["noise", *(names[place] for place in shown)], lines)
+
+
+def _templates(found: Templates) -> None:
+    """The templates from the best on, what they differ by, and what choosing per prompt could add."""
+    rows = [[row.called, shortened(row.text, 60), told(row.reward), told(row.gain)] for row in found.framed]
+    title = f"{len(rows)} templates of {found.listed}, {found.prompts} prompts, {found.per_cell} answers each"
+    table(title, ["", "template", "reward", "gain over no template"], rows)
+    lines = [
+        [f"best single template, {found.best_called}: gain on prompts that did not choose it", told(found.gain)],
+        *([f"chosen per prompt on {row.chosen_on}, more than that", told(row.gain)] for row in found.chosen_per_prompt),
+        ["chosen per prompt, at most more", f"{found.added_at_most:.4g}"],
+        ["variance of template", told(found.variance_of_template)],
+        ["variance of prompt x template", told(found.variance_of_interaction)],
+        ["variance of noise", told(found.variance_of_noise)],
+    ]
+    table("one template for all, or one for each", ["", "reward"], lines)
 
 
 def _reward(part: Reward, *more: float) -> list[str]:

@@ -139,6 +139,17 @@ class HeadroomSettings(Section):
         description="damage to the frozen model under which rewards are measured too: temperature=T, drop=P, swap=P,"
         " weights=S, model=M",
     )
+    templates: TemplatesFile | None = Field(
+        None,
+        description="a file of templates, or default or lab: one for all or one for each, from prompts x templates x"
+        " answers; null: none",
+    )
+    template_answers: Annotated[int, Field(ge=2)] = Field(4, description="answers to each prompt under each template")
+    template_budget: Positive = Field(
+        4096,
+        description="the most answers that templates may take: above it fewer to each, two at least, then fewer"
+        " prompts, five at least",
+    )
     noise_samples: Positive = Field(8, description="answers a prompt, a prompter and a kind of noise")
     chunk: Positive = Field(16, description="prompts sampled at a time")
 

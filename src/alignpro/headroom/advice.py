@@ -1,9 +1,11 @@
-"""Plain advice from the figures: train, sample instead, or neither."""
+"""Plain advice from the figures: one template for all, train, sample instead, or neither."""
 
 from __future__ import annotations
 
+import math
+
 from alignpro.maths.stats import ALIKE
-from alignpro.results import Advice, Estimate, Headroom
+from alignpro.results import Advice, Estimate, Headroom, Templates
 from alignpro.results.words import MINUS, percent, told
 
 ENOUGH = 0.8
@@ -20,11 +22,21 @@ OUT_OF_REACH = 1000
 
 
 def advice(estimated: Headroom) -> Advice:
-    """Train, sample, neither, or unsure; of a trained prompter keep or more; and why.
+    """Fix one template, train, sample, neither, or unsure; of a trained prompter keep or more; and why.
 
+    Where templates were tried and nothing is trained, fix comes first.
     The gain in question is over no prompter, at the run's kl_coef, or at the lowest price of the frontier that could be
     estimated where that one was withheld.
     """
+    if estimated.templates and not estimated.trained_prompter and _one_is_enough(estimated.templates):
+        return _say("fix", _fix(estimated, estimated.templates))
+    found = _without_templates(estimated)
+    if estimated.templates and estimated.templates.gain.defined:
+        found.text += f" {_beside(estimated.templates)}"
+    return found
+
+
+def _without_templates(estimated: Headroom) -> Advice:
     point = estimated.optimum or (estimated.frontier[-1] if estimated.frontier else None)
     if point is None:
         return _say("unsure", f"No point of the frontier could be estimated. {_more(estimated)}")
@@ -67,6 +79,29 @@ def advice(estimated: Headroom) -> Advice:
         else ""
     )
     return _say("train", f"{said}{beside}{ceiling}. Train.")
+
+
+def _one_is_enough(found: Templates) -> bool:
+    return found.gain.lo > 0 and found.surplus.lo > 0
+
+
+def _fix(estimated: Headroom, found: Templates) -> str:
+    if found.beside_frontier and estimated.optimum:
+        most = f"what the best prompter at kl_coef {estimated.kl_coef:g} would gain, {told(estimated.optimum.gain)}"
+    else:
+        most = f"all that choosing a template for each prompt could, at most {found.added_at_most:.3g} more"
+    return (
+        f"One template around every prompt gains {told(found.gain)} in reward over the bare prompt, surely more than"
+        f" {ENOUGH:.0%} of {most}. Fix it, and train nothing: {found.best_called} of {found.listed},"
+        f" {found.best_text!r}."
+    )
+
+
+def _beside(found: Templates) -> str:
+    low, high = found.bracket
+    more = "" if math.isnan(high) else f"; choosing one for each prompt could add up to {high:.3g}"
+    sure = f", and surely {low:.3g}" if more and low > 0 else ""
+    return f"The best of {len(found.framed)} templates gains {told(found.gain)}{more}{sure}."
 
 
 def _gains(estimated: Headroom) -> list[Estimate]:

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf
 from alignpro.report.drawing import DASHES, INK, canvas, cross, drawing, inline, level
 from alignpro.report.palette import Look, looks
-from alignpro.report.row_charts import Row, groups
-from alignpro.results import UNKNOWN, Estimate, Evaluation, GibbsPoint, Headroom, Point, Trained
+from alignpro.report.row_charts import Row, groups, intervals
+from alignpro.results import UNKNOWN, Estimate, Evaluation, Framed, GibbsPoint, Headroom, Point, Templates, Trained
 from alignpro.results.words import count, form_of, number
 
 _ARMS = looks(arm.name for arm in (NoPrompter(), ReferencePrompter(), AlignPro(), Gibbs(2), Rlhf()))
@@ -35,7 +35,7 @@ MARKS = {
 """The looks of the plane and its table, by what the page calls them."""
 ROOM = 2.2
 """How far the plane follows the frontier, in multiples of the largest KL of anything else."""
-LONGEST_NOISE = 50
+LONGEST_NOISE, LONGEST_TEMPLATE, MOST_TEMPLATES = 50, 34, 20
 CLOSE = (0, (1, 1.6))
 
 
@@ -50,6 +50,7 @@ class HeadroomCharts:
     plane: Markup | None
     gibbs: Look | None
     goes_on: bool
+    templates: Markup | None
     noise: Markup | None
     under_noise: list[tuple[int, Look]]
 
@@ -62,9 +63,24 @@ def headroom_charts(headroom: Headroom) -> HeadroomCharts:
         plane=_plane(headroom) if headroom.in_plane else None,
         gibbs=gibbs_look(placed) if placed else None,
         goes_on=len(drawn_frontier(headroom)) < len(headroom.curve),
+        templates=_templates(headroom.templates) if headroom.templates and headroom.templates.framed else None,
         noise=_noise(headroom) if shown else None,
         under_noise=[(place, SHOWN_UNDER_NOISE[place]) for place in shown],
     )
+
+
+def _templates(found: Templates) -> Markup:
+    """The best templates by their gain over the bare prompt."""
+    drawn = found.framed[:MOST_TEMPLATES]
+    rows = [Row(_short(row), row.gain, "align-pro", "o", signed=True) for row in drawn]
+    label = "Gain of each template over the bare prompt, with 95% intervals"
+    return intervals(rows, "templates", label, "gain over the bare prompt", reference=0.0)
+
+
+def _short(row: Framed) -> str:
+    """What a row of the chart is called: its text, on one line that fits."""
+    text = " ".join(row.text.split())
+    return text if len(text) <= LONGEST_TEMPLATE else f"{text[: LONGEST_TEMPLATE - 1]}…"
 
 
 def gibbs_look(points: Sequence[GibbsPoint]) -> Look:

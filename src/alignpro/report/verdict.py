@@ -21,6 +21,7 @@ BASELINE = NoPrompter.written
 NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf, BestTemplate)
 """The kinds of arm that the page is about, the first that was measured."""
 ADVISED = {
+    "fix": "Put one template around every prompt: it has most of what there is to gain",
     "train": "Train a prompter: there is something to gain",
     "sample": "Sample rewrites: that needs no training",
     "keep": "Keep the trained prompter: it has most of what there is to gain",

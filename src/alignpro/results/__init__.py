@@ -36,11 +36,14 @@ from alignpro.results.fits import (
     TriedPrompt,
     WinnersGains,
 )
+from alignpro.results.framed import FramedPairs, FramedTemplate, TemplateChoice, TriedTemplate
 from alignpro.results.headroom import (
     Advice,
     Bounds,
     BoundTerms,
+    ChosenPerPrompt,
     FineTuned,
+    Framed,
     GibbsPoint,
     Headroom,
     Need,
@@ -48,6 +51,7 @@ from alignpro.results.headroom import (
     Noise,
     Point,
     Reward,
+    Templates,
     Trained,
     UnderNoise,
     Withheld,
@@ -71,7 +75,6 @@ from alignpro.results.studies import (
     Published,
     Wins,
 )
-from alignpro.results.templates import FramedPairs, FramedTemplate, TemplateChoice, TriedTemplate
 
 __all__ = [
     "SHARE",
@@ -87,6 +90,7 @@ __all__ = [
     "CellCost",
     "CellData",
     "CellModel",
+    "ChosenPerPrompt",
     "Claim",
     "Cost",
     "Difference",
@@ -95,6 +99,7 @@ __all__ = [
     "Evaluation",
     "FineTuned",
     "FittedPrompter",
+    "Framed",
     "FramedPairs",
     "FramedTemplate",
     "Gains",
@@ -136,6 +141,7 @@ __all__ = [
     "Spent",
     "Step",
     "TemplateChoice",
+    "Templates",
     "Trained",
     "TriedPrompt",
     "TriedTemplate",

@@ -150,8 +150,57 @@ class Need(Result):
     frozen_calls: Number
 
 
+class Framed(Reward):
+    """A template around every prompt, and its gain over the bare prompt, paired by prompt."""
+
+    called: Text
+    text: Text
+    gain: Figure
+
+
+class ChosenPerPrompt(Result):
+    """What choosing each prompt's template on so many answers adds to the best single one."""
+
+    chosen_on: Number
+    gain: Figure
+
+
+class Templates(Result):
+    """A crossed design of prompts, templates and answers, `per_cell` of those each.
+
+    `gain` is that of the best single template, chosen on other prompts than judge it, of `rivals` that may be the best.
+    What choosing per prompt could add lies between `surely_added` and `added_at_most`. `surplus` is the best template's
+    gain less 80% of all there is to gain: the frontier's, or where `beside_frontier` is not set, its own and the most
+    that choosing could add. `framed` are the templates from the best on; `unanswered` counts prompts left out.
+    """
+
+    listed: Text
+    prompts: Number
+    unanswered: Number
+    per_cell: Number
+    best_called: Text
+    best_text: Text
+    gain: Figure
+    rivals: Number
+    variance_of_template: Figure
+    variance_of_interaction: Figure
+    variance_of_noise: Figure
+    chosen_per_prompt: Rows[ChosenPerPrompt]
+    surely_added: Number
+    added_at_most: Number
+    beside_frontier: Flag
+    surplus: Figure
+    framed: Rows[Framed]
+    frozen_calls: Number
+
+    @property
+    def bracket(self) -> tuple[float, float]:
+        """What choosing per prompt could add, at least and at most."""
+        return (self.surely_added, self.added_at_most)
+
+
 class Advice(Result):
-    """What to do, and why: train, sample, neither or unsure; of a trained prompter keep or more."""
+    """What to do, and why: fix (one template), train, sample, neither or unsure; of a trained prompter keep or more."""
 
     verdict: Text
     text: Text
@@ -190,6 +239,7 @@ class Headroom(Document):
     needs: Rows[Need]
     advice: Advice | None
     left_out: tuple[str, ...] = ()
+    templates: Templates | None = None
     cost: Cost | None = None
 
     @property

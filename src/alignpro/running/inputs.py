@@ -19,8 +19,8 @@ from alignpro.runtime.run_folder import RunFolder, holds_model
 Say = Callable[[str], None]
 NAMED = re.compile(
     r"prompter\.(model|before\.\d+)|frozen\.model|reward\.(terms\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
-    r"|evaluate\.(second_reward|judge|templates)|headroom\.noise\.\d+|reward_learning\.base|data\.(prompts|test|validation)"
-    r"|sft\.pairs|pairs\.templates"
+    r"|evaluate\.(second_reward|judge|templates)|headroom\.(noise\.\d+|templates)|reward_learning\.base"
+    r"|data\.(prompts|test|validation)|sft\.pairs|pairs\.templates"
 )
 """Settings that name what figures follow from."""
 BEFORE_NAMES = ("lm:", "pairwise:", "model=")

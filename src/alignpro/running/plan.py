@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from alignpro.config import OFFLINE, EndpointSettings, Settings, TrainSettings
 from alignpro.data.origin import Origin
 from alignpro.data.prompts import Prompts
+from alignpro.data.templates import read_templates
 from alignpro.errors import AlignProError
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
+from alignpro.headroom.templates import planned
 from alignpro.judges.question import question
 from alignpro.models.framing import transcript
 from alignpro.remote.address import is_elsewhere, is_endpoint
@@ -97,9 +99,13 @@ def _calls(settings: Settings, stage: str, prompts: Prompts) -> tuple[int, int]:
     count = min(headroom.prompts, test)
     noisy = count * headroom.noise_samples * (len(headroom.noise) + 1) if headroom.noise else 0
     trained = bool(settings.train.steps and headroom.after_training)
+    framed = 0
+    if headroom.templates:
+        listed = read_templates(headroom.templates, "headroom.templates")
+        framed = planned(listed, prompts.test[:count], headroom).frozen_calls
     return (
         count * headroom.answers + noisy,
-        count * headroom.rewrites * headroom.responses + (2 + trained) * noisy,
+        count * headroom.rewrites * headroom.responses + (2 + trained) * noisy + framed,
     )
 
 
