@@ -126,6 +126,7 @@ def test_opening_a_folder_exists_once():
         "fits/reward.py": {"learn_reward"},
         "fits/sft.py": {"learn_prompter"},
         "fits/rlhf.py": {"fine_tune"},
+        "fits/template.py": {"find_template"},
     }
     starters = set(callers(re.compile(r"(reopen|claim)$"))) - {"runtime/run_folder.py"}
     assert all(name == "running/opening.py" or name.startswith("studies/") for name in starters)  # made ready for runs
@@ -175,6 +176,7 @@ OTHERWISE = {
     "terms",
     "text",
     "system",
+    "template",
     "tie",
     "trained_prompter",
     "verdict",

@@ -22,7 +22,7 @@ from alignpro.running import job
 from alignpro.running.plan import plan
 from alignpro.types import Generation
 
-ALL = ["no_prompter", "reference_prompter", "align_pro", "gibbs_12", "rlhf", "pass_2"]
+ALL = ["no_prompter", "reference_prompter", "align_pro", "gibbs_12", "rlhf", "pass_2", "template_best", "template_3"]
 
 
 class Louder(Arm):
@@ -91,7 +91,8 @@ def test_a_new_arm_is_compared_judged_counted_and_shown(workshop, louder, spy, t
     [
         (
             "evaluate.arms=[no_prompter, best]",
-            "unknown arm 'best'; there are no_prompter, reference_prompter, align_pro, gibbs_N, rlhf, pass_N",
+            "unknown arm 'best'; there are no_prompter, reference_prompter, align_pro, gibbs_N, rlhf, pass_N,"
+            " template_best, template_N",
         ),
         ("evaluate.arms=[gibbs_0]", "unknown arm"),
         ("evaluate.arms=[gibbs_]", "unknown arm"),

@@ -308,6 +308,7 @@ READS = {
     "cli/options.py": True,  # for the commands that go on with a run
     "cli/rewriting.py": True,
     "cli/runs.py": False,  # shows them
+    "cli/template.py": True,
     "export/write.py": True,
     "running/load.py": True,
     "running/opening.py": True,

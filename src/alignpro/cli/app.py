@@ -21,6 +21,7 @@ from alignpro.cli import about, exporting, judging, learning, rewriting, runs, s
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
+from alignpro.cli.template import template
 from alignpro.errors import AlignProError, Interrupted, ProcessLost, UsageError
 from alignpro.runtime import processes
 from alignpro.runtime.consent import ALLOWING, consent
@@ -58,6 +59,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     runs.evaluate,
     runs.headroom,
     judging.judge,
+    template,
     rewriting.rewrite,
     studies.compare,
     learning.reward,
@@ -159,7 +161,7 @@ def _resume_hint(arguments: list[str]) -> str:
         return f"Go on with: {shlex.join(['alignpro', *arguments])}"
     if _of_file(arguments):
         return f"Go on with: {shlex.join(['alignpro', *arguments, *([] if '--resume' in arguments else ['--resume'])])}"
-    if not arguments or arguments[0] not in {"run", "train", "headroom", "reward", "sft", "rlhf"}:
+    if not arguments or arguments[0] not in {"run", "train", "headroom", "template", "reward", "sft", "rlhf"}:
         return "start it again"
     out = _out(arguments)
     if arguments[0] == "headroom" and any((Path(a) / "config.yaml").is_file() for a in arguments[1:] if a not in out):

@@ -68,6 +68,9 @@ def sft(
 def pairs(
     words: Words = None,
     out: Annotated[Path, typer.Option(help="JSONL file of the pairs, new or to go on with")] = Path("pairs.jsonl"),
+    templates: Annotated[
+        str | None, typer.Option("--templates", help="file of templates: pairs are prompts in them, with no model")
+    ] = None,
     n: Annotated[int | None, typer.Option("--n", min=2, help="rewrites of each prompt to choose from")] = None,
     prompter: PrompterOption = None,
     then: ThenOption = None,
@@ -76,8 +79,8 @@ def pairs(
     prompts: PromptsOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Make pairs for sft by best-of-N; each winner is scored again by answers that did not choose it."""
-    named = {"pairs.candidates": n}
+    """Make pairs for sft: by best-of-N, each winner scored again by answers that did not choose it; or by templates."""
+    named = {"pairs.candidates": n, "pairs.templates": templates}
     settings, _ = _settings(words, named, False, out, given(prompter, then, frozen, reward, prompts))
     if dry_run:
         return _dump(_shown(settings, out))

@@ -129,7 +129,7 @@ def headroom(
     if dry_run:
         from alignpro.runtime.run_folder import RunFolder
 
-        _dry_run(settings or RunFolder(folder).settings(overrides), ("headroom",))
+        shown_dry(settings or RunFolder(folder).settings(overrides), ("headroom",))
         return
     if settings is not None:
         folder = folder_of(out, recipe)
@@ -170,7 +170,7 @@ def _run(
     if dry_run:
         settings = settings or RunFolder(out or Path()).settings()
         stages = ["training", "oracle"] if only_train else ["training", "oracle", "evaluation"]
-        _dry_run(settings, [*stages, "headroom"] if settings.headroom.after_training and not only_train else stages)
+        shown_dry(settings, [*stages, "headroom"] if settings.headroom.after_training and not only_train else stages)
         return
     from alignpro.cli import tables
     from alignpro.running.job import run as do_run
@@ -183,7 +183,8 @@ def _run(
         say(f"report: {folder / 'report.html'}")
 
 
-def _dry_run(settings: Settings, stages: Sequence[str]) -> None:
+def shown_dry(settings: Settings, stages: Sequence[str]) -> None:
+    """Print the settings, and what the stages will ask."""
     from alignpro import config
     from alignpro.evaluate import arms
     from alignpro.running.plan import plan_lines

@@ -15,6 +15,7 @@ from alignpro.results import (
     Estimate,
     Evaluation,
     FittedPrompter,
+    FramedPairs,
     Headroom,
     JudgeAgreement,
     LearnedReward,
@@ -47,6 +48,8 @@ def arms(summary: Evaluation) -> None:
         rows.append(cells)
     title = f"{summary.prompts} test prompts, {summary.responses_per_prompt} answers each"
     table(title, [*columns, "win rate over no_prompter" if by_wins or not over else "accuracy over no_prompter"], rows)
+    if templates := {name: arm.template for name, arm in summary.arms.items() if arm.template}:
+        table("templates, around every prompt", ["arm", "text"], list(templates.items()))
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
 
@@ -226,8 +229,11 @@ def sft(found: FittedPrompter) -> None:
     _fit(title, "95% interval over prompts", parts)
 
 
-def pairs(found: BestOfN) -> None:
+def pairs(found: BestOfN | FramedPairs) -> None:
     """How many pairs were kept, and what they gain."""
+    if isinstance(found, FramedPairs):
+        rows = [[row.text, f"{row.pairs:,}", told(row.gain)] for row in found.templates if row.pairs]
+        return table(f"{found.pairs} pairs of prompts in templates", ["template", "pairs", "gain over bare"], rows)
     parts = {
         f"{found.won} winners, by the answers that chose them": found.winners.chosen_gain,
         f"{found.won} winners, by other answers": found.winners.gain,

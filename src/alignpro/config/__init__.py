@@ -25,7 +25,7 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.places import TEMPLATES
+from alignpro.config.places import TEMPLATE, TEMPLATES
 from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
 from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
@@ -52,6 +52,7 @@ __all__ = [
     "META_PROMPTS",
     "OFFLINE",
     "PLAIN_META_PROMPT",
+    "TEMPLATE",
     "TEMPLATES",
     "BudgetSettings",
     "DataSettings",

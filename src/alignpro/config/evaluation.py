@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
 from alignpro.config.pieces import Sampling
-from alignpro.config.places import Place, TemplatesFile
+from alignpro.config.places import TEMPLATE, ArmName, Place, TemplatesFile
 from alignpro.config.rewards import Label
 from alignpro.config.section import Positive, Section, Text
 from alignpro.config.thoughts import Thoughts
@@ -29,10 +29,20 @@ CRITERIA = {
 class EvaluateSettings(Section):
     """The comparison at the end."""
 
-    arms: Annotated[list[str], Field(min_length=1)] = Field(
+    arms: Annotated[list[ArmName], Field(min_length=1)] = Field(
         ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"],
         description="what is compared: no_prompter, reference_prompter, align_pro, rlhf; gibbs_N, the closed form by"
-        " choosing among N rewrites; pass_N, the first N prompters of a chain",
+        " choosing among N rewrites; pass_N, the first N prompters of a chain; template:best, the template that is best"
+        " on training prompts; template:FILE, each template of a file; template_N, one of them",
+    )
+    templates: TemplatesFile = Field(
+        "default",
+        description="file of templates, of which template:best and template_N are; default: a dozen that ships; lab:"
+        " every suffix that the lab's frozen model understands. A template:FILE among the arms names it instead",
+    )
+    template_prompts: Positive = Field(64, description="training prompts on which template:best is chosen")
+    template_responses: Positive = Field(
+        2, description="answers to each of them in each template, by which template:best is chosen"
     )
     prompts: Positive | None = Field(None, description="held-out prompts that each arm answers; null: every one")
     responses: Annotated[int, Field(ge=2)] = Field(4, description="answers of each arm to each prompt")
@@ -66,7 +76,22 @@ class EvaluateSettings(Section):
     def _different_arms(self) -> EvaluateSettings:
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
+        if len(self._lists_named) > 1:
+            raise ValueError(
+                f"arms names {len(self._lists_named)} files of templates, {', '.join(self._lists_named)}; write their"
+                " templates into one file"
+            )
         return self
+
+    @property
+    def templates_file(self) -> str:
+        """The file of templates: that which the arms name, or else `templates`."""
+        return next(iter(self._lists_named), self.templates)
+
+    @property
+    def _lists_named(self) -> list[str]:
+        lists = [name.removeprefix(TEMPLATE) for name in self.arms if name.startswith(TEMPLATE)]
+        return [name for name in lists if name != "best"]
 
 
 class JudgeSettings(Section):

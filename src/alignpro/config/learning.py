@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from alignpro.config.places import Place
+from alignpro.config.places import Place, TemplatesFile
 from alignpro.config.section import Positive, Rate, Section, Share
 from alignpro.config.weights import LoraSettings
 
@@ -85,8 +85,19 @@ class SftSettings(FitSettings):
 
 
 class PairsSettings(Section):
-    """Pairs for sft by best-of-N: the reference's rewrites, scored, the best kept where it beats the prompt itself."""
+    """Pairs for sft: by best-of-N, the reference's rewrites, scored, the best kept where it beats the prompt itself; or
+    by templates, each prompt in one of them."""
 
+    templates: TemplatesFile | None = Field(
+        None,
+        description="file of templates, or default, or lab: pairs are prompts framed in them, and no prompter is asked;"
+        " null: best-of-N",
+    )
+    weigh: Literal["evenly", "gain"] = Field(
+        "evenly",
+        description="how templates are drawn: evenly, with no model at all; or by their mean gain over the bare prompt,"
+        " in proportion to it and those without one never, on evaluate.template_prompts training prompts",
+    )
     candidates: Annotated[int, Field(ge=2)] = Field(8, description="rewrites of each prompt")
     responses: Positive = Field(2, description="answers that score each rewrite, to choose the best")
     fresh: Positive = Field(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import annotated_types
 from pydantic_core import PydanticUndefined
 
-from alignpro.config.places import Place
+from alignpro.config.places import ArmName, Place
 from alignpro.config.rewards import PromptTerm, RewardTerm
 from alignpro.config.section import OfText, Section, marks_of, sections_in
 from alignpro.config.settings import Settings
@@ -26,6 +26,7 @@ PLURAL = {
     RewardTerm: "sections",
     PromptTerm: "sections",
     Place: "texts",
+    ArmName: "texts",
 }
 REQUIRED = "required"
 INTRODUCTION = """\

@@ -46,5 +46,20 @@ File = Annotated[str, AfterValidator(_absolute)]
 """A setting that names a file, which need not be there yet."""
 TEMPLATES = ("default", "lab")
 """Lists of templates that ship with the package."""
-TemplatesFile = Annotated[str, AfterValidator(lambda name: name if name in TEMPLATES else _absolute(name))]
+TEMPLATE = "template:"
+"""What the name of an arm begins with that names a file of templates, or is template:best."""
+
+
+def _templates(name: str) -> str:
+    return name if name in TEMPLATES else _absolute(name)
+
+
+def _arm(name: str) -> str:
+    file = name.removeprefix(TEMPLATE)
+    return name if file in (name, "best") else TEMPLATE + _templates(file)
+
+
+TemplatesFile = Annotated[str, AfterValidator(_templates)]
 """A setting that names a file of templates, or one of the lists that ship."""
+ArmName = Annotated[str, AfterValidator(_arm)]
+"""The name of an arm, which may name a file of templates."""

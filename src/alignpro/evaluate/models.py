@@ -9,6 +9,7 @@ import numpy as np
 
 from alignpro.config import Sampling
 from alignpro.errors import SettingsError
+from alignpro.flow.prompters import TemplatePrompter
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
 from alignpro.models.logprobs import score
@@ -25,7 +26,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Models:
-    """What arms are put together from; `reference`, `trained` and `rlhf` are None where there is none.
+    """What arms are put together from; `reference`, `trained`, `rlhf` and `best_template` are None where there is none.
 
     `trained` is a whole pipeline too; `passes` are the fixed passes before its last, each with those before it.
     """
@@ -38,6 +39,7 @@ class Models:
     reward: Reward
     second_reward: Reward | None
     prompt_terms: RewriteTerms | None = None
+    best_template: TemplatePrompter | None = None
 
     def known_reference(self) -> Reference:
         """The reference. Raises ValueError where no prompter was loaded."""

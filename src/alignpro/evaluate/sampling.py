@@ -12,6 +12,7 @@ import numpy as np
 from alignpro.config import Settings
 from alignpro.evaluate.arms import Arm
 from alignpro.evaluate.models import Models
+from alignpro.flow.prompters import TemplatePrompter
 from alignpro.flow.rollout import rollout
 from alignpro.results import Sample
 from alignpro.results.asked import told
@@ -25,7 +26,8 @@ class ArmResult:
 
     `kl` [B, K] is each sample's log ratio to the arm's reference in nats (k1, (E4); of gibbs_N its bound), nan where a
     sample has none, and None for an arm that has none. `parts` and `prompt_terms` [B, K] by name are raw scores of a
-    composite reward's terms and of terms on x', and `bonus` [B, K] is the weighted sum of the latter.
+    composite reward's terms and of terms on x', and `bonus` [B, K] is the weighted sum of the latter. `template` is
+    the text that stood around every prompt, empty where none did.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ArmResult:
     parts: Mapping[str, FloatArray] = field(default_factory=dict)
     prompt_terms: Mapping[str, FloatArray] = field(default_factory=dict)
     bonus: FloatArray | None = None
+    template: str = ""
 
 
 def run_arm(
@@ -76,6 +79,7 @@ def run_arm(
         parts={part: values[:, :, 0] for part, values in sampled.parts.items()},
         prompt_terms=sampled.prompt_terms,
         bonus=sampled.bonus if isinstance(sampled.bonus, np.ndarray) else None,
+        template=prompter.template.text if isinstance(prompter, TemplatePrompter) else "",
     )
 
 

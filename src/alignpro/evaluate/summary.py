@@ -92,6 +92,7 @@ def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str]) ->
         prompt_bonus=None if bonus is None else _mean(bonus),
         second_reward=second,
         response_words=_mean(words(arm.responses)),
+        template=arm.template,
         rewrite_words=_mean(words(arm.rewrites)) if _rewrites(arm) else None,
     )
 

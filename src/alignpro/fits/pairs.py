@@ -22,14 +22,14 @@ from alignpro import results
 from alignpro.config import PairsSettings, Settings
 from alignpro.data.records import normalised
 from alignpro.errors import UsageError
+from alignpro.fits.framed_pairs import framed_pairs, written
 from alignpro.flow.failures import check_failures
 from alignpro.flow.objective import score_rewrites
 from alignpro.maths import stats
 from alignpro.maths.rounding import difference
 from alignpro.maths.stats import mean_over_responses
 from alignpro.models import batches
-from alignpro.models.framing import Frame, Message
-from alignpro.results import BestOfN, Estimate, KeptGains, TriedPrompt, WinnersGains
+from alignpro.results import BestOfN, Estimate, FramedPairs, KeptGains, TriedPrompt, WinnersGains
 from alignpro.results.asked import told
 from alignpro.rng import derive
 from alignpro.running.inputs import fingerprints
@@ -45,12 +45,17 @@ SECTIONS = ("seed", "prompter", "frozen", "reward", "data", "pairs")
 """Settings on which the rows depend."""
 
 
-def make_pairs(settings: Settings, out: str | Path) -> BestOfN:
-    """Write pairs to `out` (JSONL with prompt and rewrite), every prompt tried to OUT.tried.jsonl, figures to OUT.json.
+def make_pairs(settings: Settings, out: str | Path) -> BestOfN | FramedPairs:
+    """Write pairs to `out` (JSONL with prompt and rewrite), every prompt tried to OUT.tried.jsonl, figures to OUT.json;
+    with `pairs.templates` prompts in templates.
 
     Goes on where `out` was begun with the same settings. Returns the figures. Raises UsageError where `out` holds
     something else, RewardFailure, Interrupted; what was sampled before is kept.
     """
+    if settings.pairs.templates is not None:
+        evaluate = settings.evaluate
+        measured = (settings.pairs.prompts, evaluate.template_prompts, evaluate.template_responses)
+        return framed_pairs(settings, Path(out), f"{_key(settings)} {measured}")
     begun, out, progress = time.perf_counter(), Path(out), Progress()
     tried = out.with_name(f"{out.stem}.tried.jsonl")
     key = _key(settings)
@@ -195,15 +200,11 @@ def _check(out: Path, tried: Path, key: str) -> None:
 
 def _key(settings: Settings) -> str:
     tree = settings.model_dump(mode="json", include=set(SECTIONS))
-    tree["pairs"] = {name: value for name, value in tree["pairs"].items() if name not in ("prompts", "bootstrap")}
+    beside = ("prompts", "bootstrap", *(("templates", "weigh") if settings.pairs.templates is None else ()))
+    tree["pairs"] = {name: value for name, value in tree["pairs"].items() if name not in beside}
     tree["inputs"] = fingerprints(settings, hub=False)
     return hashlib.blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _pairs(rows: Iterable[TriedPrompt]) -> list[dict[str, Any]]:
-    return [{"prompt": _written(row.asked), "rewrite": row.rewrite, "gain": row.gain} for row in rows if row.kept]
-
-
-def _written(prompt: Prompt) -> str | list[Message]:
-    """A prompt as files of prompts hold it: a text, or a list of turns where something stands before it."""
-    return prompt.text if prompt.alone else Frame().messages(prompt)
+    return [{"prompt": written(row.asked), "rewrite": row.rewrite, "gain": row.gain} for row in rows if row.kept]

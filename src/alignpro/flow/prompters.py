@@ -1,4 +1,4 @@
-"""Prompters made without training: none at all, the closed form by sampling, several in sequence."""
+"""Prompters made without training: none at all, a template, the closed form by sampling, several in sequence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from alignpro.data.templates import Template
 from alignpro.flow.objective import objective
 from alignpro.flow.rollout import rollout
 from alignpro.maths import gibbs
@@ -36,6 +37,21 @@ class IdentityPrompter:
 
     def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
         return [[Generation(prompt.text, "given")] * n for prompt in prompts]
+
+
+@dataclass(frozen=True)
+class TemplatePrompter:
+    """The same template around every prompt; `frozen_calls` counts the answers by which it was chosen."""
+
+    template: Template
+    frozen_calls: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.template.name
+
+    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
+        return [[Generation(self.template.frame(prompt), "given")] * n for prompt in prompts]
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,21 @@
-"""The best fixed suffix: every combination of the lab's cues, appended to every test prompt alike."""
+"""The best fixed suffix: every template of the list `lab` around every test prompt."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from alignpro.data.templates import read_templates
 from alignpro.errors import UsageError
+from alignpro.flow.prompters import TemplatePrompter
 from alignpro.flow.rollout import rollout
-from alignpro.lab import world
 from alignpro.maths import stats
 from alignpro.results import Estimate, Sample
 from alignpro.results.words import told
 from alignpro.rng import derive
-from alignpro.types import FloatArray, FrozenModel, Generation, Prompt, Reward, Seed
-
-
-@dataclass(frozen=True)
-class SuffixPrompter:
-    """x' = x with the same words behind it, whatever x is."""
-
-    suffix: str
-
-    @property
-    def name(self) -> str:
-        return f"suffix {self.suffix!r}"
-
-    def rewrite(self, prompts: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
-        return [
-            [Generation(world.tidy(f"{p.text} , {self.suffix}") if self.suffix else p.text, "given")] * n
-            for p in prompts
-        ]
+from alignpro.types import FloatArray, FrozenModel, Prompt, Reward
 
 
 def search(
@@ -51,13 +33,11 @@ def search(
     """
     ours = _align_pro(samples, len(prompts))
     found = []
-    for clear in (False, True):
-        for size in range(len(world.CUES) + 1):
-            for cues in itertools.combinations(world.CUES, size):
-                prompter = SuffixPrompter(world.suffix(cues, clear))
-                seeded = derive(seed, prompter.name)
-                made = rollout(prompts, prompter, frozen, reward, responses=responses, seed=seeded)
-                found.append((stats.mean(made.rewards[:, 0]), prompter.suffix, made.rewards[:, 0]))
+    for template in read_templates("lab"):
+        suffix = template.text.removeprefix("{prompt}").removeprefix(", ").replace(", ", " , ")
+        seeded = derive(seed, f"suffix {suffix!r}")
+        made = rollout(prompts, TemplatePrompter(template), frozen, reward, responses=responses, seed=seeded)
+        found.append((stats.mean(made.rewards[:, 0]), suffix, made.rewards[:, 0]))
     found.sort(key=lambda row: -row[0])
     yield f"{len(found)} suffixes on {len(prompts)} prompts, {responses} answers each; mean reward by {reward.name}"
     for value, suffix, _ in found[:5]:

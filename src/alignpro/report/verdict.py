@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignpro.evaluate.arms import AlignPro, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
+from alignpro.evaluate.arms import AlignPro, BestTemplate, Gibbs, NoPrompter, ReferencePrompter, Rlhf, known
 from alignpro.maths.stats import FEWEST
 from alignpro.report.palette import Looks
 from alignpro.report.reading import Run
@@ -18,7 +18,7 @@ from alignpro.results.words import count, number, percent, spoken
 from alignpro.types import FloatArray
 
 BASELINE = NoPrompter.written
-NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf)
+NEAREST = (AlignPro, Gibbs, ReferencePrompter, Rlhf, BestTemplate)
 """The kinds of arm that the page is about, the first that was measured."""
 ADVISED = {
     "fix": "Put one template around every prompt: it has most of what there is to gain",

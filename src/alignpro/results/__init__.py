@@ -36,6 +36,7 @@ from alignpro.results.fits import (
     TriedPrompt,
     WinnersGains,
 )
+from alignpro.results.framed import FramedPairs, FramedTemplate, TemplateChoice, TriedTemplate
 from alignpro.results.headroom import (
     Advice,
     Bounds,
@@ -99,6 +100,8 @@ __all__ = [
     "FineTuned",
     "FittedPrompter",
     "Framed",
+    "FramedPairs",
+    "FramedTemplate",
     "Gains",
     "GibbsPoint",
     "GridCost",
@@ -137,9 +140,11 @@ __all__ = [
     "Sides",
     "Spent",
     "Step",
+    "TemplateChoice",
     "Templates",
     "Trained",
     "TriedPrompt",
+    "TriedTemplate",
     "UnderNoise",
     "WinRate",
     "WinnersGains",

@@ -47,11 +47,12 @@ class SecondReward(Mean):
 
 
 class Arm(Result):
-    """One way of answering the prompts; `kl` is None for an arm that has none, `name` is its key in the file, and
-    `kind` is "share" where its rewards are 0 or 1."""
+    """One way of answering the prompts; `kl` is None for an arm that has none, `name` is its key in the file, `kind` is
+    "share" where its rewards are 0 or 1, and `template` the text around every prompt, if there is one."""
 
     name: Text = Field(default="", exclude=True)
     kind: Text = ""
+    template: Text = ""
     reward: Annotated[Estimate, Keys("mean_reward", "ci95")]
     variance: Annotated[Estimate, Keys("reward_variance")]
     variance_between: Annotated[Estimate, Keys("variance_between_prompts")]

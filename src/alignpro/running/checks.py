@@ -98,6 +98,7 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
             check_lengths(pieces.prompters[0].lm, everyone, "prompter", say)
         if "frozen" in pieces and isinstance(pieces.frozen, LocalFrozenModel):
             check_lengths(pieces.frozen.lm, everyone, "frozen", say)  # what does not fit an endpoint is a failed sample
+            _check_templates(pieces.settings, pieces.frozen.lm)
             if own_sampling := pieces.settings.evaluate.sampling:
                 answering = replace(pieces.frozen.lm, sampling=own_sampling)
                 check_room(answering, "evaluate")
@@ -187,6 +188,17 @@ def check_lengths(lm: LanguageModel, prompts: tuple[Prompt, ...], section: str, 
     except PromptTooLong as error:
         more = f" ({len(long)} of {len(prompts)} prompts are too long)" if len(long) > 1 else ""
         raise PromptTooLong(f"{error}{more}. The setting is {section}.overflow") from None
+
+
+def _check_templates(settings: Settings, lm: LanguageModel) -> None:
+    """Raise PromptTooLong for a template in which no prompt could be answered."""
+    for template in arms.templates(settings):
+        if lm.too_long([template.frame(Prompt(""))]) and not lm.cut_long_prompts:
+            raise PromptTooLong(
+                f"evaluate.templates {settings.evaluate.templates_file}, line {template.line}: this template alone"
+                f" leaves no room for a prompt and an answer in the context of {lm.name}, {lm.context} tokens; shorten"
+                " it"
+            )
 
 
 def _check_prompters_are_here(settings: Settings) -> None:

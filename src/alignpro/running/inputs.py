@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alignpro.config import Settings
+from alignpro.config import TEMPLATES, Settings
 from alignpro.errors import InputsChanged, RunFailure
 from alignpro.models.loading import ADAPTER
 from alignpro.runtime import consent, files, functions, ownership, processes
@@ -19,8 +19,8 @@ from alignpro.runtime.run_folder import RunFolder, holds_model
 Say = Callable[[str], None]
 NAMED = re.compile(
     r"prompter\.(model|before\.\d+)|frozen\.model|reward\.(terms\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
-    r"|evaluate\.(second_reward|judge)|headroom\.(noise\.\d+|templates)|reward_learning\.base|data\.(prompts|test|validation)"
-    r"|sft\.pairs"
+    r"|evaluate\.(second_reward|judge|templates)|headroom\.(noise\.\d+|templates)|reward_learning\.base"
+    r"|data\.(prompts|test|validation)|sft\.pairs|pairs\.templates"
 )
 """Settings that name what figures follow from."""
 BEFORE_NAMES = ("lm:", "pairwise:", "model=")
@@ -68,7 +68,9 @@ def check(folder: RunFolder, settings: Settings, say: Say) -> None:
 def _fingerprints(settings: Settings, say: Say, hub: bool) -> dict[str, str]:
     memory = _Memory(say)
     digests = {}
-    for name, value in _leaves(settings.model_dump(mode="json"), ""):
+    leaves = dict(_leaves(settings.model_dump(mode="json"), ""))
+    leaves["evaluate.templates"] = settings.evaluate.templates_file
+    for name, value in leaves.items():
         if isinstance(value, str) and NAMED.fullmatch(name) and (digest := _digest(value, memory, hub)):
             digests[f"{name} {value}"] = digest
     memory.write()
@@ -90,7 +92,7 @@ def _digest(name: str, memory: _Memory, hub: bool, within: int = 0) -> str | Non
     if name.startswith("python:"):
         return functions.digest_now(name.split(":")[1])
     name = next((name.removeprefix(mark) for mark in BEFORE_NAMES if name.startswith(mark)), name)
-    if name == "lab" or ":" in name:
+    if name in ("lab", *TEMPLATES) or ":" in name:
         return None
     path = Path(name).expanduser()
     if path.is_file():

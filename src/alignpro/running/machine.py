@@ -15,6 +15,7 @@ import transformers
 
 from alignpro.config import Settings
 from alignpro.errors import UsageError
+from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.running.pieces import Pieces
 from alignpro.runtime import files, processes, threads
 from alignpro.runtime.run_folder import RunFolder
@@ -24,8 +25,10 @@ def environment(settings: Settings, pieces: object, thread_count: int) -> dict[s
     """What a job ran on and with, and of the flow's own pieces where and by which weights."""
     told = _machine(settings, thread_count)
     if isinstance(pieces, Pieces) and "frozen" in pieces:
-        lm = (pieces.prompter if "prompter" in pieces else pieces.local_frozen).lm
-        told |= {"device": str(lm.model.device), "frozen_weights": pieces.frozen_weights}
+        told["frozen_weights"] = pieces.frozen_weights
+        flow = (pieces.frozen, *pieces.prompters)
+        if here := [one.lm for one in flow if isinstance(one, LocalFrozenModel | LocalPrompter)]:
+            told["device"] = str(here[-1].model.device)
     return told
 
 

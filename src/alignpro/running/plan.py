@@ -94,7 +94,8 @@ def _calls(settings: Settings, stage: str, prompts: Prompts) -> tuple[int, int]:
         compared = arms.compared(settings)
         plain = sum(not arm.rewrites for arm in compared)
         extra = sum(arm.extra_calls(evaluate) for arm in compared)
-        return samples * plain, samples * (len(compared) - plain + extra)
+        before = sum(arm.beforehand(settings, train) for arm in compared)
+        return samples * plain, samples * (len(compared) - plain + extra) + before
     count = min(headroom.prompts, test)
     noisy = count * headroom.noise_samples * (len(headroom.noise) + 1) if headroom.noise else 0
     trained = bool(settings.train.steps and headroom.after_training)

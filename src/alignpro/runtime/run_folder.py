@@ -1,7 +1,7 @@
 """A run's folder: claimed once, written whole or not at all, and readable without this package.
 
 config.yaml  environment.json  metrics.jsonl  samples.jsonl  judgements.jsonl  judge_answers.db  arms/
-checkpoints/  prompter/  evaluation.json  headroom.json  report.html
+checkpoints/  prompter/  evaluation.json  template.json  headroom.json  report.html
 """
 
 from __future__ import annotations
@@ -93,6 +93,11 @@ class RunFolder:
     @property
     def headroom(self) -> Path:
         return self.path / "headroom.json"
+
+    @property
+    def template(self) -> Path:
+        """Which template of a file is best, and by what it was chosen."""
+        return self.path / "template.json"
 
     @property
     def reward_scales(self) -> Path:

@@ -6,7 +6,10 @@ settings are checked, before anything is loaded.
 
 from __future__ import annotations
 
-from alignpro.config import Settings
+from collections.abc import Sequence
+
+from alignpro.config import TEMPLATE, Settings
+from alignpro.data.templates import Template, read_templates
 from alignpro.errors import SettingsError
 from alignpro.evaluate.arms.align_pro import AlignPro
 from alignpro.evaluate.arms.arm import Arm
@@ -15,11 +18,32 @@ from alignpro.evaluate.arms.gibbs import Gibbs
 from alignpro.evaluate.arms.no_prompter import NoPrompter
 from alignpro.evaluate.arms.reference_prompter import ReferencePrompter
 from alignpro.evaluate.arms.rlhf import Rlhf
+from alignpro.evaluate.arms.template import BestTemplate, OneTemplate
 
-ARMS: tuple[type[Arm], ...] = (NoPrompter, ReferencePrompter, AlignPro, Gibbs, Rlhf, ChainPass)
+ARMS: tuple[type[Arm], ...] = (
+    NoPrompter,
+    ReferencePrompter,
+    AlignPro,
+    Gibbs,
+    Rlhf,
+    ChainPass,
+    BestTemplate,
+    OneTemplate,
+)
 """In the order in which tables and figures show them."""
 
-__all__ = ["ARMS", "AlignPro", "Arm", "ChainPass", "Gibbs", "NoPrompter", "ReferencePrompter", "Rlhf"]
+__all__ = [
+    "ARMS",
+    "AlignPro",
+    "Arm",
+    "BestTemplate",
+    "ChainPass",
+    "Gibbs",
+    "NoPrompter",
+    "OneTemplate",
+    "ReferencePrompter",
+    "Rlhf",
+]
 
 
 def known(name: str) -> Arm | None:
@@ -44,8 +68,12 @@ def parse(name: str) -> Arm:
 
 
 def compared(settings: Settings) -> list[Arm]:
-    """The arms of a comparison: those that the settings name, then those that come by themselves. Raises as `check`."""
-    arms = [parse(name) for name in settings.evaluate.arms]
+    """The arms of a comparison: those that the settings name, then those that come by themselves, none twice.
+
+    Raises as `check`.
+    """
+    meant = [arm for name in settings.evaluate.arms for arm in _meant(name, settings)]
+    arms = list({arm.name: arm for arm in meant}.values())
     for arm in arms:
         if why := arm.unfit(settings):
             rest = ", ".join(other.name for other in arms if not other.unfit(settings))
@@ -55,6 +83,22 @@ def compared(settings: Settings) -> list[Arm]:
     return arms + [arm for kind in ARMS for arm in kind.implied(settings) if arm.name not in named]
 
 
+def templates(settings: Settings) -> tuple[Template, ...]:
+    """The templates of which the arms that the settings name are made; none where no arm is of templates.
+
+    Raises DataError.
+    """
+    of_templates = any(isinstance(known(name), OneTemplate | BestTemplate) for name in settings.evaluate.arms)
+    of_file = any(name.startswith(TEMPLATE) for name in settings.evaluate.arms)
+    return read_templates(settings.evaluate.templates_file) if of_templates or of_file else ()
+
+
 def check(settings: Settings) -> None:
-    """Raise SettingsError where an arm is unknown, or is none that a run by these settings can have."""
+    """Raise SettingsError where an arm is unknown, or is none that a run by these settings can have, and DataError
+    where a file of templates cannot be used."""
     compared(settings)
+
+
+def _meant(name: str, settings: Settings) -> Sequence[Arm]:
+    """The arms that a name in the settings stands for, one but of a file of templates. Raises as `parse`."""
+    return next((found for kind in ARMS if (found := kind.meant(name, settings))), None) or [parse(name)]

@@ -70,6 +70,11 @@ class Arm(ABC):
         """Answers of the frozen model that a sample costs beside its own."""
         return 0
 
+    def beforehand(self, settings: Settings, training_prompts: int) -> int:
+        """Answers of the frozen model that are asked once, before any sample, where there are so many training
+        prompts."""
+        return 0
+
     def unfit(self, settings: Settings) -> str | None:
         """Why a run by these settings cannot have it, and what to do; None where it can."""
         return None
@@ -81,6 +86,12 @@ class Arm(ABC):
             return cls() if name == cls.written else None
         numbered = re.fullmatch(re.escape(cls.written.removesuffix("N")) + r"([1-9][0-9]*)", name)
         return cls(int(numbered[1])) if numbered else None
+
+    @classmethod
+    def meant(cls, name: str, settings: Settings) -> Sequence[Arm]:
+        """Arms of this class for which a name in the settings stands."""
+        arm = cls.parse(name)
+        return [arm] if arm else []
 
     @classmethod
     def implied(cls, settings: Settings) -> Sequence[Arm]:

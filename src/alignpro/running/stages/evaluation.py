@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from alignpro.evaluate import arms
 from alignpro.evaluate.models import answering_by
@@ -19,6 +20,7 @@ from alignpro.running.opening import Run
 from alignpro.running.pieces import Pieces
 from alignpro.running.stages.judging import judge
 from alignpro.running.stages.kept_arms import KeptArms, identity
+from alignpro.running.stages.templates import best_template
 from alignpro.running.stages.training import training_prompts
 from alignpro.runtime import files, run_folder
 from alignpro.runtime.progress import expect
@@ -34,7 +36,7 @@ def evaluate(run: Run) -> Evaluation:
     trained = load_trained(settings, folder.prompter) if folder.trained else None
     tuned = folder.rlhf / "model"
     oracle = load_other_frozen(settings, tuned) if run_folder.holds_model(tuned) else None
-    models = pieces.models(trained, oracle)
+    models, weights = pieces.models(trained, oracle), _weights(pieces, trained, oracle)
     if settings.evaluate.sampling is not None:
         models = answering_by(models, settings.evaluate.sampling)
     prompts = pieces.prompts.test[: settings.evaluate.prompts]
@@ -42,7 +44,11 @@ def evaluate(run: Run) -> Evaluation:
     if lost := files.keep_rows(folder.samples, lambda row: row["stage"] == "monitor", drop_damaged=True):
         run.progress.say(f"{folder.samples}: {lost} damaged lines were left out")
     wanted = [arm for arm in arms.compared(settings) if trained or not arm.trained]
-    kept = KeptArms(folder.arms, identity(settings, prompts, _weights(pieces, trained, oracle)))
+    templates = arms.templates(settings)
+    weights += [template.text for template in templates]
+    if any(isinstance(arm, arms.BestTemplate) for arm in wanted):
+        models = replace(models, best_template=best_template(run, models, templates, weights))
+    kept = KeptArms(folder.arms, identity(settings, prompts, weights))
     results: list[ArmResult] = []
     keep = batches.keeping(folder.batches)
     with keep as written, run.progress.task("evaluating", len(wanted)) as advance:

@@ -84,6 +84,7 @@ def _tree(arm: ArmResult) -> dict[str, Any]:
         "parts": {name: _plain(values) for name, values in arm.parts.items()},
         "prompt_terms": {name: _plain(values) for name, values in arm.prompt_terms.items()},
         "bonus": _plain(arm.bonus),
+        "template": arm.template,
     }
 
 
@@ -103,6 +104,7 @@ def _arm(name: str, prompts: Sequence[Prompt], tree: Mapping[str, Any]) -> ArmRe
         parts=_arrays(tree["parts"]),
         prompt_terms=_arrays(tree["prompt_terms"]),
         bonus=_array(tree["bonus"]),
+        template=tree["template"],
     )
 
 
