@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ARMS, Change, metrics, samples, write_lines, write_run
 from test_report import page_of
 
@@ -49,6 +50,15 @@ def test_comparison_alone_is_enough(run_dir: Path) -> None:
     assert page.title == "The trained prompter beat no prompter"
     assert page.summary.count("is missing") == 4
     assert "examples-data" not in {values.get("id") for _, values in page.elements}
+
+
+def test_a_run_that_was_to_train_nothing_misses_no_curves(run_dir: Path) -> None:
+    settings = yaml.safe_load((run_dir / "config.yaml").read_text())
+    settings["train"]["steps"] = 0
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(settings))
+    (run_dir / "metrics.jsonl").unlink()
+    shutil.rmtree(run_dir / "rlhf")
+    assert "is missing" not in page_of(run_dir).summary
 
 
 def test_torn_lines_are_skipped_and_counted(run_dir: Path) -> None:

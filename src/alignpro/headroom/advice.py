@@ -44,7 +44,7 @@ def _without_templates(estimated: Headroom) -> Advice:
     rounding = ROUNDING * abs(point.reward.value)
     said = (
         f"The best prompter at kl_coef {point.kl_coef:g} would gain {told(gain)} in reward over no prompter, for"
-        f" {point.kl.value:.1f} nats of KL"
+        f" {round(point.kl.value, 1) + 0.0:.1f} nats of KL"
     )
     ceiling = f"; fine-tuning it would gain {told(estimated.d1)}" if estimated.d1 else ""
     if not gain.lo > rounding:

@@ -76,15 +76,18 @@ def read_run(run_dir: Path) -> Run:
 
     evaluation = _evaluation(run_dir / "evaluation.json", notes, without["evaluation.json"])
     lines = read_lines(run_dir / "samples.jsonl", notes, without["samples.jsonl"])
+    settings = read_tree(run_dir / "config.yaml", notes, without["config.yaml"])
     oracle_training = _curves(read_lines(run_dir / "rlhf" / "metrics.jsonl", notes))
-    missed = "" if oracle_training else without["metrics.jsonl"]  # the oracle may be trained by itself
+    untrained = (
+        oracle_training or _asked(settings).get("steps") == 0
+    )  # the oracle may be trained by itself, or nothing at all
+    missed = "" if untrained else without["metrics.jsonl"]
     training = _curves(read_lines(run_dir / "metrics.jsonl", notes, missed))
     if evaluation is None and estimated is None and not lines and not training and not oracle_training:
         raise UsageError(
             f"{run_dir} holds nothing to report; wanted evaluation.json, headroom.json, metrics.jsonl or samples.jsonl"
             " with content. Point to a run's folder, or wait for the run's first step"
         )
-    settings = read_tree(run_dir / "config.yaml", notes, without["config.yaml"])
     _note_lost_steps(run_dir, settings, training, notes)
     return Run(
         name=run_dir.resolve().name,
@@ -112,8 +115,7 @@ def read_run(run_dir: Path) -> Run:
 def _note_lost_steps(run_dir: Path, settings: Record, training: Curves, notes: list[str]) -> None:
     """Tell of steps between those that metrics.jsonl has, and after them where the training came to its end."""
     steps = training.get("step", np.zeros(0))
-    own = settings.get("train")
-    asked = own if isinstance(own, Mapping) else {}
+    asked = _asked(settings)
     ended = (run_dir / "prompter").is_dir() and asked.get("patience") is None
     last = max(int(steps.max(initial=0)), int(np.nan_to_num(number(asked.get("steps")))) if ended else 0)
     if len(steps) and (lost := last - int((steps > 0).sum())) > 0:
@@ -121,6 +123,12 @@ def _note_lost_steps(run_dir: Path, settings: Record, training: Curves, notes: l
             f"metrics.jsonl lacks {lost} of {last} steps; `alignpro run --resume --out` makes them anew where the"
             " checkpoint has them."
         )
+
+
+def _asked(settings: Record) -> Record:
+    """What the settings ask of training; empty where they are not known."""
+    own = settings.get("train")
+    return own if isinstance(own, Mapping) else {}
 
 
 def _curves(lines: list[Record]) -> Curves:
