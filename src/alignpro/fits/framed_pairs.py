@@ -38,7 +38,8 @@ def framed_pairs(settings: Settings, out: Path, key: str) -> FramedPairs:
         return kept
     if out.exists() and out.stat().st_size:
         raise UsageError(f"--out {out} is there and holds other pairs, or something else; give another file")
-    templates = read_templates(str(own.templates), "pairs.templates")[1:]
+    listed = read_templates(str(own.templates), "pairs.templates")
+    templates = listed[1:]
     threads.use(settings.threads)
     needs: Needs = frozenset({"prompts"} if own.weigh == "evenly" else {"prompts", "frozen", "reward", "prompt_terms"})
     pieces = load(settings, needs, progress.say)
@@ -54,7 +55,7 @@ def framed_pairs(settings: Settings, out: Path, key: str) -> FramedPairs:
                 progress.task("measuring templates", len(prompts)) as advance,
             ):
                 choice = choose(
-                    read_templates(str(own.templates), "pairs.templates"),
+                    listed,
                     prompts,
                     pieces.frozen,
                     pieces.reward,
