@@ -50,6 +50,13 @@ def arms(summary: Evaluation) -> None:
     table(title, [*columns, "win rate over no_prompter" if by_wins or not over else "accuracy over no_prompter"], rows)
     if templates := {name: arm.template for name, arm in summary.arms.items() if arm.template}:
         table("templates, around every prompt", ["arm", "text"], list(templates.items()))
+    if groups := summary.groups:
+        by_value = {(row.value, row.arm): row for row in groups}
+        values = {row.value: f"{row.value} ({row.prompts:,} prompts)" for row in groups}
+        lines = [
+            [called, *(told(by_value[value, arm].reward) for arm in summary.arms)] for value, called in values.items()
+        ]
+        table(f"by {groups[0].by}", ["", *summary.arms], lines)
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
 
