@@ -55,8 +55,8 @@ def main() -> None:
             print(f"  the lab's subject kept {np.mean(about):.2%}; lost in {len(about) - sum(about)}")
         for text, n in counts.most_common():
             print(f"  {n / len(samples):6.1%}  {text}")
-        for x, rewrite in strange[: asked.shown]:
-            print(f"  of {x!r}: {rewrite!r}")
+        for text, rewrite in strange[: asked.shown]:
+            print(f"  of {text!r}: {rewrite!r}")
 
 
 if __name__ == "__main__":
