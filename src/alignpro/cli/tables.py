@@ -138,6 +138,7 @@ def _templates(found: Templates) -> None:
     lines = [
         [f"best single template, {found.best_called}: gain on prompts that did not choose it", told(found.gain)],
         *([f"chosen per prompt on {row.chosen_on}, more than that", told(row.gain)] for row in found.chosen_per_prompt),
+        ["chosen by a prompt's length and words, more than that", told(found.learned)],
         ["chosen per prompt, at most more", f"{found.added_at_most:.4g}"],
         ["variance of template", told(found.variance_of_template)],
         ["variance of prompt x template", told(found.variance_of_interaction)],

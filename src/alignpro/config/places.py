@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-_NO_PATHS = re.compile(r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|task|hub|verify|python|openai|https?):")
+_NO_PATHS = re.compile(r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|task|hub|package|verify|python|openai|https?):")
 _BEFORE_PATHS = ("lm:", "model=")
 
 

@@ -23,7 +23,8 @@ class RewardSpec(Section):
 
     model: Place | None = Field(
         None,
-        description="folder or hub id of a sequence classifier, verify:NAME, python:module:name, lab, or an endpoint",
+        description="folder, package:NAME or hub id of a sequence classifier, verify:NAME, python:module:name, lab, or"
+        " an endpoint",
     )
     arguments: dict[str, Any] = Field(
         {}, description="keyword arguments of a verifier, or of a python: function or class"
@@ -109,7 +110,9 @@ class RewardTerm(RewardSpec):
     @model_validator(mode="after")
     def _usable(self) -> RewardTerm:
         if not self.model:
-            raise ValueError("a term needs model: a folder, a hub id, verify:NAME, python:module:name, or lab")
+            raise ValueError(
+                "a term needs model: a folder, package:NAME, hub id, verify:NAME, python:module:name, or lab"
+            )
         if self.clip and not self.clip[0] < self.clip[1]:
             raise ValueError(f"clip {list(self.clip)}: its first bound must lie below its second")
         return self

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCardData
 
 from alignpro.config import Settings, UpdateSettings
 from alignpro.models.marks import usage
+from alignpro.models.packaged import PREFIX
 from alignpro.results import Evaluation
 from alignpro.results.words import told
 
@@ -67,12 +68,12 @@ def shown(name: str | None) -> str:
     text = str(name)
     if text == "lab":
         return "the packaged lab's model"
-    return text if text.startswith("python:") or is_hub_id(text) else Path(text).name
+    return text if text.startswith(("python:", PREFIX)) or is_hub_id(text) else Path(text).name
 
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is one on the hub, as far as can be told without asking it."""
-    return name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).exists()
+    return name.count("/") == 1 and not name.startswith((".", "~", "/", PREFIX)) and not Path(name).exists()
 
 
 def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
