@@ -14,14 +14,14 @@ from alignpro.types import Prompt
 
 
 def of_kinds(arm, kinds):
-    return replace(arm, prompts=[replace(p, row={"kind": k}) for p, k in zip(arm.prompts, kinds, strict=True)])
+    return replace(arm, prompts=[Prompt(str(p), row={"kind": k}) for p, k in zip(arm.prompts, kinds, strict=True)])
 
 
 def test_each_group_has_the_means_of_its_own_prompts():
     kinds = ["b", "a", "a"] * 10
     arms = [of_kinds(random_arm(name, seed), kinds) for seed, name in enumerate(("no_prompter", "align_pro"))]
     groups = summarise(arms, "letters", None, by="kind").groups
-    assert [(g.value, g.arm, g.prompts) for g in groups] == [
+    assert [(g.group, g.arm, g.prompts) for g in groups] == [
         ("a", "no_prompter", 20),
         ("a", "align_pro", 20),
         ("b", "no_prompter", 10),

@@ -51,8 +51,8 @@ def arms(summary: Evaluation) -> None:
     if templates := {name: arm.template for name, arm in summary.arms.items() if arm.template}:
         table("templates, around every prompt", ["arm", "text"], list(templates.items()))
     if groups := summary.groups:
-        by_value = {(row.value, row.arm): row for row in groups}
-        values = {row.value: f"{row.value} ({row.prompts:,} prompts)" for row in groups}
+        by_value = {(row.group, row.arm): row for row in groups}
+        values = {row.group: f"{row.group} ({row.prompts:,} prompts)" for row in groups}
         lines = [
             [called, *(told(by_value[value, arm].reward) for arm in summary.arms)] for value, called in values.items()
         ]

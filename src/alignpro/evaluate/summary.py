@@ -138,7 +138,7 @@ def _groups(arms: Sequence[ArmResult], by: str, kind: str) -> Iterator[Group]:
             rewards = arm.rewards[places]
             gain = None if arm is arms[0] else _difference("", "", "", rewards, first, kind).mean
             mean = _mean(rewards, kind)
-            yield Group(by=by, value=value, prompts=len(places), arm=arm.name, kind=kind, reward=mean, gain=gain)
+            yield Group(by=by, group=value, prompts=len(places), arm=arm.name, kind=kind, reward=mean, gain=gain)
 
 
 def _difference(a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str) -> Difference:

@@ -85,11 +85,11 @@ class Difference(Result):
 
 
 class Group(Result):
-    """An arm on those test prompts whose column `by` holds `value`; `gain` over the first arm is paired by prompt, and
+    """An arm on those test prompts whose column `by` holds `group`; `gain` over the first arm is paired by prompt, and
     None for that arm itself."""
 
     by: Text
-    value: Text
+    group: Text
     prompts: Number
     arm: Text
     kind: Text = ""
