@@ -18,7 +18,8 @@ def prompts():
 
 
 def test_test_subjects_and_one_constraint_are_new(prompts):
-    train, test = ({field: {p.row[field] for p in side} for field in ("subject", "kind")} for side in (prompts.train, prompts.test))
+    sides = prompts.train, prompts.test
+    train, test = ({field: {p.row[field] for p in side} for field in ("subject", "kind")} for side in sides)
     assert not train["subject"] & test["subject"] and test["kind"] - train["kind"] == {tasks.UNSEEN}
     trained = [p for p in prompts.test if p.row["kind"] != tasks.UNSEEN]
     assert len(trained) >= 400 and not prompts.dropped
@@ -50,7 +51,7 @@ def test_plain_questions_have_no_constraints():
 
 
 def test_an_unknown_task_is_refused_with_those_there_are():
-    with pytest.raises(DataError, match="data.prompts task:none: no such task; there are task:constraints, "):
+    with pytest.raises(DataError, match=r"data\.prompts task:none: no such task; there are task:constraints, "):
         load_prompts(DataSettings(prompts="task:none"), 0)
 
 

@@ -39,7 +39,7 @@ def test_a_column_that_makes_no_groups_is_refused():
     prompts = [Prompt(str(i), row={"id": i, "kind": "a"}) for i in range(60)]
     check_column("kind", prompts)
     check_column(None, prompts)
-    with pytest.raises(SettingsError, match=r"evaluate.by subject: no test prompt has that column; there are: id, kind"):
+    with pytest.raises(SettingsError, match=r"subject: no test prompt has that column; there are: id, kind"):
         check_column("subject", prompts)
     with pytest.raises(SettingsError, match="the column has 60 different values in the test prompts, and 50 at most"):
         check_column("id", prompts)
