@@ -43,7 +43,10 @@ ThenOption = Annotated[
 ]
 RewardOption = Annotated[
     str | None,
-    typer.Option("--reward", help="folder or hub id of a sequence classifier, verify:NAME, or python:module:function"),
+    typer.Option(
+        "--reward",
+        help="folder or hub id of a sequence classifier, verify:NAME, measure:NAME, or python:module:function",
+    ),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="file, saved folder or hub data set")]
 BudgetOption = Annotated[

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-_NO_PATHS = re.compile(r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|hub|verify|python|openai|https?):")
-_BEFORE_PATHS = ("lm:", "model=")
+_NO_PATHS = re.compile(r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|hub|verify|measure|python|openai|https?):")
+_BEFORE_PATHS = ("lm:", "measure:similarity:", "model=")
 
 
 def place(name: str) -> str:
