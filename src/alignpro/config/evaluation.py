@@ -58,7 +58,7 @@ class EvaluateSettings(Section):
     second_reward: Place | None = Field(
         None,
         description="a reward that training does not see, in every table: python:module:function, verify:NAME,"
-        " measure:NAME, folder or hub id of a sequence classifier, an endpoint, or lab; null: none",
+        " measure:NAME, folder, package:NAME or hub id of a sequence classifier, an endpoint, or lab; null: none",
     )
     second_reward_endpoint: EndpointSettings = EndpointSettings()
     judge: Place | None = Field(

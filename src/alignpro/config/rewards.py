@@ -15,7 +15,9 @@ Kept = Literal["numbers", "quotes", "placeholders", "words"]
 KEPT: tuple[Kept, ...] = ("numbers", "quotes", "placeholders", "words")
 PROMPT_TERMS = ("length", "kept", "fluency")
 Label = int | str
-_NEEDS_MODEL = "a {} needs model: a folder, a hub id, verify:NAME, measure:NAME, python:module:name, or lab"
+_NEEDS_MODEL = (
+    "a {} needs model: a folder, package:NAME, hub id, verify:NAME, measure:NAME, python:module:name, or lab"
+)
 _OF_A_MODEL = ("head", "template", "overflow", "trust_remote_code", "device_map")
 
 
@@ -24,8 +26,8 @@ class RewardSpec(Section):
 
     model: Place | None = Field(
         None,
-        description="folder or hub id of a sequence classifier, verify:NAME, measure:NAME, python:module:name, lab, or"
-        " an endpoint",
+        description="folder, package:NAME or hub id of a sequence classifier, verify:NAME, measure:NAME,"
+        " python:module:name, lab, or an endpoint",
     )
     arguments: dict[str, Any] = Field(
         {}, description="keyword arguments of a verifier, a measure, or a python: function or class"

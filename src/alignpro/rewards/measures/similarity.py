@@ -63,10 +63,10 @@ class Similarity:
 
 
 def load_similarity(encoder: str, device: str, batch_size: int | None, column: str | None = None) -> Similarity:
-    """By the encoder of a folder or hub id. Raises SettingsError where none is named, and as `load_encoder`."""
+    """By the encoder of a folder, `package:NAME` or hub id. Raises SettingsError where none is named, and as `load_encoder`."""
     if not encoder:
         raise SettingsError(
-            "name its encoder, a folder or hub id, behind a colon:"
+            "name its encoder, a folder, package:NAME or hub id, behind a colon:"
             " measure:similarity:sentence-transformers/all-MiniLM-L6-v2"
         )
     return Similarity(
