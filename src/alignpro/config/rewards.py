@@ -15,9 +15,7 @@ Kept = Literal["numbers", "quotes", "placeholders", "words"]
 KEPT: tuple[Kept, ...] = ("numbers", "quotes", "placeholders", "words")
 PROMPT_TERMS = ("length", "kept", "fluency")
 Label = int | str
-_NEEDS_MODEL = (
-    "a {} needs model: a folder, package:NAME, hub id, verify:NAME, measure:NAME, python:module:name, or lab"
-)
+_NEEDS_MODEL = "a {} needs model: a folder, package:NAME, hub id, verify:NAME, measure:NAME, python:module:name, or lab"
 _OF_A_MODEL = ("head", "template", "overflow", "trust_remote_code", "device_map")
 
 

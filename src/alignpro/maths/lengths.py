@@ -9,7 +9,6 @@ UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Line_Break=SA}\u30fc--\P{L}]"
 
 _WORD = regex.compile(r"\b_*[\p{L}\p{N}]", regex.V1 | regex.WORD)
 _BOUND = regex.compile(r"\b", regex.V1 | regex.WORD)
-_HELD = regex.compile(r"[\p{L}\p{N}]")
 _CHARACTER = regex.compile(r"\X", regex.V1)
 
 
@@ -24,7 +23,7 @@ def words(text: str) -> int:
 
 def words_of(text: str) -> list[str]:
     """The words that `words` counts, in their order and as they are written."""
-    return [part for part in _BOUND.split(text) if _HELD.search(part)]
+    return [part for part in _BOUND.split(text) if _WORD.match(part)]
 
 
 def characters(text: str) -> int:

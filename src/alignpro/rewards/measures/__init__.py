@@ -8,9 +8,9 @@ from typing import Any
 
 from alignpro.errors import SettingsError
 from alignpro.rewards.arguments import made
+from alignpro.rewards.measures.formulas import readability
 from alignpro.rewards.measures.measure import TextMeasure
 from alignpro.rewards.measures.plain import ended, repetition, words
-from alignpro.rewards.measures.readability import readability
 from alignpro.types import Reward
 
 PREFIX = "measure:"

@@ -90,7 +90,8 @@ def _pooled(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 
 
 def load_encoder(name: str, device: str = "cpu", batch_size: int | None = None) -> SentenceEncoder:
-    """The sentence encoder that a folder, `package:NAME` or hub id holds, with the pooling that its `modules.json` leads to, or else the mean.
+    """The sentence encoder that a folder, `package:NAME` or hub id holds; it pools as its `modules.json` tells, or else
+    by the mean.
 
     Raises ModelNotUsable for a model that is none, or whose layers are not computed here, and HubUnreachable.
     """

@@ -63,7 +63,10 @@ class Similarity:
 
 
 def load_similarity(encoder: str, device: str, batch_size: int | None, column: str | None = None) -> Similarity:
-    """By the encoder of a folder, `package:NAME` or hub id. Raises SettingsError where none is named, and as `load_encoder`."""
+    """By the encoder that a folder, `package:NAME` or hub id holds.
+
+    Raises SettingsError where none is named, and as `load_encoder`.
+    """
     if not encoder:
         raise SettingsError(
             "name its encoder, a folder, package:NAME or hub id, behind a colon:"
