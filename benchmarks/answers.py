@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def main() -> None:
     name = given.model
     file = packaged.place_of(name, "model") if packaged.is_packaged(name) else Path(name)
     gguf.plain(file, "model")  # read once, so that no side is timed with it
-    sides = {
+    sides: dict[str, Callable[[], list[str]]] = {
         "transformers, gguf_file": lambda: by_transformers(file, prompts, given.tokens),
         "alignpro, float32": lambda: by_alignpro(name, prompts, given.tokens, "float32"),
         "alignpro, bfloat16": lambda: by_alignpro(name, prompts, given.tokens, "bfloat16"),

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from cli import SMALL
-from tiny import make_classifier, make_tokenizer, save_model
+from peft import LoraConfig, get_peft_model
+from tiny import make_tokenizer, save_model
 
 pytest.importorskip("gguf", reason="the package gguf is not installed")
 from gguf_files import save_gguf
@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from alignpro.errors import UsageError
 from alignpro.export import gguf
+from alignpro.models import checksums
 from alignpro.models.loading import resolve
-from alignpro.running.rewriter import TrainedPrompter
 
 TEXT = "tell me about 12 owls"
 
@@ -30,48 +30,50 @@ def outputs(folder):
         return ids["input_ids"].tolist(), model(**ids).logits
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
-def test_a_file_reads_back_with_the_same_tokens_and_logits(tmp_path, kind, precision):
+def test_a_file_reads_back_with_the_same_tokens_and_logits(tmp_path, kind):
     folder = save_model(tmp_path / "model", kind, seed=2, context=128, spare=2)
-    tokens, logits = outputs(folder)
-    own, read = outputs(resolve(str(save_gguf(folder, tmp_path / "file", precision)), "frozen"))
-    assert own == tokens
-    if precision == "float32":
-        assert torch.equal(read, logits)
-    else:
-        torch.testing.assert_close(read.float(), logits, rtol=0, atol=5e-3)
-        assert not torch.equal(read.float(), logits)
+    (tokens, logits), (own, read) = outputs(folder), outputs(resolve(str(save_gguf(folder, tmp_path / "f")), "frozen"))
+    assert own == tokens and torch.equal(read, logits)
 
 
-def test_a_run_with_an_adapter_is_exported_merged_with_what_ollama_wants(inside, tmp_path):
-    save_model(tmp_path / "p", "llama", seed=3, layers=1)
-    save_model(tmp_path / "f", "qwen2", seed=4, layers=1)
-    make_classifier(tmp_path / "r", "gemma", seed=5)
-    (tmp_path / "q.txt").write_text("".join(f"why is {i} odd?\n" for i in range(15)))
-    words = [f"--prompter={tmp_path / 'p'}", f"--frozen={tmp_path / 'f'}", f"--reward={tmp_path / 'r'}"]
-    words += [f"--prompts={tmp_path / 'q.txt'}", *SMALL, "--train.steps=1", "--train.prompts_per_step=4"]
-    words += ["--evaluate.every=0", "--evaluate.arms=[no_prompter,align_pro]", "--prompter.lora.rank=2"]
-    code, output = inside("run", *words, f"--out={tmp_path / 'run'}")
-    assert code == 0, output
-    code, output = inside("export", str(tmp_path / "run"), f"--out={tmp_path / 'no'}", "--gguf", "--format=adapter")
+def test_in_float16_matrices_are_rounded_and_nothing_else(tmp_path):
+    folder = save_model(tmp_path / "model", "llama", seed=2, context=128)
+    plain = resolve(str(save_gguf(folder, tmp_path / "file", "float16")), "frozen")
+    read = AutoModelForCausalLM.from_pretrained(plain).state_dict()
+    for name, weight in AutoModelForCausalLM.from_pretrained(folder).state_dict().items():
+        assert torch.equal(read[name].float(), (weight.half() if weight.ndim > 1 else weight).float()), name
+
+
+def test_an_adapter_is_merged(tmp_path):
+    base = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "model", "llama", context=128))
+    adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    adapted.save_pretrained(tmp_path / "adapter")
+    file = save_gguf(tmp_path / "adapter", tmp_path / "file")
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    AutoTokenizer.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "merged")
+    assert torch.equal(outputs(resolve(str(file), "frozen"))[1], outputs(tmp_path / "merged")[1])
+
+
+def test_a_run_is_exported_with_what_llama_cpp_and_ollama_want(inside, trained, tmp_path):
+    code, output = inside("export", str(trained), f"--out={tmp_path / 'no'}", "--gguf", "--format=adapter")
     assert code == 2 and "leave one of them out" in output
     out = tmp_path / "out"
-    code, output = inside("export", str(tmp_path / "run"), f"--out={out}", "--gguf", "--gguf-dtype=float32")
+    code, output = inside("export", str(trained), f"--out={out}", "--gguf", "--gguf-dtype=float32")
     assert code == 0, output
     plain = resolve(str(out / "model.gguf"), "frozen")
     (tokens, logits), (own, read) = outputs(out), outputs(plain)
     assert own == tokens and torch.equal(read, logits)
-    sampling = TrainedPrompter.load(tmp_path / "run").prompter.lm.sampling
-    assert GenerationConfig.from_pretrained(plain).temperature == sampling.temperature
+    assert GenerationConfig.from_pretrained(plain).temperature == 1
     assert (
-        (out / "Modelfile").read_text().startswith(f"FROM ./model.gguf\nPARAMETER temperature {sampling.temperature:g}")
-    )
+        out / "Modelfile"
+    ).read_text() == "FROM ./model.gguf\nPARAMETER temperature 1\nPARAMETER top_p 1\nPARAMETER top_k 0\n"
     assert "llama-server -m model.gguf" in (out / "README.md").read_text()
     assert resolve(str(out), "frozen") == str(out)  # which still is a plain folder
+    assert checksums.fault(out) is None
 
 
-def test_a_class_that_is_not_written_is_refused_before_anything_is(inside, tmp_path):
+def test_a_class_that_is_not_written_is_refused_before_anything_is(tmp_path):
     folder = save_model(tmp_path / "model", "phi3", context=128)
     with pytest.raises(UsageError, match="Phi3ForCausalLM is not written here, only classes llama, mistral, qwen2"):
         save_gguf(folder, tmp_path / "file")
