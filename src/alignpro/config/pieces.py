@@ -137,7 +137,7 @@ class DataSettings(Section):
         None,
         description="txt, jsonl, json, csv, tsv or parquet file, .gz or not; a folder that `datasets` saved; a data"
         " set of the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
-        " lab:advice",
+        " lab:advice; task:constraints or task:plain",
     )
     test: Place | None = Field(
         None,

@@ -169,9 +169,10 @@ class Templates(Result):
     """A crossed design of prompts, templates and answers, `per_cell` of those each.
 
     `gain` is that of the best single template, chosen on other prompts than judge it, of `rivals` that may be the best.
-    What choosing per prompt could add lies between `surely_added` and `added_at_most`. `surplus` is the best template's
-    gain less 80% of all there is to gain: the frontier's, or where `beside_frontier` is not set, its own and the most
-    that choosing could add. `framed` are the templates from the best on; `unanswered` counts prompts left out.
+    What choosing per prompt could add lies between `surely_added` and `added_at_most`; `learned` is what choosing by a
+    prompt's length and words adds. `surplus` is the best template's gain less 80% of all there is to gain: the
+    frontier's, which is `frontier_ahead` of it, or where `beside_frontier` is not set, its own and the most that
+    choosing could add. `framed` are the templates from the best on; `unanswered` counts prompts left out.
     """
 
     listed: Text
@@ -186,9 +187,11 @@ class Templates(Result):
     variance_of_interaction: Figure
     variance_of_noise: Figure
     chosen_per_prompt: Rows[ChosenPerPrompt]
+    learned: Figure
     surely_added: Number
     added_at_most: Number
     beside_frontier: Flag
+    frontier_ahead: Figure
     surplus: Figure
     framed: Rows[Framed]
     frozen_calls: Number
