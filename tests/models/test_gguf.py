@@ -12,6 +12,7 @@ from gguf_files import rewritten, save_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignpro.config import FrozenSettings, LoraSettings, PrompterSettings, Sampling, Settings
+from alignpro.config.naming import named
 from alignpro.errors import ModelNotUsable
 from alignpro.models import checksums, gguf, lora
 from alignpro.models.fingerprint import fingerprint
@@ -127,6 +128,7 @@ def test_an_adapter_notes_the_file_as_its_base_not_the_copy_of_it(file, tmp_path
 def test_a_file_is_known_again_by_what_it_holds(file, tmp_path):
     one = shutil.copy(file, tmp_path / "one.gguf")
     settings = Settings(frozen=FrozenSettings(model=str(one)))
+    assert not named(settings)  # neither code nor a host, so that another's folder may name it
     before = fingerprints(settings)
     assert list(before) == [f"frozen.model {one}"]
     rewritten(file, one, {"general.name": "another"})

@@ -46,7 +46,7 @@ SAMPLING = {
 _HALVES = {1: torch.float16, 30: torch.bfloat16}
 _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf\Z")
 FloatArray = npt.NDArray[np.float32]
-_FAULTS = (ValueError, KeyError, RuntimeError, ImportError, TypeError, IndexError, NotImplementedError)
+_FAULTS = (ValueError, KeyError, RuntimeError, ImportError, TypeError, IndexError)
 
 
 def inside(folder: Path, where: str) -> Path | None:
