@@ -47,7 +47,8 @@ RewardOption = Annotated[
     str | None,
     typer.Option(
         "--reward",
-        help="folder, package:NAME or hub id of a sequence classifier, verify:NAME, or python:module:function",
+        help="folder, package:NAME or hub id of a sequence classifier, verify:NAME, measure:NAME, or"
+        " python:module:function",
     ),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="file, saved folder or hub data set")]

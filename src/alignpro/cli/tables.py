@@ -113,6 +113,9 @@ def headroom(found: Headroom) -> None:
     title = f"{found.prompts} prompts, {found.rewrites} rewrites each, {found.responses} responses to each"
     name = f"{found.mean.removeprefix('mean ')} ({found.reward})"
     table(title, ["", name, "KL, nats", "effective sample size"], rows)
+    sampled = {"no prompter": found.no_prompter, "reference prompter": found.reference_prompter}
+    sampled |= {"trained prompter": trained} if trained else {}
+    _terms("terms of the reward, raw", {name: one.reward_terms for name, one in sampled.items()})
     parts = {"D1, gain of fine-tuning": found.d1, "D2, less the best prompter's gain": found.d2}
     parts["gap to RLHF"] = found.gap
     if found.bounds:

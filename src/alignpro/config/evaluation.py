@@ -61,8 +61,8 @@ class EvaluateSettings(Section):
     )
     second_reward: Place | None = Field(
         None,
-        description="a reward that training does not see, in every table: python:module:function, verify:NAME, folder,"
-        " package:NAME or hub id of a sequence classifier, an endpoint, or lab; null: none",
+        description="a reward that training does not see, in every table: python:module:function, verify:NAME,"
+        " measure:NAME, folder, package:NAME or hub id of a sequence classifier, an endpoint, or lab; null: none",
     )
     second_reward_endpoint: EndpointSettings = EndpointSettings()
     judge: Place | None = Field(

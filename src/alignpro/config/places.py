@@ -8,8 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-_NO_PATHS = re.compile(r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|task|hub|package|verify|python|openai|https?):")
-_BEFORE_PATHS = ("lm:", "model=")
+ENCODER = "measure:similarity:"
+"""What the name of a reward begins with that goes on with a sentence encoder's."""
+_NO_PATHS = re.compile(
+    r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|task|hub|package|verify|measure|python|openai|https?):"
+)
+_BEFORE_PATHS = ("lm:", ENCODER, "model=")
 
 
 def place(name: str) -> str:

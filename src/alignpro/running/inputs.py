@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alignpro.config import TEMPLATES, Settings
+from alignpro.config.places import ENCODER
 from alignpro.errors import InputsChanged, ModelNotUsable
 from alignpro.models import packaged
 from alignpro.models.loading import ADAPTER
@@ -20,12 +21,12 @@ from alignpro.runtime.run_folder import RunFolder, holds_model
 
 Say = Callable[[str], None]
 NAMED = re.compile(
-    r"prompter\.(model|before\.\d+)|frozen\.model|reward\.(terms\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
+    r"prompter\.(model|before\.\d+)|frozen\.model|reward\.((terms|gate)\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
     r"|evaluate\.(second_reward|judge|templates)|headroom\.(noise\.\d+|templates)|reward_learning\.base"
     r"|data\.(prompts|test|validation)|sft\.pairs|pairs\.templates"
 )
 """Settings that name what figures follow from."""
-BEFORE_NAMES = ("lm:", "pairwise:", "model=")
+BEFORE_NAMES = ("lm:", "pairwise:", ENCODER, "model=")
 
 
 def fingerprints(settings: Settings, say: Say = lambda line: None, hub: bool = True) -> dict[str, str]:
