@@ -1,1 +1,1 @@
-"""A prompter before any OpenAI-compatible endpoint, that hands a request on as it came wherever it cannot rewrite it."""
+"""A prompter before any OpenAI-compatible endpoint; a request that it cannot rewrite goes on as it came."""

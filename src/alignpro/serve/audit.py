@@ -105,13 +105,11 @@ class Audit:
 
     def __init__(self, path: Path, hash_only: bool = False, max_bytes: int = 100_000_000, keep: int = 10) -> None:
         self.hash_only = hash_only
-        self.lost = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = _Rotated(path, maxBytes=max_bytes, backupCount=keep, encoding="utf-8", errors="replace")
         except OSError as error:
             raise UsageError(f"--audit {path}: cannot be written ({error.strerror}); name another file") from None
-        self._file.failed = self._count
 
     def write(self, row: Row) -> None:
         """Add a line."""
@@ -123,18 +121,19 @@ class Audit:
         """End the file."""
         self._file.close()
 
-    def _count(self) -> None:
-        self.lost += 1
+    @property
+    def lost(self) -> int:
+        """Rows that could not be written."""
+        return self._file.lost
 
 
 class _Rotated(logging.handlers.RotatingFileHandler):
     """The standard library's, which counts what it cannot write instead of printing a trace for each."""
 
-    def failed(self) -> None:
-        """Replaced by what counts."""
+    lost = 0
 
     def handleError(self, record: logging.LogRecord) -> None:
-        self.failed()
+        self.lost += 1
 
 
 def read(path: Path) -> Iterator[Row]:
