@@ -205,7 +205,7 @@ def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
 
 def test_slow_and_endless_requests_are_cut_off():
     async def test():
-        async with standing(receive=0.2, body_limit=1000) as s:
+        async with standing(receive=0.1, body_limit=1000) as s:
             assert (await s.ask(user("x" * 1000)))[0] == 413
 
             async def endless():

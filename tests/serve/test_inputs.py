@@ -49,7 +49,7 @@ def test_no_input_makes_the_server_fail():
             loop = asyncio.get_running_loop()
             asked = lambda path, body: asyncio.run_coroutine_threadsafe(s.ask(body, path), loop).result(5)  # noqa: E731
 
-            @settings(max_examples=80, deadline=None, database=None)
+            @settings(max_examples=40, deadline=None, database=None)
             @given(PATHS, BODIES)
             def never_fails(path, body):
                 status, headers, _ = asked(path, body)

@@ -131,12 +131,16 @@ def raising():
 
 @pytest.mark.parametrize(
     ("prompter", "reason"),
-    [(failing("too-long"), "too-long"), (failing("guard-numbers"), "guard-numbers"), (raising(), "prompter-error")],
+    [
+        (lambda: failing("too-long"), "too-long"),
+        (lambda: failing("guard-numbers"), "guard-numbers"),
+        (raising, "prompter-error"),
+    ],
 )
 @pytest.mark.parametrize("closed", [False, True])
 def test_what_cannot_be_rewritten_goes_on_as_it_is_unless_told_otherwise(prompter, reason, closed):
     async def test():
-        async with standing(prompter=prompter, fail_closed=closed) as s:
+        async with standing(prompter=prompter(), fail_closed=closed) as s:
             body = json.dumps(user("owls"), indent=1).encode()
             status, headers, answered = await s.ask(body)
             assert headers["x-alignpro"] == f"original; reason={reason}"
