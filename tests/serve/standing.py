@@ -164,8 +164,15 @@ def running(test):
 
     async def whole():
         await asyncio.wait_for(test(), 20)
-        await asyncio.sleep(0.02)
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left
+        await settled(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
     asyncio.run(whole())
+
+
+async def settled(condition, seconds=10.0):
+    """Wait until something holds."""
+    for _ in range(int(seconds / 0.005)):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never came to that")

@@ -10,7 +10,7 @@ import textwrap
 import aiohttp
 import pytest
 from aiohttp import web
-from standing import EVENTS, answer, good, running, standing, streams, upstream, user
+from standing import EVENTS, answer, good, running, settled, standing, streams, upstream, user
 
 from alignpro.errors import UsageError
 from alignpro.serve import audit, service
@@ -150,14 +150,6 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(after, length, tmp_path):
     running(test)
 
 
-async def settled(condition, seconds=2.0):
-    for _ in range(int(seconds / 0.005)):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came to that")
-
-
 @pytest.mark.parametrize("when", ["rewriting", "waiting", "streaming"])
 def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
     times = 30
@@ -176,7 +168,7 @@ def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
         async with standing(slowly, audit=tmp_path / "log") as s:
             if when == "rewriting":
                 s.prompter.hold = asyncio.Event()
-            await asyncio.sleep(0.01)
+            await settled(lambda: s.service.prompters._wakes)
             before = len(asyncio.all_tasks())
 
             async def leaves(i):
@@ -205,7 +197,7 @@ def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
 
 def test_slow_and_endless_requests_are_cut_off():
     async def test():
-        async with standing(receive=0.1, body_limit=1000) as s:
+        async with standing(receive=0.5, body_limit=1000) as s:
             assert (await s.ask(user("x" * 1000)))[0] == 413
 
             async def endless():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from aiohttp import web
-from standing import EVENTS, Scripted, answer, running, standing, streams, user
+from standing import EVENTS, Scripted, answer, running, settled, standing, streams, user
 
 from alignpro.errors import UsageError
 from alignpro.serve import audit
@@ -156,7 +156,7 @@ def test_what_cannot_be_rewritten_goes_on_as_it_is_unless_told_otherwise(prompte
 
 def test_a_prompter_that_stalls_or_is_asked_too_much_holds_nobody_up():
     async def test():
-        async with standing(timeout=0.1, queue=2, prompter=Scripted(batch=1)) as s:
+        async with standing(timeout=0.5, queue=2, prompter=Scripted(batch=1)) as s:
             s.prompter.hold = asyncio.Event()
             first = asyncio.create_task(s.ask(user("owl 0")))
             while not s.prompter.asked:
@@ -166,7 +166,8 @@ def test_a_prompter_that_stalls_or_is_asked_too_much_holds_nobody_up():
             assert reasons == ["queue-full"] * 3 + ["timeout"] * 3
             assert s.service.prompters.waiting == 0  # nobody waits for them any more
             s.prompter.hold.set()
-            await asyncio.sleep(0.01)
+            await settled(lambda: s.service.prompters.batches == 1)
+            s.service.prompters.timeout = 10
             assert (await s.ask(user("owl 6")))[1]["x-alignpro"] == "rewritten"
             late = next(x for batch in s.prompter.asked for x in batch)
             assert (await s.ask(user(late.text)))[1]["x-alignpro"] == "rewritten"  # it came too late, and was kept
@@ -189,7 +190,7 @@ def test_a_prompter_that_stalls_for_good_or_goes_is_started_again(monkeypatch):
             await may_start.wait()
             return next(left)
 
-        async with standing(start=start, stall=0.02) as s:
+        async with standing(start=start, stall=0.3) as s:
             may_start.clear()
             assert (await s.ask(user("a")))[1]["x-alignpro"] == "original; reason=prompter-error"
             while s.service.prompters.ready:
@@ -253,7 +254,7 @@ def test_shadow_writes_down_both_and_sends_the_original(tmp_path):
             status, headers, _ = await s.ask(user("owls"))  # the rewrite holds nobody up
             assert (status, headers["x-alignpro"]) == (200, "original; reason=shadow")
             s.prompter.hold.set()
-            await asyncio.sleep(0.02)
+            await settled((tmp_path / "log").read_text)
             (row,) = audit.read(tmp_path / "log")
             assert (row.x, row.x_new, row.arm, row.assigned, row.mode) == (
                 "owls",
