@@ -7,17 +7,21 @@ import threading
 import urllib.request
 
 import pytest
-from cli import start
+from cli import models, settings, start
 from scripted_server import ScriptedServer
 
 import alignpro
+from alignpro.running.load import load
 from alignpro.serve.link import prompts_in, receive, send
 from alignpro.serve.worker import version, work
 
 
 @pytest.fixture(scope="module")
-def prompter(trained):
-    return alignpro.TrainedPrompter.load(trained)
+def prompter(workshop):
+    """One that was not trained, which rewrites as any other."""
+    chosen = settings(workshop)
+    pieces = load(chosen, {"passes", "prompter"})
+    return alignpro.TrainedPrompter(chosen, pieces.pipeline(), pieces.prompters)
 
 
 def talk(prompter, *messages, guard=None):
@@ -71,27 +75,27 @@ def test_a_guard_and_a_failure_take_no_other_prompt_with_them(prompter, monkeypa
     assert "RuntimeError: tripped" in capfd.readouterr().err
 
 
-def test_as_a_user_starts_it(trained, workshop, tmp_path):
+def test_as_a_user_starts_it(workshop, tmp_path):
+    own = [*models(workshop)[:2], "--reward=python:rewards:length", "--n=2", "--threads=1"]
+    short = ["--prompter.sampling.max_new_tokens=6", "--frozen.sampling.max_new_tokens=6"]
     with ScriptedServer() as upstream:
         log = tmp_path / "log.jsonl"
-        words = [f"--run={trained}", f"--upstream={upstream.url}", "--port=0", f"--audit={log}", "--timeout=60"]
-        process = start(workshop, "serve", *words)
+        words = [f"--upstream={upstream.url}", "--port=0", f"--audit={log}", "--timeout=60"]
+        process = start(workshop, "serve", "--method=gibbs", *own, *short, *words)
         lines = []
-        while not any("ready" in line for line in lines):
+        while not any("ready: " in line for line in lines):
             lines.append(process.stdout.readline().decode())
             assert lines[-1], lines
         url = next(line.split()[0] for line in lines if line.startswith("http://"))
         body = {"model": "m", "messages": [{"role": "user", "content": "tell me about owls"}]}
         asked = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), method="POST")
         with urllib.request.urlopen(asked, timeout=60) as response:
-            told = response.headers["x-alignpro"]
-            assert response.status == 200
-        prompter = alignpro.TrainedPrompter.load(trained)
-        made = prompter.rewrite("tell me about owls", seed=0)
-        assert told == ("rewritten" if made.failure is None else "original; reason=no-rewrite")
-        assert upstream.requests[-1].prompt == made.text
+            told = response.headers
         row = json.loads(log.read_text())
-        assert (row["x"], row["version"]) == ("tell me about owls", version(prompter))
+        assert row["x"] == "tell me about owls"
+        assert told["x-alignpro"] == ("rewritten" if row["x_new"] else f"original; reason={row['reason']}")
+        assert upstream.requests[-1].prompt == (row["x_new"] or row["x"])
+        assert any(told["x-alignpro-version"] in line for line in lines)
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(60)
         assert process.wait() == 0, output

@@ -132,4 +132,5 @@ def _rewrite_for_the_server(
     from alignpro.serve.worker import leave_signals_to_the_server, work
 
     leave_signals_to_the_server()
-    work(socket.socket(fileno=0), ready(method, run, name, models, n, best), seed=seed)
+    rewriter = ready(method, run, name, models, n, best)
+    work(socket.socket(fileno=0), rewriter, seed=seed)
