@@ -27,7 +27,7 @@ from alignpro.config.pieces import (
 )
 from alignpro.config.places import TEMPLATE, TEMPLATES
 from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
-from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
+from alignpro.config.rewards import GateTerm, PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.thoughts import Thoughts
 from alignpro.config.training import (
@@ -62,6 +62,7 @@ __all__ = [
     "Example",
     "FitSettings",
     "FrozenSettings",
+    "GateTerm",
     "GroupSettings",
     "HeadroomSettings",
     "JudgeSettings",

@@ -84,6 +84,19 @@ class Difference(Result):
     mean: Annotated[Estimate, Keys("mean_difference", "ci95")]
 
 
+class Group(Result):
+    """An arm on those test prompts whose column `by` holds `group`; `gain` over the first arm is paired by prompt, and
+    None for that arm itself."""
+
+    by: Text
+    group: Text
+    prompts: Number
+    arm: Text
+    kind: Text = ""
+    reward: Annotated[Estimate, Keys("mean_reward", "ci95")]
+    gain: Annotated[Estimate | None, Keys("gain_over_first", "gain_over_first_ci95")] = None
+
+
 class LengthControlled(Result):
     """The win rate at equal length in characters; `withheld` says why there is none."""
 
@@ -199,6 +212,7 @@ class Evaluation(Document):
     arms: Named[Arm]
     differences: Rows[Difference]
     win_rates: Rows[WinRate]
+    groups: Rows[Group] = ()
     cost: Cost
     settings: Plain = {}
     judges: Named[Plain] = {}
