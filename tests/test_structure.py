@@ -223,3 +223,22 @@ def test_prompts_are_framed_in_one_place():
             if isinstance(node, ast.ImportFrom) and node.module in {f"alignpro.models.{name}" for name in beside}:
                 taken = {alias.name for alias in node.names} - may
                 assert not taken, f"{path.relative_to(SOURCE)} takes {taken} from the frame"
+
+
+def test_the_server_itself_needs_no_torch():
+    """Its prompters do, in processes of their own."""
+    seen, todo = set(), [SOURCE / "serve" / "service.py"]
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            module = getattr(node, "module", None) or ""
+            names = [alias.name for alias in node.names]
+            taken = [module, *(f"{module}.{name}" for name in names)] if module else names
+            assert not any(name.split(".")[0] in ("torch", "transformers") for name in taken), path
+            for name in (name for name in taken if name.startswith("alignpro")):
+                stem = SOURCE.joinpath(*name.split(".")[1:])
+                todo += {file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file()} - seen
+    assert SOURCE / "serve" / "relay.py" in seen

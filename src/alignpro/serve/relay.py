@@ -109,8 +109,7 @@ class Upstream:
                     raise Unanswered(502, f"the upstream {_fault(error)}") from None
                 wait = self._wait(tried, {})
             else:
-                wait = self._wait(tried, answer.headers)
-                if last or answer.status not in AGAIN or wait > LONGEST_WAIT:
+                if last or answer.status not in AGAIN or (wait := self._wait(tried, answer.headers)) > LONGEST_WAIT:
                     return answer, tried
                 answer.close()
             tried += 1
