@@ -61,6 +61,15 @@ def arms(summary: Evaluation) -> None:
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
 
 
+def travelled(before: Evaluation, there: Evaluation) -> None:
+    """Gains over no prompter of the arms that both have, where the prompter was trained and where it was taken."""
+    none = NoPrompter.written
+    both = [name for name in there.arms if name in before.arms and name != none]
+    if none in there.arms and none in before.arms and both:
+        rows = [[name, *(told(one.difference(name, none, one.reward)) for one in (before, there))] for name in both]
+        table("gain over no prompter: does it travel?", ["arm", "in the run", "here"], rows)
+
+
 def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:
     """Mean of each term, of arms that have them."""
     found = {arm: terms for arm, terms in by_arm.items() if terms}
