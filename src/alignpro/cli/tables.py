@@ -50,8 +50,16 @@ def arms(summary: Evaluation) -> None:
     table(title, [*columns, "win rate over no_prompter" if by_wins or not over else "accuracy over no_prompter"], rows)
     if templates := {name: arm.template for name, arm in summary.arms.items() if arm.template}:
         table("templates, around every prompt", ["arm", "text"], list(templates.items()))
+    if guarded := {name: arm for name, arm in summary.arms.items() if arm.rejected}:
+        rows = [[name, told(arm.rejected), _counts(arm.rejected_by)] for name, arm in guarded.items()]
+        table("rejected by guards", ["arm", "share of its rewrites", "by which, and how many"], rows)
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
+
+
+def _counts(counts: Mapping[str, float]) -> str:
+    """Names with counts, the largest first."""
+    return ", ".join(f"{name} {count:,.0f}" for name, count in sorted(counts.items(), key=lambda one: -one[1])) or "-"
 
 
 def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:
