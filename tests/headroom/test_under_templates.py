@@ -74,7 +74,7 @@ def asked(path, reward=ONE_IS_BEST, frozen=None, prompts=PROMPTS, identity="thes
     return design, scores
 
 
-def told(path, reward, frontier=None):
+def told(path, reward=ONE_IS_BEST, frontier=None):
     return templates.report("mine.txt", *asked(path, reward), frontier)
 
 
@@ -130,6 +130,14 @@ def test_where_prompts_want_their_own_no_template_is_fixed_and_the_bracket_says_
     assert 0.05 < found.surely_added < 0.5 < found.added_at_most  # half of the prompts gain 1 by their own
     said = advice(estimated(found))
     assert said.verdict != "fix" and f"up to {found.added_at_most:.3g}" in said.text
+    assert "of that can be learned" not in said.text  # the number in a prompt is no word that another has
+
+
+def test_what_depends_on_a_word_of_the_prompt_is_told_as_learned(tmp_path):
+    prompts = as_prompts([f"{'odd' if number % 2 else 'even'} task {number}" for number in range(40)])
+    found = templates.report("mine.txt", *asked(tmp_path, EACH_ITS_OWN, prompts=prompts), None)
+    assert 0.2 < found.learned.lo < found.learned.value < found.added_at_most
+    assert "by its length and words 0.50 [0.30, 0.71] of that can be learned" in advice(estimated(found)).text
 
 
 def test_beside_a_frontier_one_template_is_held_against_its_gain(tmp_path):
@@ -137,6 +145,8 @@ def test_beside_a_frontier_one_template_is_held_against_its_gain(tmp_path):
     much = told(tmp_path, ONE_IS_BEST, {prompt.key: 3.0 for prompt in PROMPTS})
     assert little.surplus.value == pytest.approx(little.gain.value - 0.4)
     assert little.surplus.lo > 0 > much.surplus.hi
+    assert much.frontier_ahead.value == pytest.approx(3.0 - much.gain.value)
+    assert not told(tmp_path).frontier_ahead.defined
     assert advice(estimated(little, gain=0.5)).verdict == "fix"
     assert advice(estimated(much, gain=3.0)).verdict == "train"
 
@@ -177,3 +187,4 @@ def test_the_command_takes_a_file_and_writes_what_it_found(workshop, inside, tmp
     assert sorted(row["called"] for row in found["framed"]) == ["no template", "template_1", "template_2"]
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "One template for all, or one for each" in page and "Kindly: {prompt}" in page
+    assert "More by choosing by a prompt's length and words" in page and "Chosen, at most" not in page  # of 3 prompts

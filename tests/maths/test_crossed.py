@@ -83,6 +83,26 @@ def test_the_ceiling_holds_for_any_world_and_is_reached():
     assert truth(one_each) == pytest.approx(crossed.ceiling(population(one_each)[1], 6))
 
 
+def test_the_most_that_choosing_adds_is_told_on_average_as_no_less_than_it_is():
+    told, true = [], []
+    for which, scores in designs(2, 2):
+        best = crossed.best_template(scores)
+        own = MEANS[which, :2]
+        told.append(crossed.at_most(scores, best).mean())
+        true.append((own.max(1) - own[range(len(own)), best.chosen]).mean())
+    assert np.mean(told) >= np.mean(true)
+
+
+def test_where_one_template_leads_for_all_its_lead_brings_the_most_far_below_the_ceiling():
+    rng = np.random.default_rng(5)
+    scores = drawn(rng, 96, 6, 6, 1.0, 0.0)
+    best = crossed.best_template(scores)
+    interaction = crossed.variances(scores).interaction[1]
+    assert 0 < crossed.bracket(scores, best, interaction).above < crossed.ceiling(interaction[1], 6) / 2
+    scores[0, 1] = np.nan
+    assert np.isnan(crossed.at_most(scores, best)[0]) and np.isfinite(crossed.at_most(scores, best)[1:]).all()
+
+
 def test_cells_that_failed_and_unequal_numbers_leave_the_variances_unbiased():
     here = np.array([[[1, 1, 0], [0, 0, 0]], [[1, 1, 0], [1, 1, 0]], [[1, 1, 0], [1, 1, 1]]], bool)
     found = []

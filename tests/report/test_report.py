@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ARMS, REWARD, SECOND, Change, samples, write_lines, write_run
+from conftest import ARMS, REWARD, SECOND, Change, evaluation, samples, write_lines, write_run
 
 from alignpro.report import write_readme_figure, write_report
 from alignpro.report.palette import looks
@@ -197,6 +197,29 @@ def test_judge_that_is_the_training_reward_is_called_partial(change: Change) -> 
     assert page.title == "The trained prompter raised the reward it was trained on, its only judge"
     assert "That judge is the reward that was trained on, so it is not impartial." in page.summary
     assert SECOND not in page.text
+
+
+@pytest.mark.parametrize(
+    ("arm", "did", "did_not"),
+    [
+        ("template_best", "chose among candidates: not impartial", "did not choose among candidates"),
+        ("template_1", "was given", "was given besides"),
+    ],
+)
+def test_where_nothing_is_trained_no_reward_is_said_to_have_been_trained_on(
+    change: Change, arm: str, did: str, did_not: str
+) -> None:
+    def edit(tree: dict[str, Any]) -> None:
+        kept = evaluation({arm: (0.42, None), "no_prompter": (0.0, None)})
+        tree.update(arms=kept["arms"], differences=kept["differences"], win_rates=kept["win_rates"])
+
+    run_dir = change(edit)
+    for name in ("metrics.jsonl", "samples.jsonl", "headroom.json", "rlhf/metrics.jsonl"):
+        (run_dir / name).unlink(missing_ok=True)
+    page = page_of(run_dir)
+    assert f"which {did.partition(':')[0]}" in page.text and f"the reward that {did}." in page.text
+    assert f"By {SECOND}, which {did_not}, the gain is" in page.summary
+    assert "trained on" not in page.text
 
 
 def test_few_prompts_are_no_verdict(change: Change) -> None:

@@ -35,15 +35,21 @@ Words = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="new folder for the run; runs/RECIPE-NNN by default")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
-PrompterOption = Annotated[str | None, typer.Option("--prompter", help="folder or hub id of the model to train")]
-FrozenOption = Annotated[str | None, typer.Option("--frozen", help="folder or hub id of the model that answers")]
+PrompterOption = Annotated[
+    str | None, typer.Option("--prompter", help="folder, package:NAME or hub id of what is trained")
+]
+FrozenOption = Annotated[str | None, typer.Option("--frozen", help="folder, package:NAME or hub id of what answers")]
 ThenOption = Annotated[
     list[str] | None,
     typer.Option("--then", help="a further pass: rewrites what the one before wrote; the last is trained"),
 ]
 RewardOption = Annotated[
     str | None,
-    typer.Option("--reward", help="folder or hub id of a sequence classifier, verify:NAME, or python:module:function"),
+    typer.Option(
+        "--reward",
+        help="folder, package:NAME or hub id of a sequence classifier, verify:NAME, measure:NAME, or"
+        " python:module:function",
+    ),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="file, saved folder or hub data set")]
 BudgetOption = Annotated[

@@ -53,6 +53,13 @@ def arms(summary: Evaluation) -> None:
     if guarded := {name: arm for name, arm in summary.arms.items() if arm.rejected}:
         rows = [[name, told(arm.rejected), _counts(arm.rejected_by)] for name, arm in guarded.items()]
         table("rejected by guards", ["arm", "share of its rewrites", "by which, and how many"], rows)
+    if groups := summary.groups:
+        by_value = {(row.group, row.arm): row for row in groups}
+        values = {row.group: f"{row.group} ({row.prompts:,} prompts)" for row in groups}
+        lines = [
+            [called, *(told(by_value[value, arm].reward) for arm in summary.arms)] for value, called in values.items()
+        ]
+        table(f"by {groups[0].by}", ["", *summary.arms], lines)
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
 
@@ -114,6 +121,9 @@ def headroom(found: Headroom) -> None:
     title = f"{found.prompts} prompts, {found.rewrites} rewrites each, {found.responses} responses to each"
     name = f"{found.mean.removeprefix('mean ')} ({found.reward})"
     table(title, ["", name, "KL, nats", "effective sample size"], rows)
+    sampled = {"no prompter": found.no_prompter, "reference prompter": found.reference_prompter}
+    sampled |= {"trained prompter": trained} if trained else {}
+    _terms("terms of the reward, raw", {name: one.reward_terms for name, one in sampled.items()})
     parts = {"D1, gain of fine-tuning": found.d1, "D2, less the best prompter's gain": found.d2}
     parts["gap to RLHF"] = found.gap
     if found.bounds:
@@ -139,6 +149,7 @@ def _templates(found: Templates) -> None:
     lines = [
         [f"best single template, {found.best_called}: gain on prompts that did not choose it", told(found.gain)],
         *([f"chosen per prompt on {row.chosen_on}, more than that", told(row.gain)] for row in found.chosen_per_prompt),
+        ["chosen by a prompt's length and words, more than that", told(found.learned)],
         ["chosen per prompt, at most more", f"{found.added_at_most:.4g}"],
         ["variance of template", told(found.variance_of_template)],
         ["variance of prompt x template", told(found.variance_of_interaction)],

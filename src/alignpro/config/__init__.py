@@ -28,7 +28,7 @@ from alignpro.config.pieces import (
 )
 from alignpro.config.places import TEMPLATE, TEMPLATES
 from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
-from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
+from alignpro.config.rewards import GateTerm, PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.thoughts import Thoughts
 from alignpro.config.training import (
@@ -64,6 +64,7 @@ __all__ = [
     "Example",
     "FitSettings",
     "FrozenSettings",
+    "GateTerm",
     "GroupSettings",
     "GuardSettings",
     "HeadroomSettings",

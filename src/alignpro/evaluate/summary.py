@@ -14,7 +14,7 @@ from alignpro.evaluate.sampling import ArmResult
 from alignpro.maths import lengths, stats
 from alignpro.maths.shares import is_share, share_difference, share_interval
 from alignpro.maths.variance_intervals import variance_intervals
-from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
+from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Group, Mean, SecondReward
 from alignpro.rewards.guards import Guards
 from alignpro.types import FloatArray, Generation, Prompt
 
@@ -28,6 +28,7 @@ def summarise(
     second_reward: str | None,
     training_prompts: float = math.nan,
     guards: Guards | None = None,
+    by: str | None = None,
 ) -> Evaluation:
     """What evaluation.json holds but for its win rates, with `differences` (paired, over prompts) and each arm's
     `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them; and
@@ -35,7 +36,7 @@ def summarise(
 
     Every interval is of 95%, over prompts: Student's t, widened for skew, for means, differences and KL. Rewards that
     are 0 or 1 in all arms are shares, their `kind` says so, and their intervals and those of their differences are
-    those of shares.
+    those of shares. `by` names a column of the prompts' rows: `groups` hold the arms by its values besides.
     """
     kinds = _kinds(arms)
     differences = []
@@ -53,6 +54,7 @@ def summarise(
         arms={arm.name: _arm(arm, second_reward, kinds, guards) for arm in arms},
         differences=tuple(differences),
         win_rates=(),
+        groups=tuple(_groups(arms, by, kinds[REWARD])) if by and arms else (),
         cost=Cost(frozen_calls=sum(arm.frozen_calls for arm in arms)),
     )
 
@@ -149,6 +151,19 @@ def _terms(parts: Mapping[str, FloatArray], kinds: Mapping[str, str]) -> dict[st
     return {
         name: Mean(mean=_mean(values, kinds.get(name, "")), kind=kinds.get(name, "")) for name, values in parts.items()
     }
+
+
+def _groups(arms: Sequence[ArmResult], by: str, kind: str) -> Iterator[Group]:
+    """Each arm on the prompts of each value of the column, in the values' order, the arms in theirs."""
+    values = [str(prompt.row.get(by, "")) for prompt in arms[0].prompts]
+    for value in sorted(set(values)):
+        places = [place for place, one in enumerate(values) if one == value]
+        first = arms[0].rewards[places]
+        for arm in arms:
+            rewards = arm.rewards[places]
+            gain = None if arm is arms[0] else _difference("", "", "", rewards, first, kind).mean
+            mean = _mean(rewards, kind)
+            yield Group(by=by, group=value, prompts=len(places), arm=arm.name, kind=kind, reward=mean, gain=gain)
 
 
 def _difference(a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str) -> Difference:

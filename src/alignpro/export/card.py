@@ -8,8 +8,10 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from alignpro.config import Settings, UpdateSettings
+from alignpro.config import RewardSettings, Settings, UpdateSettings
+from alignpro.config.places import ENCODER
 from alignpro.models.marks import usage
+from alignpro.models.packaged import PREFIX
 from alignpro.results import Evaluation
 from alignpro.results.words import told
 
@@ -67,12 +69,14 @@ def shown(name: str | None) -> str:
     text = str(name)
     if text == "lab":
         return "the packaged lab's model"
-    return text if text.startswith("python:") or is_hub_id(text) else Path(text).name
+    if text.startswith(ENCODER):
+        return ENCODER + shown(text.removeprefix(ENCODER))
+    return text if text.startswith(("python:", PREFIX)) or is_hub_id(text) else Path(text).name
 
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is one on the hub, as far as can be told without asking it."""
-    return name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).exists()
+    return name.count("/") == 1 and not name.startswith((".", "~", "/", PREFIX)) and not Path(name).exists()
 
 
 def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
@@ -88,6 +92,13 @@ def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
     )
 
 
+def _reward(reward: RewardSettings) -> str:
+    """What was maximised: a reward, or a sum of several, and what gated it."""
+    terms = " + ".join(f"{term.weight:g} {term.name or shown(term.model)}" for term in reward.terms)
+    gates = [gate.name or shown(gate.model) for gate in reward.gate]
+    return " * ".join([*gates, f"({terms})" if gates and terms else terms or shown(reward.model)]).replace("+ -", "- ")
+
+
 def _step_size(update: UpdateSettings) -> str:
     if update.learning_rate is None:
         return f"steps of {update.step_kl:g} nats"
@@ -98,7 +109,7 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
     train, lora = settings.train, settings.prompter.lora
     yield "base model", shown(settings.prompter.model)
     yield "frozen model", shown(settings.frozen.model)
-    yield "reward", shown(settings.reward.model)
+    yield "reward", _reward(settings.reward)
     yield "prompts", shown(settings.data.prompts)
     yield (
         "method",

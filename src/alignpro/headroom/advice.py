@@ -101,7 +101,8 @@ def _beside(found: Templates) -> str:
     low, high = found.bracket
     more = "" if math.isnan(high) else f"; choosing one for each prompt could add up to {high:.3g}"
     sure = f", and surely {low:.3g}" if more and low > 0 else ""
-    return f"The best of {len(found.framed)} templates gains {told(found.gain)}{more}{sure}."
+    seen = f"; by its length and words {told(found.learned)} of that can be learned" if found.learned.lo > 0 else ""
+    return f"The best of {len(found.framed)} templates gains {told(found.gain)}{more}{sure}{seen}."
 
 
 def _gains(estimated: Headroom) -> list[Estimate]:

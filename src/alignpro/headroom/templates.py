@@ -18,9 +18,9 @@ from alignpro.errors import SettingsError
 from alignpro.flow.failures import check_failures
 from alignpro.flow.rollout import answer
 from alignpro.headroom.advice import ENOUGH
-from alignpro.maths import crossed, stats
+from alignpro.maths import crossed, policy, rounding, stats
 from alignpro.maths.stats import FEWEST
-from alignpro.results import ChosenPerPrompt, Estimate, Framed, Templates
+from alignpro.results import UNKNOWN, ChosenPerPrompt, Estimate, Framed, Templates
 from alignpro.rng import derive
 from alignpro.runtime import files
 from alignpro.runtime.interrupt import StopRequest
@@ -128,10 +128,12 @@ def report(listed: str, design: Design, scores: FloatArray, frontier: Mapping[st
     prompts = [prompt for prompt, told in zip(design.prompts, answered.tolist(), strict=True) if told]
     parts, best = crossed.variances(scores), crossed.best_template(scores)
     between = crossed.bracket(scores, best, parts.interaction[1])
-    (gain, (low, high)), share = best.gain, ENOUGH
+    learned = policy.learned(scores, policy.features([prompt.text for prompt in prompts]), best)
+    (gain, (low, high)), share, ahead = best.gain, ENOUGH, UNKNOWN
     if frontier is not None:
         most = np.array([frontier.get(prompt.key, np.nan) for prompt in prompts])
         surplus = Estimate.of(*crossed.widened(best.each - share * most, best.rivals))
+        ahead = Estimate.of(*crossed.widened(rounding.difference(most, best.each), best.rivals))
     else:
         surplus = Estimate(
             (1 - share) * gain - share * between.above,
@@ -162,9 +164,11 @@ def report(listed: str, design: Design, scores: FloatArray, frontier: Mapping[st
         chosen_per_prompt=tuple(
             ChosenPerPrompt(chosen_on=k, gain=Estimate.of(*told)) for k, told in between.below.items()
         ),
+        learned=Estimate.of(*learned),
         surely_added=between.low,
         added_at_most=between.above,
         beside_frontier=frontier is not None,
+        frontier_ahead=ahead,
         surplus=surplus,
         framed=tuple(sorted(rows, key=lambda row: row.gain.value, reverse=True)),
         frozen_calls=design.frozen_calls,

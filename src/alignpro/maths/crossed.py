@@ -8,6 +8,7 @@ and an interaction d_ij with sum_j d_ij = 0. Noise may differ by cell. Templates
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -23,6 +24,9 @@ FOLDS = 5
 """Parts of the prompts: each is judged under the template that the others choose."""
 CHOOSE_ON = (1, 2, 4)
 """Answers on which a prompt's template is chosen."""
+FAR, LEAST = (0.0, 0.5, 1.0, 2.0, math.inf), (0.25, 0.5)
+"""Errors of a cell's difference behind the best from which a template is bounded by itself, and the least its parabola
+is wide, in such errors: what `at_most` tries."""
 Told = tuple[float, Interval]
 """A figure, and its 95% interval over prompts."""
 
@@ -59,8 +63,8 @@ class Bracket:
     """Bounds on E_i max_j mu_ij - max_j mu_j, what choosing a template for each prompt could add, which has no unbiased
     estimator.
 
-    `below` by the answers k that choose: what `chosen_on` reaches, less the best single template. `above`:
-    sigma_PT sqrt(J - 1), sigma_PT at its upper confidence limit; nan where that has none.
+    `below` by the answers k that choose: what `chosen_on` reaches, less the best single template. `above`: the lower of
+    two upper confidence limits, of sigma_PT sqrt(J - 1) and of the mean of `at_most`; nan where they have none.
     """
 
     below: dict[int, Told]
@@ -134,13 +138,18 @@ def best_template(scores: FloatArray) -> Best:
     that judge it, from scores [P, J, R]. The folds are every fifth prompt."""
     means = stats.mean_over_responses(scores)
     gain = rounding.difference(means, means[:, :1])
-    folds = np.arange(len(gain)) % min(FOLDS, len(gain))
-    by_fold = np.array([_highest(gain[folds != fold]) for fold in range(folds.max() + 1)])
-    chosen, template = by_fold[folds], _highest(gain)
+    part = folds(len(gain))
+    by_fold = np.array([_highest(gain[part != fold]) for fold in range(part.max() + 1)])
+    chosen, template = by_fold[part], _highest(gain)
     each = np.where(chosen >= 0, np.take_along_axis(gain, np.maximum(chosen, 0)[:, None], 1)[:, 0], np.nan)
     behind = [stats.mean_interval(rounding.difference(gain[:, j], gain[:, template])) for j in range(gain.shape[1])]
     rivals = 1 + sum(high >= 0 for _, high in behind)
     return Best(template, chosen, each, rivals, widened(each, rivals))
+
+
+def folds(prompts: int) -> npt.NDArray[np.int64]:
+    """The fold of each prompt [P]."""
+    return np.arange(prompts) % min(FOLDS, prompts)
 
 
 def widened(each: FloatArray, rivals: int) -> Told:
@@ -194,7 +203,43 @@ def bracket(scores: FloatArray, best: Best, interaction: Interval) -> Bracket:
         if k < most:
             more = rounding.difference(chosen_on(scores, k), single)
             below[k] = widened(more, best.rivals)
-    return Bracket(below, ceiling(interaction[1], scores.shape[1]))
+    limits = ceiling(interaction[1], scores.shape[1]), stats.mean_interval(at_most(scores, best))[1]
+    return Bracket(below, min((limit for limit in limits if not math.isnan(limit)), default=math.nan))
+
+
+def at_most(scores: FloatArray, best: Best) -> FloatArray:
+    """A figure for each prompt [P] whose mean is at least what choosing per prompt adds to `best.chosen`, from scores
+    [P, J, R], whatever the distribution; nan where a template has no answer.
+
+    With D_j = mu_ij less that of the template chosen, max_j D_j is at most max_j D_j over the near templates, itself
+    among them, and sum_j (D_j + c_j)^2 / (4 c_j) over the far, for any c_j > 0, since (D - c)^2 >= 0. The means of
+    answers in the place of mu_ij only raise the first, and their errors are taken off the squares. Which are far, and
+    c_j, near the root of E D_j^2, where the second is least, are chosen on the other folds.
+    """
+    count, means, spread = _cells(scores)
+    part = folds(len(means))
+    found = np.full(len(means), np.nan)
+    for fold in np.unique(part[best.chosen >= 0]):
+        here = part == fold
+        single = best.chosen[here][0]
+        told = (count > 1) & (count[:, [single]] > 1) & (np.arange(means.shape[1]) != single)
+        gaps = rounding.difference(means, means[:, [single]])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = spread / count
+            weight = told / told[~here].mean(0)
+        error = np.where(told, error + error[:, [single]], 0.0)
+        away = np.where(told, gaps, 0.0)
+        mean, square, noise = ((weight * each)[~here].mean(0) for each in (away, away**2 - error, error))
+        tried = []
+        for behind, least in itertools.product(FAR, LEAST):
+            far = (noise > 0) & (mean < -behind * np.sqrt(np.where(noise > 0, noise, 1.0)))
+            c = np.sqrt(square.clip(min=0) + least**2 * noise)[far]
+            parabolas = weight[:, far] * ((away[:, far] + c) ** 2 - error[:, far]) / (4 * c)
+            tried.append(gaps[:, ~far].max(1) + parabolas.sum(1))
+        others = [each[~here & np.isfinite(each)] for each in tried]
+        limits = [each.mean() + 2 * each.std() / math.sqrt(len(each)) if len(each) else math.inf for each in others]
+        found[here] = tried[int(np.argmin(limits))][here]
+    return found
 
 
 def ceiling(variance: float, templates: int) -> float:

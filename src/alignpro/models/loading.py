@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError, first_line
-from alignpro.models import checksums, own_code
+from alignpro.models import checksums, own_code, packaged
 from alignpro.models.chat_template import keep_day
 from alignpro.models.precision import dtype_of
 from alignpro.runtime import processes
@@ -212,19 +212,21 @@ def _checked_map(device_map: DeviceMap, role: Role) -> Any:
 
 
 def resolve(name: str, role: Role) -> str:
-    """Folder or hub id to load from: `lab` is the packaged model of the role, `lab:NAME` another packaged one.
+    """Folder or hub id to load from: `lab` is the lab's model of the role, `lab:NAME` another of the lab's, and
+    `package:NAME` that which an installed package holds.
 
-    Raises ModelNotUsable for a folder that lacks something, HubUnreachable at once where a hub id is not in the local
-    cache and the hub does not answer.
+    Raises ModelNotUsable for a folder that lacks something, and as `packaged.place_of`; HubUnreachable at once where a
+    hub id is not in the local cache and the hub does not answer.
     """
     if name == "lab" or name.startswith("lab:"):
-        return _packaged(name, role)
-    path = Path(name).expanduser()
+        return _of_lab(name, role)
+    held = packaged.is_packaged(name)
+    path = packaged.place_of(name, f"{role}.model") if held else Path(name).expanduser()
     if path.is_dir():
         _check_folder(path, name, role)
         _check_whole(path, name, role)
         return str(path.resolve())  # what an adapter notes as its base outlives the working folder
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.is_file():
+    if held or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.is_file():
         raise ModelNotUsable(
             f"{role}.model {name}: no such folder; give a folder with a Hugging Face model, or a hub id"
         )
@@ -236,7 +238,7 @@ def display_name(name: str, role: Role) -> str:
     """What reports call the model."""
     if name == "lab" or name.startswith("lab:"):
         return f"lab {name[4:] or role}"
-    return name.rstrip("/").rsplit("/", 1)[-1]
+    return name.removeprefix(packaged.PREFIX).rstrip("/").rsplit("/", 1)[-1]
 
 
 def device_of(wanted: str) -> str:
@@ -258,7 +260,7 @@ def device_of(wanted: str) -> str:
     return wanted
 
 
-def _packaged(name: str, role: Role) -> str:
+def _of_lab(name: str, role: Role) -> str:
     weights = Path(str(resources.files("alignpro.lab") / "weights"))
     own = name.removeprefix("lab:") if ":" in name else role
     known = sorted(entry.name for entry in weights.iterdir() if entry.name.startswith(role))

@@ -13,6 +13,7 @@ from alignpro.evaluate.arms import known
 from alignpro.report.drawing import DASHES, INK, Chart, canvas, cross, dot, drawing, inline, level, whisker
 from alignpro.report.palette import Looks
 from alignpro.report.row_charts import Row, caption_of, intervals, rows_canvas
+from alignpro.report.standing import part_of_reward, standing
 from alignpro.report.verdict import BASELINE
 from alignpro.results import Arm, Estimate, Evaluation, Sample, WinRate
 from alignpro.results.words import MINUS, number, percent
@@ -32,16 +33,11 @@ def in_order(evaluation: Evaluation, looks: Looks) -> list[Arm]:
     return [evaluation.arms[name] for name in looks if name in evaluation.arms]
 
 
-def standing(judge: str, evaluation: Evaluation) -> str:
-    """How to take what a reward or a judge says."""
-    return "the reward that was trained on: not impartial" if judge == evaluation.reward else "not trained on"
-
-
 def rewards(evaluation: Evaluation, looks: Looks) -> Chart:
     """Mean reward of each arm, or its accuracy."""
     dashed = " The dashed line is no prompter." if BASELINE in evaluation.arms else ""
     name, mean, interval = _named(evaluation, evaluation.reward, "mean reward")
-    text = f"{mean} of {evaluation.reward}, the reward that was trained on.{dashed} {interval}"
+    text = f"{mean} of {evaluation.reward}, the reward that {part_of_reward(evaluation).did}.{dashed} {interval}"
     means = {arm.name: arm.reward for arm in in_order(evaluation, looks)}
     return _means(means, looks, name, "rewards", text)
 
@@ -50,7 +46,7 @@ def second_rewards(evaluation: Evaluation, looks: Looks) -> list[Chart]:
     """Mean second reward of each arm that has one, or its accuracy."""
     means = {arm.name: arm.second for arm in in_order(evaluation, looks) if arm.second.defined}
     name, _, interval = _named(evaluation, evaluation.second_reward or "", "mean second reward")
-    text = f"The same answers under {evaluation.second_reward}, which was not trained on. {interval}"
+    text = f"The same answers under {evaluation.second_reward}, which {part_of_reward(evaluation).did_not}. {interval}"
     return [_means(means, looks, name, "second", text)] if means else []
 
 

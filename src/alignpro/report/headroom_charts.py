@@ -51,6 +51,7 @@ class HeadroomCharts:
     gibbs: Look | None
     goes_on: bool
     templates: Markup | None
+    per_prompt: Markup | None
     noise: Markup | None
     under_noise: list[tuple[int, Look]]
 
@@ -64,6 +65,7 @@ def headroom_charts(headroom: Headroom) -> HeadroomCharts:
         gibbs=gibbs_look(placed) if placed else None,
         goes_on=len(drawn_frontier(headroom)) < len(headroom.curve),
         templates=_templates(headroom.templates) if headroom.templates and headroom.templates.framed else None,
+        per_prompt=_per_prompt(headroom.templates) if headroom.templates and headroom.templates.gain.defined else None,
         noise=_noise(headroom) if shown else None,
         under_noise=[(place, SHOWN_UNDER_NOISE[place]) for place in shown],
     )
@@ -75,6 +77,20 @@ def _templates(found: Templates) -> Markup:
     rows = [Row(_short(row), row.gain, "align-pro", "o", signed=True) for row in drawn]
     label = "Gain of each template over the bare prompt, with 95% intervals"
     return intervals(rows, "templates", label, "gain over the bare prompt", reference=0.0)
+
+
+def _per_prompt(found: Templates) -> Markup:
+    """What choosing for each prompt adds to the best single template: what is learned, the bracket, the frontier."""
+    rows = [Row("Learned from length and words", found.learned, TRAINED.token, "o", signed=True)]
+    rows += [
+        Row(f"Chosen on {count(row.chosen_on)} of its answers", row.gain, GIBBS.token, "s", signed=True)
+        for row in found.chosen_per_prompt
+    ]
+    rows.append(Row("Chosen, at most", Estimate(found.added_at_most), NO_PROMPTER.token, "|", signed=True))
+    rows.append(Row("Best prompter", found.frontier_ahead, BEST.token, BEST.marker, signed=True))
+    drawn = [row for row in rows if row.estimate.defined]
+    label = "What each adds to the best single template, with 95% intervals"
+    return intervals(drawn, "per-prompt", label, "more than the best single template", reference=0.0)
 
 
 def _short(row: Framed) -> str:

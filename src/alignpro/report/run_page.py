@@ -15,6 +15,7 @@ from alignpro.report.judged_examples import judged_examples
 from alignpro.report.making import making
 from alignpro.report.palette import Looks, looks
 from alignpro.report.reading import Run, read_run
+from alignpro.report.standing import standing
 from alignpro.report.templating import write_page
 from alignpro.report.training_charts import TrainingCharts, training_charts
 from alignpro.report.verdict import ADVISED, BASELINE, key_figures, verdict
@@ -69,7 +70,7 @@ def write_report(run_dir: Path) -> Path:
             evaluation.second_reward if evaluation else None,
         ),
         making=making(run.name, "run", run.settings, run.environment),
-        standing=arm_charts.standing,
+        standing=standing,
     )
 
 

@@ -13,6 +13,7 @@ from alignpro.evaluate.arms import AlignPro, BestTemplate, Gibbs, NoPrompter, Re
 from alignpro.maths.stats import FEWEST
 from alignpro.report.palette import Looks
 from alignpro.report.reading import Run
+from alignpro.report.standing import Part, part_of_reward
 from alignpro.results import UNKNOWN, Arm, Estimate, Evaluation, Headroom, WinRate
 from alignpro.results.words import count, number, percent, spoken
 from alignpro.types import FloatArray
@@ -30,7 +31,6 @@ ADVISED = {
     "unsure": "Too uncertain to say whether training would pay",
 }
 """Verdict of headroom.json -> what it advises, in words."""
-PARTIAL = "against no prompter, by the reward that was trained on: not impartial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _subject(evaluation: Evaluation) -> Arm | None:
 
 
 def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, subject: Arm, baseline: Arm) -> Verdict:
-    reward, second = evaluation.reward, evaluation.second_reward
+    reward, second, part = evaluation.reward, evaluation.second_reward, part_of_reward(evaluation)
     who = "the trained prompter" if subject.name == AlignPro.written else looks[subject.name].label
     gain = evaluation.difference(subject.name, BASELINE, reward)
     mean = "Accuracy" if evaluation.shares(reward) else "Mean reward"
@@ -124,14 +124,14 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         KeyFigure(
             "accuracy gained" if evaluation.shares(reward) else "reward gained",
             spoken(gain, signed=True),
-            f"over no prompter, by {reward}, which was trained on",
+            f"over no prompter, by {reward}, which {part.did}",
         )
     ]
     witnesses = []
     other = evaluation.difference(subject.name, BASELINE, second) if second else UNKNOWN
     if second and other.defined:
         witnesses += _witness(second, other.side())
-        told, tile = _gained_by(second, other, "accuracy" if evaluation.shares(second) else "second reward")
+        told, tile = _gained_by(second, other, "accuracy" if evaluation.shares(second) else "second reward", part)
         lines.append(told)
         tiles.append(tile)
     for wr in evaluation.wins_over(subject.name, BASELINE):
@@ -140,17 +140,20 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         if wr.judge != reward:
             witnesses += _witness(wr.judge, wr.accuracy.side() if wr.accuracy else wr.rate.side(of=0.5))
         if wr.accuracy:
-            told, tile = _gained_by(wr.judge, wr.accuracy, "accuracy")
+            told, tile = _gained_by(wr.judge, wr.accuracy, "accuracy", part)
         else:
-            note = PARTIAL if wr.judge == reward else f"against no prompter, by {wr.judge}, not trained on"
-            told, tile = _wins_in_words(wr, who, reward), KeyFigure("comparisons won", percent(wr.rate), note)
+            by = "" if wr.judge == reward else f"{wr.judge}, "
+            note = f"against no prompter, by {by}{part.of(wr.judge, evaluation)}"
+            told = _wins_in_words(wr, who, part if wr.judge == reward else None)
+            tile = KeyFigure("comparisons won", percent(wr.rate), note)
         lines.append(told)
         tiles.append(tile)
     few = evaluation.prompts < FEWEST and not evaluation.shares(reward)
     if few:
         lines.append(f"Means over fewer than {FEWEST} prompts have no interval: nothing can be concluded.")
     if not witnesses:
-        lines.append(f"Nothing that was not trained on judged these answers with an interval: {reward} is partial.")
+        ending = " is partial." if part.partial else " judged alone."
+        lines.append(f"Nothing that {part.did_not} judged these answers with an interval: {reward}{ending}")
     oracle = evaluation.difference(subject.name, Rlhf.written, reward)
     if oracle.defined:
         lines.append(
@@ -161,11 +164,11 @@ def _compared(evaluation: Evaluation, headroom: Headroom | None, looks: Looks, s
         tiles += _share_of_gain(headroom)
     lines += _advice(headroom)
     too_few = f"too few prompts to say whether {who} beat no prompter"
-    title = too_few if few else _title(gain.side(), witnesses, who)
+    title = too_few if few else _title(gain.side(), witnesses, who, part)
     return Verdict(title[:1].upper() + title[1:], tuple(lines), tuple(tiles))
 
 
-def _title(side: int | None, witnesses: Sequence[Witness], who: str) -> str:
+def _title(side: int | None, witnesses: Sequence[Witness], who: str, part: Part) -> str:
     if side is None:
         return f"whether {who} beat no prompter cannot be said: the comparison has no interval"
     trained_on = {
@@ -179,7 +182,7 @@ def _title(side: int | None, witnesses: Sequence[Witness], who: str) -> str:
         return {0: f"no difference between {who} and no prompter was shown"}.get(side, f"{trained_on}, its only judge")
     first = witnesses[0]
     if any(witness.side != first.side for witness in witnesses):
-        return f"{trained_on}; judges that were not trained on disagree"
+        return f"{trained_on}; judges that {part.did_not.replace('was', 'were')} disagree"
     agreed = {
         1: f"{who} beat no prompter",
         0: f"no difference between {who} and no prompter was shown",
@@ -189,7 +192,7 @@ def _title(side: int | None, witnesses: Sequence[Witness], who: str) -> str:
         return agreed[side]
     saw = {1: "found a gain", 0: "showed no difference", -1: "found a loss"}[first.side]
     short = re.split("[:/]", first.name)[-1]  # python:module:function and paths are too long for a title
-    return f"{trained_on}; {short}, which was not trained on, {saw}"
+    return f"{trained_on}; {short}, which {part.did_not}, {saw}"
 
 
 def _witness(name: str, side: int | None) -> list[Witness]:
@@ -214,23 +217,22 @@ def _caveat(gain: Estimate) -> str:
     return endings.get(gain.side(), ".")
 
 
-def _gained_by(judge: str, gain: Estimate, what: str) -> tuple[str, KeyFigure]:
-    """A gain by a reward that was not trained on, in a sentence and as a number that stands out."""
+def _gained_by(judge: str, gain: Estimate, what: str, part: Part) -> tuple[str, KeyFigure]:
+    """A gain by a reward that had no part in it, in a sentence and as a number that stands out."""
     of = " in accuracy" if what == "accuracy" else ""
-    line = f"By {judge}, which was not trained on, the gain{of} is {spoken(gain, signed=True)}{_caveat(gain)}"
-    note = f"over no prompter, by {judge}, not trained on"
+    line = f"By {judge}, which {part.did_not}, the gain{of} is {spoken(gain, signed=True)}{_caveat(gain)}"
+    note = f"over no prompter, by {judge}, {part.briefly}"
     return line, KeyFigure(f"{what} gained", spoken(gain, signed=True), note)
 
 
-def _wins_in_words(wr: WinRate, who: str, reward: str) -> str:
+def _wins_in_words(wr: WinRate, who: str, part: Part | None) -> str:
+    """`part` is what the judge did, None where it had none."""
     said = f"Judged by {wr.judge}, {who} won {percent(wr.rate)} of comparisons with no prompter"
     if wr.rate.side(of=0.5) == 0:
         said += "; the interval spans 50%: no preference was shown"
-    return (
-        f"{said}. That judge is the reward that was trained on, so it is not impartial."
-        if wr.judge == reward
-        else f"{said}."
-    )
+    if part is None:
+        return f"{said}."
+    return f"{said}. That judge is the reward that {part.did}{', so it is not impartial' if part.partial else ''}."
 
 
 def _without_pair(evaluation: Evaluation, looks: Looks, arm: Arm) -> Verdict:

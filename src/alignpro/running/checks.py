@@ -23,8 +23,10 @@ from alignpro.running.pieces import PieceName, Pieces
 from alignpro.runtime import files
 from alignpro.runtime.trackers import check as check_trackers
 from alignpro.train.policy import check_trainable
-from alignpro.types import FrozenModel, Prompt, Prompter, ReadsRows, Reward
+from alignpro.types import FrozenModel, Prompt, Prompter, ReadsRows, Reward, columns_of
 
+MOST_VALUES = 50
+"""Groups of test prompts that are told apart at most."""
 OPTIONS: dict[PieceName, tuple[str, str]] = {
     "prompter": ("prompter.model", "--prompter"),
     "frozen": ("frozen.model", "--frozen"),
@@ -113,10 +115,23 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     parts = {"prompter": pieces.loaded.get("prompter"), "frozen": pieces.loaded.get("frozen")}
     tell_models(parts | {"judge": judge.model if isinstance(judge, LlmJudge) else None}, say)
     if "prompts" in pieces:
+        check_column(pieces.settings.evaluate.by, pieces.prompts.test)
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
         for note in pieces.prompts.notes:
             say(note)
+
+
+def check_column(by: str | None, prompts: Sequence[Prompt]) -> None:
+    values = {str(prompt.row[by]) for prompt in prompts if by in prompt.row} if by is not None else {""}
+    if not values:
+        there = ", ".join(columns_of(prompts)) or "none"
+        raise SettingsError(f"evaluate.by {by}: no test prompt has that column; there are: {there}")
+    if len(values) > MOST_VALUES:
+        raise SettingsError(
+            f"evaluate.by {by}: the column has {len(values)} different values in the test prompts, and {MOST_VALUES} at"
+            " most are told apart; name one that puts prompts into groups"
+        )
 
 
 def tell_rows(pieces: Iterable[object], prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:

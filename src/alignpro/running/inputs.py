@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from alignpro.config import TEMPLATES, Settings
-from alignpro.errors import InputsChanged, RunFailure
+from alignpro.config.places import ENCODER
+from alignpro.errors import InputsChanged, ModelNotUsable, RunFailure
+from alignpro.models import packaged
 from alignpro.models.loading import ADAPTER
 from alignpro.runtime import consent, files, functions, ownership, processes
 from alignpro.runtime.notices import Notices
@@ -18,12 +20,12 @@ from alignpro.runtime.run_folder import RunFolder, holds_model
 
 Say = Callable[[str], None]
 NAMED = re.compile(
-    r"prompter\.(model|before\.\d+)|frozen\.model|reward\.(terms\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
+    r"prompter\.(model|before\.\d+)|frozen\.model|reward\.((terms|gate)\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
     r"|evaluate\.(second_reward|judge|templates)|headroom\.(noise\.\d+|templates)|reward_learning\.base"
     r"|data\.(prompts|test|validation)|sft\.pairs|pairs\.templates"
 )
 """Settings that name what figures follow from."""
-BEFORE_NAMES = ("lm:", "pairwise:", "model=")
+BEFORE_NAMES = ("lm:", "pairwise:", ENCODER, "model=")
 REMEMBERED = 1 << 20
 """Bytes from which a file's digest is remembered by its size and time."""
 MANY = 1 << 31
@@ -92,9 +94,15 @@ def _digest(name: str, memory: _Memory, hub: bool, within: int = 0) -> str | Non
     if name.startswith("python:"):
         return functions.digest_now(name.split(":")[1])
     name = next((name.removeprefix(mark) for mark in BEFORE_NAMES if name.startswith(mark)), name)
-    if name in ("lab", *TEMPLATES) or ":" in name:
+    if packaged.is_packaged(name):
+        try:
+            path = packaged.place_of(name, "model")
+        except ModelNotUsable:  # which is told where it is loaded
+            return None
+    elif name in ("lab", *TEMPLATES) or ":" in name:
         return None
-    path = Path(name).expanduser()
+    else:
+        path = Path(name).expanduser()
     if path.is_file():
         return memory.digest(path)
     if not path.is_dir():

@@ -70,6 +70,7 @@ def evaluate(run: Run) -> Evaluation:
             second,
             training_prompts=training_prompts(run) if trained else math.nan,
             guards=pieces.guards,
+            by=settings.evaluate.by,
         )
         advance(len(wanted), "")
     summary.settings = settings.evaluate.model_dump(mode="json")
