@@ -41,7 +41,18 @@ written = model.generate(**inputs, generation_config=GenerationConfig.from_pretr
 print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
 
 
-def card(settings: Settings, evaluation: Evaluation | None, form: str, has_chat_template: bool = True) -> str:
+GGUF = """\
+`model.gguf` holds the same prompter: `llama-server -m model.gguf`, or `ollama create prompter -f Modelfile`. It holds
+the tokenizer and the chat template. What stands around a prompt is the caller's to add, as in the code above."""
+
+
+def card(
+    settings: Settings,
+    evaluation: Evaluation | None,
+    form: str,
+    has_chat_template: bool = True,
+    as_gguf: bool = False,
+) -> str:
     """README.md of an exported prompter; `form` is merged, adapter or full. Every figure is one of evaluation.json."""
     adapter = form == "adapter"
     functions, encode = usage(has_chat_template)
@@ -56,7 +67,7 @@ def card(settings: Settings, evaluation: Evaluation | None, form: str, has_chat_
         f"# A prompter for {shown(settings.frozen.model)}",
         f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights"
         " were left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
-        f"## Use\n\n```python\n{use}\n```",
+        f"## Use\n\n```python\n{use}\n```" + (f"\n\n{GGUF}" if as_gguf else ""),
         "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in _training(settings, form)),
         "## Evaluation\n\n" + (_evaluation(evaluation) if evaluation else "Not evaluated: the run has no evaluation."),
         "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(settings, evaluation)),

@@ -174,10 +174,11 @@ def tell_models(parts: Mapping[str, object], say: Callable[[str], None]) -> None
         if not isinstance(part, LocalPrompter | LocalFrozenModel):
             continue
         if asked := part.lm.not_applied:
-            wanted = ", ".join(f"{name} {value}" for name, value in asked.items())
+            own = part.lm.sampling.model_dump()
+            wanted = ", ".join(f"{name} {value} (used: {own.get(name, 'none')})" for name, value in asked.items())
             say(
-                f"{section}: generation_config of {part.name} asks for {wanted}, which is not applied here: texts are"
-                " drawn as the settings say, and a server that applies it draws others"
+                f"{section}: generation_config of {part.name} asks for {wanted}: texts are drawn as {section}.sampling"
+                " says, and a server that applies it draws others"
             )
         written = getattr(part.lm.model.config.get_text_config(), "max_position_embeddings", None) or 0
         if part.lm.context < written:
