@@ -30,7 +30,7 @@ ROOMS = (
     ("running",),
     ("fits",),
     ("studies",),
-    ("export", "adapters"),
+    ("export", "adapters", "serve"),
     ("cli",),
     ("__init__", "__main__"),
 )

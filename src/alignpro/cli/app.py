@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from alignpro.cli import about, exporting, judging, learning, rewriting, runs, studies
+from alignpro.cli import about, exporting, judging, learning, rewriting, runs, serving, studies
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
@@ -61,6 +61,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     judging.judge,
     template,
     rewriting.rewrite,
+    serving.serve,
     studies.compare,
     learning.reward,
     learning.sft,
@@ -76,7 +77,7 @@ TAKES_NONE: tuple[Callable[..., None], ...] = (
     about.settings,
     about.doctor,
 )
-PATHS = ("--out", "--run", "--file", "--agreement")
+PATHS = ("--out", "--run", "--file", "--agreement", "--audit")
 """Options that name a file or folder."""
 SHARED = ("run", "train", "evaluate", "headroom")
 """Commands whose work several processes can share."""

@@ -71,14 +71,14 @@ def rewrite(
         data += [override for override in overrides if override.startswith("data.")]
         models = [*given(prompter, then, frozen, reward, None), *(o for o in overrides if o not in data)]
         target = out or Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
-        _file(data, target, resume, seed, lambda: _ready(method, run, name, models, n, best))
+        _file(data, target, resume, seed, lambda: ready(method, run, name, models, n, best))
         return
     if out is not None or column is not None or resume:
         raise UsageError("--out, --column and --resume are of --file, which is not given")
     text = _text(prompt)
     name, overrides = read_words(words or [])
     models = [*given(prompter, then, frozen, reward, None), *overrides]
-    rewriter, count = _ready(method, run, name, models, n, best), 1 if method == "gibbs" else n or 1
+    rewriter, count = ready(method, run, name, models, n, best), 1 if method == "gibbs" else n or 1
     rewriter.first.lm.queries([text])  # a prompt that is too long is the caller's to mend
     rewrites = rewriter.rewrite(text, n=count, seed=seed)
     if all(rewritten.failure for rewritten in rewrites):
@@ -106,7 +106,7 @@ def _text(prompt: str | None) -> str:
     return text
 
 
-def _ready(
+def ready(
     method: Literal["trained", "gibbs"],
     run: Path | None,
     name: str | None,
