@@ -4,7 +4,8 @@ import pytest
 from cli import settings
 
 import alignpro
-from alignpro.errors import Interrupted
+from alignpro.cli.rewriting import ready
+from alignpro.errors import Interrupted, UsageError
 from alignpro.report.reading import read_run
 from alignpro.results import Evaluation, read
 from alignpro.rewards.guards import Guards
@@ -51,3 +52,11 @@ def test_each_arm_that_rewrites_has_its_share_and_counts(trained):
             sum(map(bool, verdicts)) / len(verdicts)
         )
     assert 'id="guards"' in (trained / "report.html").read_text()
+
+
+def test_a_server_may_turn_each_off(trained):
+    served = ready("trained", trained, None, ["guards.numbers=false"], None, False, may="guards.").guards
+    assert (served("add 12", "add it"), served("{name}", "name")) == (None, "placeholders")
+    assert served.template == RunFolder(trained).settings().prompter.template
+    with pytest.raises(UsageError, match="a run has its own settings"):
+        ready("trained", trained, None, ["guards.numbers=false"], None, False)
