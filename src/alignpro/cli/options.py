@@ -125,6 +125,13 @@ def settings_of(recipe: str, overrides: list[str]) -> Settings:
     return settings
 
 
+def jsonl_file(out: Path) -> Path:
+    """A file that a command writes rows of JSON into. Raises UsageError for another name: files are told by theirs."""
+    if out.suffix.lower() != ".jsonl":
+        raise UsageError(f"--out {out}: rows of JSON are written; give a file whose name ends in .jsonl")
+    return out
+
+
 def folder_of(out: Path | None, recipe: str) -> Path:
     if out is not None:
         return out

@@ -15,6 +15,7 @@ from alignpro.cli.options import (
     RewardOption,
     ThenOption,
     given,
+    jsonl_file,
     read_words,
     recipe_of,
     say,
@@ -70,7 +71,7 @@ def rewrite(
         data = [f"data.prompts={file}", *([f"data.column={column}"] if column is not None else [])]
         data += [override for override in overrides if override.startswith("data.")]
         models = [*given(prompter, then, frozen, reward, None), *(o for o in overrides if o not in data)]
-        target = out or Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
+        target = jsonl_file(out) if out else Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
         _file(data, target, resume, seed, lambda: ready(method, run, name, models, n, best))
         return
     if out is not None or column is not None or resume:
