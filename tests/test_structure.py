@@ -121,7 +121,7 @@ def test_loading_the_pieces_exists_once():
 def test_opening_a_folder_exists_once():
     assert callers(re.compile(r"claim$"))["running/opening.py"] == {"open_run"}
     assert callers(re.compile(r"open_run$")) == {
-        "running/job.py": {"run", "headroom", "evaluate_again"},
+        "running/job.py": {"run", "headroom", "evaluate_again", "evaluate_elsewhere"},
         "running/rejudge.py": {"judge_again"},
         "fits/reward.py": {"learn_reward"},
         "fits/sft.py": {"learn_prompter"},
