@@ -212,6 +212,17 @@ def test_a_file_that_does_not_give_its_model_is_refused(file, tmp_path, make, to
     assert not list(cache.glob("*bad*"))
 
 
+@pytest.mark.parametrize("part", ["frozen", "prompter"])
+def test_a_file_that_is_none_ends_a_command_before_anything_is_read(inside, file, tmp_path, part, monkeypatch):
+    monkeypatch.setattr(gguf, "_plain", lambda *given: pytest.fail("a model was read"))
+    (tmp_path / "bad.gguf").write_bytes(file.read_bytes()[:-100])
+    places = {"frozen": file, "prompter": file} | {part: tmp_path / "bad.gguf"}
+    words = [f"--{name}={place}" for name, place in places.items()]
+    code, output = inside("run", *words, "--reward=lab", "--prompts=lab", f"--out={tmp_path / 'out'}")
+    assert code == 2 and f"{part}.model {tmp_path / 'bad.gguf'}: bad.gguf is torn" in " ".join(output.split()), output
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_the_package_gguf_the_command_is_told_that_installs_it(file, tmp_path, monkeypatch):
     other = rewritten(file, tmp_path / "other.gguf", {"general.name": "not read yet"})
     monkeypatch.setattr("alignpro.runtime.packages.installed", lambda name: name != "gguf")

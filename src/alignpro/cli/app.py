@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from alignpro.cli import about, exporting, judging, learning, rewriting, runs, serving, studies
+from alignpro.cli.ab import ab
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
@@ -72,6 +73,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
 TAKES_NONE: tuple[Callable[..., None], ...] = (
     runs.report,
     exporting.export,
+    ab,
     studies.theory,
     about.recipes,
     about.settings,

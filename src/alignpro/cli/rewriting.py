@@ -114,8 +114,12 @@ def ready(
     overrides: list[str],
     n: int | None,
     best: bool,
+    may: str | None = None,
 ) -> Rewriter:
-    """The prompter that the options name, loaded. Raises UsageError where they do not go together."""
+    """The prompter that the options name, loaded; settings that begin with `may` can be given for a run too.
+
+    Raises UsageError where they do not go together.
+    """
     from alignpro.running.exported import is_exported
     from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
     from alignpro.runtime import ownership
@@ -124,8 +128,9 @@ def ready(
     if method == "trained":
         if run is None:
             raise UsageError("give --run with the folder of a run, or --method gibbs, which needs no training")
-        if name or best or (overrides and not is_exported(run)):
-            what = (name or "--best") if name or best else overrides[0]
+        own = [word for word in overrides if may is None or not word.startswith(may)]
+        if name or best or (own and not is_exported(run)):
+            what = (name or "--best") if name or best else own[0]
             raise UsageError(f"{what!r} is for --method gibbs; a run has its own settings")
         return TrainedPrompter.load(run, overrides)
     if run and name:

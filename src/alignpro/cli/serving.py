@@ -19,7 +19,9 @@ def serve(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE] [--SECTION.KEY=VALUE]...", help="any setting, with --method gibbs", show_default=False
+            metavar="[RECIPE] [--SECTION.KEY=VALUE]...",
+            help="any setting, with --method gibbs; --guards.KEY always",
+            show_default=False,
         ),
     ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="folder of a run, or of an exported prompter")] = None,
@@ -132,5 +134,5 @@ def _rewrite_for_the_server(
     from alignpro.serve.worker import leave_signals_to_the_server, work
 
     leave_signals_to_the_server()
-    rewriter = ready(method, run, name, models, n, best)
-    work(socket.socket(fileno=0), rewriter, seed=seed)
+    rewriter = ready(method, run, name, models, n, best, may="guards.")
+    work(socket.socket(fileno=0), rewriter, rewriter.guards, seed)

@@ -50,6 +50,9 @@ def arms(summary: Evaluation) -> None:
     table(title, [*columns, "win rate over no_prompter" if by_wins or not over else "accuracy over no_prompter"], rows)
     if templates := {name: arm.template for name, arm in summary.arms.items() if arm.template}:
         table("templates, around every prompt", ["arm", "text"], list(templates.items()))
+    if guarded := {name: arm for name, arm in summary.arms.items() if arm.rejected}:
+        rows = [[name, told(arm.rejected), _counts(arm.rejected_by)] for name, arm in guarded.items()]
+        table("rejected by guards", ["arm", "share of its rewrites", "by which, and how many"], rows)
     if groups := summary.groups:
         by_value = {(row.group, row.arm): row for row in groups}
         values = {row.group: f"{row.group} ({row.prompts:,} prompts)" for row in groups}
@@ -59,6 +62,20 @@ def arms(summary: Evaluation) -> None:
         table(f"by {groups[0].by}", ["", *summary.arms], lines)
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
+
+
+def travelled(before: Evaluation, there: Evaluation) -> None:
+    """Gains over no prompter of the arms that both have, where the prompter was trained and where it was taken."""
+    none = NoPrompter.written
+    both = [name for name in there.arms if name in before.arms and name != none]
+    if none in there.arms and none in before.arms and both:
+        rows = [[name, *(told(one.difference(name, none, one.reward)) for one in (before, there))] for name in both]
+        table("gain over no prompter: does it travel?", ["arm", "in the run", "here"], rows)
+
+
+def _counts(counts: Mapping[str, float]) -> str:
+    """Names with counts, the largest first."""
+    return ", ".join(f"{name} {count:,.0f}" for name, count in sorted(counts.items(), key=lambda one: -one[1])) or "-"
 
 
 def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:

@@ -12,6 +12,7 @@ from alignpro.config.evaluation import (
     HeadroomSettings,
     JudgeSettings,
 )
+from alignpro.config.guards import GUARDS, GuardSettings
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.listing import keys
 from alignpro.config.meta_prompts import META_PROMPT, META_PROMPTS, PLAIN_META_PROMPT
@@ -47,6 +48,7 @@ from alignpro.config.whole import sealed
 __all__ = [
     "CRITERIA",
     "DATA_SETS",
+    "GUARDS",
     "LAB_PROMPTS",
     "META_PROMPT",
     "META_PROMPTS",
@@ -64,6 +66,7 @@ __all__ = [
     "FrozenSettings",
     "GateTerm",
     "GroupSettings",
+    "GuardSettings",
     "HeadroomSettings",
     "JudgeSettings",
     "KlSettings",

@@ -11,9 +11,9 @@ from alignpro.config.places import File, Place
 from alignpro.config.section import Positive, Section, Share, Text
 from alignpro.config.weights import DeviceMap
 
-Kept = Literal["numbers", "quotes", "placeholders", "words"]
-KEPT: tuple[Kept, ...] = ("numbers", "quotes", "placeholders", "words")
-PROMPT_TERMS = ("length", "kept", "fluency")
+Kept = Literal["numbers", "quotes", "placeholders", "words", "urls", "code"]
+KEPT: tuple[Kept, ...] = ("numbers", "quotes", "placeholders", "words", "urls", "code")
+PROMPT_TERMS = ("length", "kept", "fluency", "guards")
 Label = int | str
 _NEEDS_MODEL = "a {} needs model: a folder, package:NAME, hub id, verify:NAME, measure:NAME, python:module:name, or lab"
 _OF_A_MODEL = ("head", "template", "overflow", "trust_remote_code", "device_map")
@@ -173,14 +173,19 @@ class RewardSettings(RewardSpec):
 class PromptTerm(Section):
     """A term on the rewrite: it sees (x, x') and never an answer."""
 
-    term: str = Field(description="length, kept, fluency, or python:module:name of (prompts, rewrites)")
+    term: str = Field(
+        description="length, kept, fluency, guards (-1 where they reject x'), or python:module:name of (prompts, x's)"
+    )
     name: str | None = Field(None, description="what tables call it; null: the term's own name")
     weight: float = Field(1.0, description="factor in the objective, beside the reward; 0 measures the term alone")
     limit: Annotated[int, Field(ge=0)] = Field(
         0, description="length: words (by Unicode's rules) or tokens that cost nothing"
     )
     unit: Literal["words", "tokens"] = Field("words", description="length: tokens are the prompter's")
-    keep: list[Kept] = Field(list(KEPT), description="kept: what of x must stand in x'")
+    keep: list[Kept] = Field(
+        ["numbers", "quotes", "placeholders", "words"],
+        description="kept: what of x must stand in x': numbers, quotes, placeholders, words, urls, code",
+    )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")
 
     @model_validator(mode="after")

@@ -155,6 +155,7 @@ def _add_tokenizer(writer: Any, tokenizer: Any, rows: int) -> None:
         if number is not None:
             getattr(writer, f"add_{name}_token_id")(number)
     bare, whole = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
+    writer.add_add_space_prefix(False)
     writer.add_add_bos_token(whole[:1] != bare[:1])
     writer.add_add_eos_token(whole[-1:] != bare[-1:])
     if tokenizer.chat_template:

@@ -73,6 +73,11 @@ def plain(file: Path, where: str) -> Path:
     return processes.by_first(lambda: _plain(file, where))
 
 
+def check(file: Path, where: str) -> None:
+    """Raise ModelNotUsable for what the header of a file tells against it; a file that was read before passes."""
+    processes.by_first(lambda: _check(file, where))
+
+
 def kept() -> Path:
     """The folder of such folders: in $ALIGNPRO_CACHE, else $XDG_CACHE_HOME/alignpro, else ~/.cache/alignpro."""
     if own := os.environ.get("ALIGNPRO_CACHE"):
@@ -81,15 +86,18 @@ def kept() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "alignpro" / "gguf"
 
 
-def _plain(file: Path, where: str) -> Path:
-    import transformers
+def _check(file: Path, where: str) -> None:
+    digests = Digests()
+    if not _whole(_folder(file, digests), digests):
+        _checked(file, where)
+    digests.write()
 
+
+def _plain(file: Path, where: str) -> Path:
     say = Progress().say
     digests = Digests(say)
-    source = f"{digests.digest(file)} {transformers.__version__} {FORM}"
-    name = hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
-    folder = next(kept().glob(f"*-{name}"), kept() / f"{file.stem}-{name}")
-    if not folder.is_dir() or checksums.fault(folder, digests.digest):
+    folder = _folder(file, digests)
+    if not _whole(folder, digests):
         header = _checked(file, where)
         say(f"{where}: reading it by transformers, which is done once; its plain form is kept in {folder}")
         try:
@@ -102,6 +110,19 @@ def _plain(file: Path, where: str) -> Path:
         checksums.fault(folder, digests.digest)
     digests.write()
     return folder
+
+
+def _folder(file: Path, digests: Digests) -> Path:
+    """Where the plain form of a file is, or will be, kept."""
+    import transformers
+
+    source = f"{digests.digest(file)} {transformers.__version__} {FORM}"
+    name = hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
+    return next(kept().glob(f"*-{name}"), kept() / f"{file.stem}-{name}")
+
+
+def _whole(folder: Path, digests: Digests) -> bool:
+    return folder.is_dir() and checksums.fault(folder, digests.digest) is None
 
 
 def _make(file: Path, header: Header, folder: Path, where: str) -> None:

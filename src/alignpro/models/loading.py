@@ -249,6 +249,13 @@ def _gguf_at(path: Path, where: str) -> Path | None:
     return gguf.inside(path, where) if path.is_dir() else None
 
 
+def check_held(name: str, role: Role) -> None:
+    """Raise ModelNotUsable at once for a package or a GGUF file that gives no model; of weights nothing is read."""
+    where = f"{role}.model {name}"
+    if name != "lab" and (file := _gguf_at(_place(name, role), where)) is not None:
+        gguf.check(file, where)
+
+
 def origin(name: str, role: Role, source: str) -> str:
     """What an adapter shall note as its base, where `name` was resolved to `source`: never a plain form that is kept
     of a GGUF file, which can be made anew, but the file or the package that holds it."""

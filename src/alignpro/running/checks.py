@@ -12,6 +12,7 @@ from alignpro.evaluate import arms
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
+from alignpro.models.loading import check_held
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, check_room
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
@@ -49,6 +50,8 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
         )
     if "prompter" in needs:
         _check_prompters_are_here(settings)
+    if "frozen" in needs and not is_elsewhere(str(settings.frozen.model)):
+        check_held(str(settings.frozen.model), "frozen")
     if "reward" in needs and not (for_run and "prompter" in needs):
         check_scales(settings.reward)
     if for_run:
@@ -225,6 +228,7 @@ def _check_prompters_are_here(settings: Settings) -> None:
                 f"{setting} {name}: a prompter's weights must be here, not behind a URL or in a function; give a folder"
                 " or a hub id"
             )
+        check_held(str(name), "prompter")
 
 
 def _check_noise(settings: Settings) -> None:

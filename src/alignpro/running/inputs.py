@@ -105,7 +105,8 @@ def _digest(name: str, memory: Digests, hub: bool, within: int = 0) -> str | Non
     if (path / "config.yaml").is_file():  # a run, whose prompter is meant
         path /= "prompter"
     whole = hashlib.blake2b(digest_size=16)
-    for file in sorted(path.glob("*") if holds_model(path) else path.rglob("*")):
+    nested = (path / "modules.json").is_file() or not holds_model(path)  # how a sentence encoder pools lies in folders
+    for file in sorted(path.rglob("*") if nested else path.glob("*")):
         if file.is_file() and not file.name.startswith(".") and file.suffix != ".md":
             whole.update(f"{file.relative_to(path)}\0{memory.digest(file)}\0".encode("utf-8", "surrogatepass"))
     base = (files.read_json(path / ADAPTER) or {}).get("base_model_name_or_path")

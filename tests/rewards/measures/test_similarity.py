@@ -162,7 +162,7 @@ def test_an_encoder_is_found_from_any_folder_in_packages_and_known_again(encoder
     settings = build({"reward": {"terms": [{"model": given.model}]}})
     (before,) = fingerprints(settings).items()
     assert before[0] == f"reward.terms.0.model {given.model}"
-    (folder / "modules.json").write_text("[]")
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
     assert fingerprints(settings)[before[0]] != before[1]
     package = tmp_path / "an_encoder"
     folder.rename(package)

@@ -69,6 +69,7 @@ def evaluate(run: Run) -> Evaluation:
             pieces.reward.name,
             second,
             training_prompts=training_prompts(run) if trained else math.nan,
+            guards=pieces.guards,
             by=settings.evaluate.by,
         )
         advance(len(wanted), "")
