@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from alignpro.serve import audit
 from alignpro.serve.link import Rewritten
 from alignpro.serve.options import Options
 from alignpro.serve.service import Service
@@ -176,3 +177,9 @@ async def settled(condition, seconds=10.0):
             return
         await asyncio.sleep(0.005)
     raise AssertionError("it never came to that")
+
+
+async def rows(log, count):
+    """The rows of a log once there are so many, which may be after their clients have read the answers."""
+    await settled(lambda: log.is_file() and log.read_bytes().count(b"\n") >= count)
+    return list(audit.read(log))

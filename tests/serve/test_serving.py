@@ -6,7 +6,7 @@ import json
 
 import pytest
 from aiohttp import web
-from standing import EVENTS, Scripted, answer, running, settled, standing, streams, user
+from standing import EVENTS, Scripted, answer, rows, running, settled, standing, streams, user
 
 from alignpro.errors import UsageError
 from alignpro.serve import audit
@@ -254,8 +254,7 @@ def test_shadow_writes_down_both_and_sends_the_original(tmp_path):
             status, headers, _ = await s.ask(user("owls"))  # the rewrite holds nobody up
             assert (status, headers["x-alignpro"]) == (200, "original; reason=shadow")
             s.prompter.hold.set()
-            await settled((tmp_path / "log").read_text)
-            (row,) = audit.read(tmp_path / "log")
+            (row,) = await rows(tmp_path / "log", 1)
             assert (row.x, row.x_new, row.arm, row.assigned, row.mode) == (
                 "owls",
                 "OWLS",
@@ -275,13 +274,13 @@ def test_ab_assigns_conversations_and_writes_down_what_came_of_them(tmp_path):
             for i in range(40):
                 await s.ask(user(f"owl {i}"))
                 await s.ask(user("go on", {"role": "user", "content": f"owl {i}"}, said))
-        rows = list(audit.read(tmp_path / "log"))
-        arms = [{row.arm for row in rows if row.unit == unit} for unit in {row.unit for row in rows}]
+            told = await rows(tmp_path / "log", 80)
+        arms = [{row.arm for row in told if row.unit == unit} for unit in {row.unit for row in told}]
         assert len(arms) == 40
         assert all(len(arm) == 1 for arm in arms)  # all of a conversation
         assert 8 < arms.count({"rewritten"}) < 32
-        assert {(row.arm, row.reason) for row in rows} == {("rewritten", None), ("original", "ab")}
-        assert all(row.assigned == row.arm and row.x_new for row in rows)
+        assert {(row.arm, row.reason) for row in told} == {("rewritten", None), ("original", "ab")}
+        assert all(row.assigned == row.arm and row.x_new for row in told)
 
     running(test)
 
@@ -293,7 +292,7 @@ def test_what_is_written_down_of_a_request(tmp_path):
             _, headers, _ = await s.ask(user("owls", model="m\ud800"))
             await s.ask({"prompt": ["a", "b"]}, "/v1/completions")
             await s.ask(user("x", {"role": "user", "content": "two in a row"}))
-            first, *pair = audit.read(log)
+            first, *pair = await rows(log, 3)
             assert first.id == headers["x-alignpro-id"]
             assert (first.x, first.x_new, first.tokens_added, first.version) == ("owls", "OWLS", 1, "v1")
             assert (first.kind, first.status, first.ended, first.answer_id) == ("chat", 200, "whole", "chatcmpl-1")
@@ -305,8 +304,8 @@ def test_what_is_written_down_of_a_request(tmp_path):
             assert pair[0].id == pair[1].id
         async with standing(audit=tmp_path / "hashes", hash_only=True) as s:
             await s.ask(user("owls"))
+            (row,) = await rows(tmp_path / "hashes", 1)
             assert "owls" not in (tmp_path / "hashes").read_text().lower()
-            (row,) = audit.read(tmp_path / "hashes")
             assert (row.x, row.x_new, row.x_digest) == (None, None, first.x_digest)
 
     running(test)

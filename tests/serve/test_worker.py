@@ -82,24 +82,27 @@ def test_as_a_user_starts_it(workshop, tmp_path):
         log = tmp_path / "log.jsonl"
         words = [f"--upstream={upstream.url}", "--port=0", f"--audit={log}", "--timeout=60"]
         process = start(workshop, "serve", "--method=gibbs", *own, *short, *words)
-        lines = []
-        while not any("ready: " in line for line in lines):
-            lines.append(process.stdout.readline().decode())
-            assert lines[-1], lines
-        url = next(line.split()[0] for line in lines if line.startswith("http://"))
-        body = {"model": "m", "messages": [{"role": "user", "content": "tell me about owls"}]}
-        asked = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(asked, timeout=60) as response:
-            told = response.headers
+        try:
+            lines = []
+            while not any("ready: " in line for line in lines):
+                lines.append(process.stdout.readline().decode())
+                assert lines[-1], lines
+            url = next(line.split()[0] for line in lines if line.startswith("http://"))
+            body = {"model": "m", "messages": [{"role": "user", "content": "tell me about owls"}]}
+            asked = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), method="POST")
+            with urllib.request.urlopen(asked, timeout=60) as response:
+                told = response.headers
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(60)
+        finally:
+            process.kill()
+        assert process.wait() == 0, output
+        assert "told to end" in output
         row = json.loads(log.read_text())
         assert row["x"] == "tell me about owls"
         assert told["x-alignpro"] == ("rewritten" if row["x_new"] else f"original; reason={row['reason']}")
         assert upstream.requests[-1].prompt == (row["x_new"] or row["x"])
         assert any(told["x-alignpro-version"] in line for line in lines)
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(60)
-        assert process.wait() == 0, output
-        assert "told to end" in output
 
 
 @pytest.mark.parametrize(
