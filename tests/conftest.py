@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 os.environ["ALIGNPRO_STATE"] = tempfile.mkdtemp(prefix="alignpro-state-")  # of the tests alone, workers have their own
+os.environ["ALIGNPRO_CACHE"] = tempfile.mkdtemp(prefix="alignpro-cache-")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers' bars over shards too, here and in processes begun
 os.environ["OMP_NUM_THREADS"] = "1"

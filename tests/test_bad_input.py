@@ -239,3 +239,9 @@ def test_training_that_diverges_is_no_result(workshop, tmp_path, turned_down):
     assert " is whole" in got or "no checkpoint was saved before it" in got
     assert not (out / "prompter").exists()
     assert not (out / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("words", [("pairs", "lab"), ("rewrite", "--file=asked.txt"), ("lab", "preferences")])
+def test_rows_of_json_go_into_a_file_that_is_told_for_one(turned_down, words):
+    for name in ("pairs", "rows.csv"):
+        assert f"--out {name}: rows of JSON are written" in turned_down(*words, f"--out={name}")

@@ -87,6 +87,24 @@ def test_a_finished_run_can_be_evaluated_again_with_other_settings(inside, train
     assert "evaluate.*, judge.* settings alone" in output
 
 
+def test_a_prompter_is_compared_before_another_frozen_model_in_a_folder_of_its_own(inside, trained, tmp_path):
+    out, there = copied(trained, tmp_path / "run"), tmp_path / "there"
+    before = (out / "evaluation.json").read_bytes()
+    code, output = inside("evaluate", str(out), "--frozen.sampling.temperature=0.5")
+    assert code == 2 and "in a folder of its own; give --out" in output
+    code, output = inside("evaluate", str(out), f"--out={there}", "--frozen.sampling.temperature=0.5")
+    assert code == 0, output
+    assert "does it travel?" in output and (there / "report.html").is_file()
+    assert (out / "evaluation.json").read_bytes() == before
+    found, old = (json.loads(text) for text in ((there / "evaluation.json").read_text(), before))
+    assert list(found["arms"]) == [arm for arm in old["arms"] if arm != "rlhf"]
+    assert found["arms"]["no_prompter"]["mean_reward"] != old["arms"]["no_prompter"]["mean_reward"]
+    code, output = inside("evaluate", str(there), "--evaluate.responses=2")
+    assert code == 0, output
+    code, output = inside("evaluate", str(out), f"--out={tmp_path / 'x'}", "--train.steps=3")
+    assert code == 2 and "`evaluate --out` can change frozen.*, evaluate.*, judge.*, budget.*, dtype settings" in output
+
+
 def test_the_report_is_written_again_from_the_folder_alone(workshop, trained, tmp_path):
     out = copied(trained, tmp_path / "run")
     before = (out / "report.html").read_text()

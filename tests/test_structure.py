@@ -30,7 +30,7 @@ ROOMS = (
     ("running",),
     ("fits",),
     ("studies",),
-    ("export", "adapters"),
+    ("export", "adapters", "serve"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -121,7 +121,7 @@ def test_loading_the_pieces_exists_once():
 def test_opening_a_folder_exists_once():
     assert callers(re.compile(r"claim$"))["running/opening.py"] == {"open_run"}
     assert callers(re.compile(r"open_run$")) == {
-        "running/job.py": {"run", "headroom", "evaluate_again"},
+        "running/job.py": {"run", "headroom", "evaluate_again", "evaluate_elsewhere"},
         "running/rejudge.py": {"judge_again"},
         "fits/reward.py": {"learn_reward"},
         "fits/sft.py": {"learn_prompter"},
@@ -212,7 +212,18 @@ def test_prompts_are_framed_in_one_place():
     rewrites, by the functions beside it; others ask it, and no other file builds a turn or applies a chat template."""
     beside = ("framing", "marks", "written")
     homes = {*(SOURCE / "models" / f"{name}.py" for name in beside), SOURCE / "config" / "meta_prompts.py"}
-    may = {"Frame", "Message", "meta_prompt", "usage", "broken", "reader", "transcript", "rewrite_in", "NO_ANSWER"}
+    may = {
+        "Frame",
+        "Message",
+        "meta_prompt",
+        "usage",
+        "broken",
+        "marks_in",
+        "reader",
+        "transcript",
+        "rewrite_in",
+        "NO_ANSWER",
+    }
     turn = re.compile(r"apply_chat_template|[\"']role[\"']\s*:\s*[\"']|</?rewrite>|<request")
     for path in SOURCE.rglob("*.py"):
         if path in homes:

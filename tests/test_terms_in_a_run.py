@@ -22,6 +22,7 @@ TERMS = (
     "reward.model=null",
     "reward.terms=[{model: RM, name: rm, normalise: reference, clip: [-2, 2]},"
     " {model: 'python:rewards:length', name: long, weight: -0.5}]",
+    "reward.gate=[{model: 'measure:words', name: brief, at_most: 1}]",
     "prompt_terms=[{term: length, weight: 0.25, limit: 2}, {term: kept, weight: 2}]",
     "train.kl.coef=0.3",
 )
@@ -46,17 +47,20 @@ def test_every_term_has_a_column_everywhere_and_they_add_up(run):
     scale = read_json(run / "reward_scales.json")["terms"]
     assert set(scale) == {"rm"}
     evaluation = read_json(run / "evaluation.json")
-    assert evaluation["reward"] == "1 rm - 0.5 long"
+    assert evaluation["reward"] == "(brief <= 1) * (1 rm - 0.5 long)"
     samples = [row for row in read_jsonl(run / "samples.jsonl") if row["failure"] is None]
     for row in samples:
         raw = row["reward_terms"]
         rm = np.clip((raw["rm"] - scale["rm"]["mean"]) / scale["rm"]["std"], -2, 2)
-        assert row["reward"] == pytest.approx(rm - 0.5 * raw["long"], abs=1e-3)  # terms on x' are not in it
+        assert raw["brief"] == lengths.words(row["response"]) and raw["gate"] == (raw["brief"] <= 1)
+        assert raw["ungated"] == pytest.approx(rm - 0.5 * raw["long"], abs=1e-3)
+        assert row["reward"] == pytest.approx(raw["gate"] * raw["ungated"])  # terms on x' are not in it
         assert raw["long"] == pytest.approx(len(row["response"]) / 10)
         assert row["prompt_terms"]["length"] == -max(0, lengths.words(row["rewrite"]) - 2)
     for name, arm in evaluation["arms"].items():
         mine = [row for row in samples if row["arm"] == name and row["stage"] == "evaluation"]
-        for key, terms in (("reward_terms", ("rm", "long")), ("prompt_terms", ("length", "kept"))):
+        of_reward = ("rm", "long", "brief", "gate", "ungated")
+        for key, terms in (("reward_terms", of_reward), ("prompt_terms", ("length", "kept"))):
             assert set(arm[key]) == set(terms)
             for term in terms:
                 mean = np.mean([row[key][term] for row in mine])
@@ -64,7 +68,10 @@ def test_every_term_has_a_column_everywhere_and_they_add_up(run):
         means = arm["prompt_terms"]
         assert arm["prompt_bonus"] == pytest.approx(0.25 * means["length"]["mean"] + 2 * means["kept"]["mean"])
     assert evaluation["arms"]["no_prompter"]["prompt_terms"]["kept"]["mean"] == 1
-    assert ">kept<" in (run / "report.html").read_text().replace(" ", "")
+    assert {row["reward_terms"]["gate"] for row in samples} == {0, 1}
+    page = " ".join((run / "report.html").read_text().split())
+    assert ">kept<" in page.replace(" ", "") and ">ungated<" in page.replace(" ", "")
+    assert "The reward is (brief &lt;= 1) * (1 rm - 0.5 long)." in page
 
 
 def test_training_maximises_reward_and_prompt_terms(run):
@@ -86,7 +93,8 @@ def test_statistics_are_taken_once_and_kept(run, workshop, tmp_path, monkeypatch
     job.evaluate_again(again, ["evaluate.arms=[no_prompter]"])
     before = read_json(run / "evaluation.json")["arms"]["no_prompter"]
     after = read_json(again / "evaluation.json")["arms"]["no_prompter"]
-    assert after["reward_terms"] == before["reward_terms"]
+    for term in ("rm", "long", "brief", "gate"):
+        assert after["reward_terms"][term] == before["reward_terms"][term]
     shifted = [row["reward"] for row in read_jsonl(again / "samples.jsonl") if row["stage"] == "evaluation"]
     assert np.mean(shifted) < before["mean_reward"] - 0.3
     assert read_json(again / "reward_scales.json") == scales

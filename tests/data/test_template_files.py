@@ -78,7 +78,7 @@ def test_what_is_wrong_is_said_with_file_and_line(tmp_path, text, said):
 
 def test_a_file_that_is_not_there_is_said_by_its_setting(tmp_path):
     with pytest.raises(
-        DataError, match=r"headroom\.templates .*none\.txt: the file does not exist; .*, or default or lab"
+        DataError, match=r"headroom\.templates .*none\.txt: the file does not exist; .*default or lab or constraints"
     ):
         read_templates(str(tmp_path / "none.txt"), "headroom.templates")
     with pytest.raises(DataError, match="cannot be read"):
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_is_said_by_its_setting(tmp_path):
 
 def test_the_lists_that_ship_can_be_read():
     sizes = {name: len(read_templates(name)) for name in TEMPLATES}
-    assert sizes == {"default": 12, "lab": 128}
+    assert sizes == {"default": 12, "lab": 128, "constraints": 13}
 
 
 def test_the_labs_list_is_every_combination_of_cues():

@@ -261,3 +261,29 @@ def test_the_laptop_recipe_resolves_and_says_that_it_was_not_run(inside):
     assert config.recipes()["laptop"].startswith("Not yet run against a hub")
     code, output = inside("run", "laptop", "--prompter.lora.rnak=3", "--dry-run")
     assert code == 2 and "did you mean prompter.lora.rank?" in output
+
+
+@pytest.mark.parametrize(
+    ("reward", "written"),
+    [
+        ({"model": "lab"}, "the packaged lab's model"),
+        (
+            {"model": "measure:similarity:/home/someone/MiniLM", "gate": [{"model": "verify:constraints"}]},
+            "verify:constraints * measure:similarity:MiniLM",
+        ),
+        (
+            {"terms": [{"model": "measure:words", "name": "long"}, {"model": "org/rm", "weight": -0.5}]},
+            "1 long - 0.5 org/rm",
+        ),
+        (
+            {
+                "terms": [{"model": "measure:words"}],
+                "gate": [{"model": "measure:words", "name": "brief", "at_most": 9}],
+            },
+            "brief * (1 measure:words)",
+        ),
+    ],
+)
+def test_the_card_names_the_reward_with_its_terms_and_gates_and_no_path(reward, written):
+    made = card(config.build({"reward": reward}), None, "full")
+    assert f"- reward: {written}\n" in made

@@ -1,5 +1,7 @@
 """The estimate where rewards are 0 or 1: what was sampled has intervals of shares, and pages say accuracy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,25 @@ def test_what_was_sampled_covers_the_truth_and_says_that_it_is_a_share():
         held += [one.lo <= truth <= one.hi for one, truth in zip(figures, (0.98, 0.9, 0.9, 0.08), strict=True)]
     assert found["kind"] == "share" and found.mean == "accuracy"
     assert (held / trials >= 0.93).all(), held / trials
+
+
+def test_the_means_of_terms_are_those_of_each_prompters_answers_and_a_verified_one_is_a_share():
+    samples, _ = estimated(np.random.default_rng(2))
+    parts = {"right": samples.rewards, "size": 2 + samples.rewards, "mute": 0 * samples.rewards}
+    raw = {"right": samples.raw, "size": 2 + samples.raw, "mute": 0 * samples.raw}
+    settings = HeadroomSettings(rewrites=REWRITES, responses=RESPONSES, answers=16, lams=[1], gibbs=[])
+    known = replace(samples, parts=parts, raw_parts=raw)
+    found = Headroom.model_validate(Estimator(known, 0.5, 0.5, settings, 1, 100, 0).report("right").tree())
+    for one, rewards in (
+        (found.no_prompter, samples.raw),
+        (found.reference_prompter, samples.rewards[:, : REWRITES // 2]),
+        (found.trained_prompter, samples.rewards[:, REWRITES // 2 :]),
+    ):
+        terms = one.reward_terms
+        assert {name: term.kind for name, term in terms.items()} == {"right": "share", "size": "", "mute": ""}
+        assert terms["right"].mean.value == pytest.approx(rewards.mean())
+        assert terms["right"].mean.ci95 == pytest.approx(one.reward.ci95)
+        assert terms["size"].mean.value == pytest.approx(2 + rewards.mean())
 
 
 def test_where_all_is_right_the_interval_still_has_a_width():

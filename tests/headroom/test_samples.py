@@ -8,6 +8,7 @@ from alignpro.config import HeadroomSettings
 from alignpro.errors import RewardFailure
 from alignpro.evaluate.models import Models, Reference
 from alignpro.headroom.samples import gather
+from alignpro.rewards.composite import AS_IT_IS, CompositeReward, Gate, Term
 from alignpro.rewards.functions import FunctionReward
 from alignpro.runtime.interrupt import StopRequest
 from alignpro.types import Generation, as_prompts
@@ -80,6 +81,24 @@ def test_equal_rewrites_share_their_answers_and_rows_of_other_models_are_asked_a
     np.testing.assert_array_equal(again.rewards, first.rewards[[2, 0]])
     sampled(flow, ["a"], tmp_path, identity="others")
     assert flow.answers == first.frozen_calls + 12
+
+
+def test_the_parts_of_a_gated_reward_are_kept_beside_it_and_read_back(tmp_path):
+    short = FunctionReward("short", lambda xs, ys: [float(len(y) < 5) for y in ys])
+    reward = CompositeReward((Term("length", BY_LENGTH, 1.0, None, AS_IT_IS),), (Gate("short", short),))
+    flow = Scripted(broken)
+    first = sampled(flow, ["bad", "good"], tmp_path, reward)
+    np.testing.assert_array_equal(first.parts["length"][1, 1:, 0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(first.parts["short"][1, 1:, 0], [1, 1, 1, 1, 0])
+    assert np.isnan(first.parts["short"][0]).all() and np.isnan(first.parts["short"][1, 0]).all()
+    np.testing.assert_array_equal(first.raw_parts["length"], [[3] * 8, [4] * 8])
+    np.testing.assert_array_equal(first.rewards, first.parts["length"] * first.parts["short"])
+    asked = flow.answers
+    again = sampled(flow, ["good", "bad"], tmp_path, reward)
+    assert flow.answers == asked
+    for name in ("length", "short"):
+        np.testing.assert_array_equal(again.parts[name], first.parts[name][::-1])
+        np.testing.assert_array_equal(again.raw_parts[name], first.raw_parts[name][::-1])
 
 
 def test_the_share_of_failures_is_of_all_prompts_so_far_not_of_the_last_few(tmp_path):

@@ -86,9 +86,11 @@ def test_what_a_generation_config_asks_for_and_is_not_done_is_said(folder):
         tell_models(parts, told.append)
         return told
 
-    assert ["repetition_penalty 1.3, top_k 20, which is not" in line for line in said()] == [True, True]
-    assert all("repetition_penalty 1.3, which is not" in line for line in said(top_k=20))
-    assert all("repetition_penalty 1.3, which is not" in line for line in said(top_k=1))  # greedy, by whatever top_k
+    assert ["repetition_penalty 1.3 (used: none), top_k 20 (used: 0): texts" in line for line in said()] == [True, True]
+    assert all("asks for repetition_penalty 1.3 (used: none): texts" in line for line in said(top_k=20))
+    assert all(
+        "asks for repetition_penalty 1.3 (used: none): texts" in line for line in said(top_k=1)
+    )  # greedy, by whatever top_k
     path = folder / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "repetition_penalty": 1.0, "top_k": None}))
     assert said() == []

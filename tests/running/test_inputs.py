@@ -15,6 +15,7 @@ from alignpro.running import inputs
 from alignpro.running.inputs import fingerprints
 from alignpro.running.opening import open_run
 from alignpro.runtime.consent import consent
+from alignpro.runtime.digests import REMEMBERED
 from alignpro.runtime.files import read_json, read_jsonl, write_json
 from alignpro.runtime.run_folder import RunFolder
 
@@ -129,7 +130,7 @@ def test_code_is_read_and_not_run_for_its_digest(named, tmp_path):
 def test_large_files_are_read_once_and_again_when_their_size_or_time_changes(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNPRO_STATE", str(tmp_path / "state"))
     large, small = tmp_path / "large.txt", tmp_path / "small.txt"
-    large.write_bytes(b"a" * inputs.REMEMBERED)
+    large.write_bytes(b"a" * REMEMBERED)
     small.write_bytes(b"a")
     settings = config.build({"data": {"prompts": str(large), "test": str(small)}})
     first = fingerprints(settings)
@@ -147,7 +148,7 @@ def test_large_files_are_read_once_and_again_when_their_size_or_time_changes(tmp
 def test_a_state_that_cannot_be_written_stops_nothing(named, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ALIGNPRO_STATE", str(tmp_path / "file" / "state"))
-    (tmp_path / "prompts.txt").write_bytes(b"a" * inputs.REMEMBERED)
+    (tmp_path / "prompts.txt").write_bytes(b"a" * REMEMBERED)
     assert fingerprints(named)
 
 

@@ -158,12 +158,12 @@ def test_another_s_recipe_is_told_and_refused_too(how, here, tmp_path, server):
     Path("evil.py").write_text(EVIL)
     for recipe in (str(elsewhere / "r.yaml"), "mine.yaml"):
         for command in ("run", "headroom", "compare", "pairs", "sft", "reward", "rlhf"):
-            code, output = here(command, recipe, "--out=out")
+            code, output = here(command, recipe, "--out=out.jsonl")
             assert code == 2 and "lies outside of the working folder" in output and "--trust" in output, output
     code, output = here("rewrite", "tell me", str(elsewhere / "r.yaml"), "--method=gibbs")
     assert code == 2 and "lies outside of the working folder" in output, output
     untouched(tmp_path, server)
-    assert not Path("out").exists()
+    assert not Path("out.jsonl").exists()
 
 
 def test_links_that_lead_out_are_not_written_through(hostile, here, tmp_path):

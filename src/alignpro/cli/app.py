@@ -17,7 +17,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from alignpro.cli import about, exporting, judging, learning, rewriting, runs, studies
+from alignpro.cli import about, exporting, judging, learning, rewriting, runs, serving, studies
+from alignpro.cli.ab import ab
 from alignpro.cli.lab import lab
 from alignpro.cli.options import OVERRIDES
 from alignpro.cli.paper import paper
@@ -61,6 +62,7 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
     judging.judge,
     template,
     rewriting.rewrite,
+    serving.serve,
     studies.compare,
     learning.reward,
     learning.sft,
@@ -71,12 +73,13 @@ TAKES_SETTINGS: tuple[Callable[..., None], ...] = (
 TAKES_NONE: tuple[Callable[..., None], ...] = (
     runs.report,
     exporting.export,
+    ab,
     studies.theory,
     about.recipes,
     about.settings,
     about.doctor,
 )
-PATHS = ("--out", "--run", "--file", "--agreement")
+PATHS = ("--out", "--run", "--file", "--agreement", "--audit")
 """Options that name a file or folder."""
 SHARED = ("run", "train", "evaluate", "headroom")
 """Commands whose work several processes can share."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alignpro.cli.options import say
+from alignpro.cli.options import jsonl_file, say
 from alignpro.errors import UsageError
 
 lab = typer.Typer(help="The embedded lab: three tiny models in a world with a known utility.", no_args_is_help=True)
@@ -50,7 +50,7 @@ def lab_preferences(
     from alignpro.runtime import threads as torch_threads
     from alignpro.runtime.files import append_jsonl
 
-    if out.exists():
+    if jsonl_file(out).exists():
         raise UsageError(f"--out {out} is there already; give a new file")
     torch_threads.use(threads)
     rows, agreed = preferences(prompts, answers, seed, say)

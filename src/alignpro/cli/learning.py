@@ -21,6 +21,7 @@ from alignpro.cli.options import (
     begun_with,
     folder_of,
     given,
+    jsonl_file,
     read_words,
     recipe_of,
     say,
@@ -81,7 +82,7 @@ def pairs(
 ) -> None:
     """Make pairs for sft: by best-of-N, each winner scored again by answers that did not choose it; or by templates."""
     named = {"pairs.candidates": n, "pairs.templates": templates}
-    settings, _ = _settings(words, named, False, out, given(prompter, then, frozen, reward, prompts))
+    settings, _ = _settings(words, named, False, jsonl_file(out), given(prompter, then, frozen, reward, prompts))
     if dry_run:
         return _dump(_shown(settings, out))
     from alignpro.cli import tables

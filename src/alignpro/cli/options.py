@@ -47,7 +47,8 @@ RewardOption = Annotated[
     str | None,
     typer.Option(
         "--reward",
-        help="folder, package:NAME or hub id of a sequence classifier, verify:NAME, or python:module:function",
+        help="folder, package:NAME or hub id of a sequence classifier, verify:NAME, measure:NAME, or"
+        " python:module:function",
     ),
 ]
 PromptsOption = Annotated[str | None, typer.Option("--prompts", help="file, saved folder or hub data set")]
@@ -122,6 +123,13 @@ def settings_of(recipe: str, overrides: list[str]) -> Settings:
     for line in told:
         Progress().say(line)
     return settings
+
+
+def jsonl_file(out: Path) -> Path:
+    """A file that a command writes rows of JSON into. Raises UsageError for another name: files are told by theirs."""
+    if out.suffix.lower() != ".jsonl":
+        raise UsageError(f"--out {out}: rows of JSON are written; give a file whose name ends in .jsonl")
+    return out
 
 
 def folder_of(out: Path | None, recipe: str) -> Path:

@@ -15,6 +15,7 @@ from alignpro.cli.options import (
     RewardOption,
     ThenOption,
     given,
+    jsonl_file,
     read_words,
     recipe_of,
     say,
@@ -70,15 +71,15 @@ def rewrite(
         data = [f"data.prompts={file}", *([f"data.column={column}"] if column is not None else [])]
         data += [override for override in overrides if override.startswith("data.")]
         models = [*given(prompter, then, frozen, reward, None), *(o for o in overrides if o not in data)]
-        target = out or Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
-        _file(data, target, resume, seed, lambda: _ready(method, run, name, models, n, best))
+        target = jsonl_file(out) if out else Path(f"{Path(file).name.partition('.')[0]}.rewritten.jsonl")
+        _file(data, target, resume, seed, lambda: ready(method, run, name, models, n, best))
         return
     if out is not None or column is not None or resume:
         raise UsageError("--out, --column and --resume are of --file, which is not given")
     text = _text(prompt)
     name, overrides = read_words(words or [])
     models = [*given(prompter, then, frozen, reward, None), *overrides]
-    rewriter, count = _ready(method, run, name, models, n, best), 1 if method == "gibbs" else n or 1
+    rewriter, count = ready(method, run, name, models, n, best), 1 if method == "gibbs" else n or 1
     rewriter.first.lm.queries([text])  # a prompt that is too long is the caller's to mend
     rewrites = rewriter.rewrite(text, n=count, seed=seed)
     if all(rewritten.failure for rewritten in rewrites):
@@ -106,15 +107,19 @@ def _text(prompt: str | None) -> str:
     return text
 
 
-def _ready(
+def ready(
     method: Literal["trained", "gibbs"],
     run: Path | None,
     name: str | None,
     overrides: list[str],
     n: int | None,
     best: bool,
+    may: str | None = None,
 ) -> Rewriter:
-    """The prompter that the options name, loaded. Raises UsageError where they do not go together."""
+    """The prompter that the options name, loaded; settings that begin with `may` can be given for a run too.
+
+    Raises UsageError where they do not go together.
+    """
     from alignpro.running.exported import is_exported
     from alignpro.running.rewriter import SampledPrompter, TrainedPrompter
     from alignpro.runtime import ownership
@@ -123,8 +128,9 @@ def _ready(
     if method == "trained":
         if run is None:
             raise UsageError("give --run with the folder of a run, or --method gibbs, which needs no training")
-        if name or best or (overrides and not is_exported(run)):
-            what = (name or "--best") if name or best else overrides[0]
+        own = [word for word in overrides if may is None or not word.startswith(may)]
+        if name or best or (own and not is_exported(run)):
+            what = (name or "--best") if name or best else own[0]
             raise UsageError(f"{what!r} is for --method gibbs; a run has its own settings")
         return TrainedPrompter.load(run, overrides)
     if run and name:

@@ -68,14 +68,29 @@ train = _training("train", "Train only; `run --resume --out DIR` then evaluates 
 
 def evaluate(
     words: Annotated[list[str], typer.Argument(metavar="FOLDER [--evaluate.KEY=VALUE]...", help="folder of a run")],
+    frozen: FrozenOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="new folder: before another frozen model, the run stays as it is")
+    ] = None,
 ) -> None:
-    """Evaluate a run's trained prompter again, with evaluate.* settings overridden, and report."""
+    """Evaluate a run's trained prompter again, with evaluate.* settings overridden, and report; with --out in a folder
+    of its own, where --frozen and frozen.* may be others: does what was learned travel?"""
     name, overrides = read_words(words)
     if name is None:
         raise UsageError("give the folder of the run to evaluate")
+    overrides = [*given(None, None, frozen, None, None), *overrides]
     from alignpro.cli import tables
-    from alignpro.running.job import evaluate_again
+    from alignpro.running.job import evaluate_again, evaluate_elsewhere
 
+    if out is not None:
+        there, before = evaluate_elsewhere(Path(name), out, overrides)
+        tables.arms(there)
+        if before:
+            tables.travelled(before, there)
+        say(f"report: {out / 'report.html'}")
+        return
+    if other := next((o for o in overrides if o.startswith("frozen.")), None):
+        raise UsageError(f"{other}: before another frozen model a run is evaluated in a folder of its own; give --out")
     tables.arms(evaluate_again(Path(name), overrides))
     say(f"report: {Path(name) / 'report.html'}")
 

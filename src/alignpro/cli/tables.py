@@ -50,8 +50,32 @@ def arms(summary: Evaluation) -> None:
     table(title, [*columns, "win rate over no_prompter" if by_wins or not over else "accuracy over no_prompter"], rows)
     if templates := {name: arm.template for name, arm in summary.arms.items() if arm.template}:
         table("templates, around every prompt", ["arm", "text"], list(templates.items()))
+    if guarded := {name: arm for name, arm in summary.arms.items() if arm.rejected}:
+        rows = [[name, told(arm.rejected), _counts(arm.rejected_by)] for name, arm in guarded.items()]
+        table("rejected by guards", ["arm", "share of its rewrites", "by which, and how many"], rows)
+    if groups := summary.groups:
+        by_value = {(row.group, row.arm): row for row in groups}
+        values = {row.group: f"{row.group} ({row.prompts:,} prompts)" for row in groups}
+        lines = [
+            [called, *(told(by_value[value, arm].reward) for arm in summary.arms)] for value, called in values.items()
+        ]
+        table(f"by {groups[0].by}", ["", *summary.arms], lines)
     _terms("terms of the reward, raw", {name: arm.reward_terms for name, arm in summary.arms.items()})
     _terms("terms on the rewrite, raw", {name: arm.prompt_terms for name, arm in summary.arms.items()})
+
+
+def travelled(before: Evaluation, there: Evaluation) -> None:
+    """Gains over no prompter of the arms that both have, where the prompter was trained and where it was taken."""
+    none = NoPrompter.written
+    both = [name for name in there.arms if name in before.arms and name != none]
+    if none in there.arms and none in before.arms and both:
+        rows = [[name, *(told(one.difference(name, none, one.reward)) for one in (before, there))] for name in both]
+        table("gain over no prompter: does it travel?", ["arm", "in the run", "here"], rows)
+
+
+def _counts(counts: Mapping[str, float]) -> str:
+    """Names with counts, the largest first."""
+    return ", ".join(f"{name} {count:,.0f}" for name, count in sorted(counts.items(), key=lambda one: -one[1])) or "-"
 
 
 def _terms(title: str, by_arm: Mapping[str, Mapping[str, Mean]]) -> None:
@@ -106,6 +130,9 @@ def headroom(found: Headroom) -> None:
     title = f"{found.prompts} prompts, {found.rewrites} rewrites each, {found.responses} responses to each"
     name = f"{found.mean.removeprefix('mean ')} ({found.reward})"
     table(title, ["", name, "KL, nats", "effective sample size"], rows)
+    sampled = {"no prompter": found.no_prompter, "reference prompter": found.reference_prompter}
+    sampled |= {"trained prompter": trained} if trained else {}
+    _terms("terms of the reward, raw", {name: one.reward_terms for name, one in sampled.items()})
     parts = {"D1, gain of fine-tuning": found.d1, "D2, less the best prompter's gain": found.d2}
     parts["gap to RLHF"] = found.gap
     if found.bounds:

@@ -12,6 +12,7 @@ from alignpro.config.evaluation import (
     HeadroomSettings,
     JudgeSettings,
 )
+from alignpro.config.guards import GUARDS, GuardSettings
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.listing import keys
 from alignpro.config.meta_prompts import META_PROMPT, META_PROMPTS, PLAIN_META_PROMPT
@@ -27,7 +28,7 @@ from alignpro.config.pieces import (
 )
 from alignpro.config.places import TEMPLATE, TEMPLATES
 from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
-from alignpro.config.rewards import PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
+from alignpro.config.rewards import GateTerm, PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
 from alignpro.config.thoughts import Thoughts
 from alignpro.config.training import (
@@ -47,6 +48,7 @@ from alignpro.config.whole import sealed
 __all__ = [
     "CRITERIA",
     "DATA_SETS",
+    "GUARDS",
     "LAB_PROMPTS",
     "META_PROMPT",
     "META_PROMPTS",
@@ -62,7 +64,9 @@ __all__ = [
     "Example",
     "FitSettings",
     "FrozenSettings",
+    "GateTerm",
     "GroupSettings",
+    "GuardSettings",
     "HeadroomSettings",
     "JudgeSettings",
     "KlSettings",

@@ -45,6 +45,10 @@ class EvaluateSettings(Section):
         2, description="answers to each of them in each template, by which template:best is chosen"
     )
     prompts: Positive | None = Field(None, description="held-out prompts that each arm answers; null: every one")
+    by: str | None = Field(
+        None,
+        description="column of the prompts' rows: means and gains are told for each of its values besides; null: none",
+    )
     responses: Annotated[int, Field(ge=2)] = Field(4, description="answers of each arm to each prompt")
     sampling: Sampling | None = Field(
         None, description="how the frozen model and the oracle answer here; null: as in training"
@@ -57,8 +61,8 @@ class EvaluateSettings(Section):
     )
     second_reward: Place | None = Field(
         None,
-        description="a reward that training does not see, in every table: python:module:function, verify:NAME, folder,"
-        " package:NAME or hub id of a sequence classifier, an endpoint, or lab; null: none",
+        description="a reward that training does not see, in every table: python:module:function, verify:NAME,"
+        " measure:NAME, folder, package:NAME or hub id of a sequence classifier, an endpoint, or lab; null: none",
     )
     second_reward_endpoint: EndpointSettings = EndpointSettings()
     judge: Place | None = Field(

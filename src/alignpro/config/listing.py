@@ -14,7 +14,7 @@ import annotated_types
 from pydantic_core import PydanticUndefined
 
 from alignpro.config.places import ArmName, Place
-from alignpro.config.rewards import PromptTerm, RewardTerm
+from alignpro.config.rewards import GateTerm, PromptTerm, RewardTerm
 from alignpro.config.section import OfText, Section, marks_of, sections_in
 from alignpro.config.settings import Settings
 
@@ -24,6 +24,7 @@ PLURAL = {
     float: "numbers",
     str: "texts",
     RewardTerm: "sections",
+    GateTerm: "sections",
     PromptTerm: "sections",
     Place: "texts",
     ArmName: "texts",

@@ -49,7 +49,7 @@ class Example(Section):
 class PrompterSettings(Section):
     """The small model that rewrites; it is the one that is trained."""
 
-    model: Place | None = Field(None, description="folder, package:NAME or hub id of a causal language model, or lab")
+    model: Place | None = Field(None, description="folder, .gguf file, package:NAME or hub id of a causal LM, or lab")
     template: Text | None = Field(
         None,
         description="meta-prompt, with the user's prompt at {prompt}, or between marks that it cannot close at"
@@ -84,8 +84,8 @@ class FrozenSettings(Section):
 
     model: Place | None = Field(
         None,
-        description="folder, package:NAME, hub id, lab, an endpoint: openai:MODEL, http://host:8000/v1#MODEL, or a"
-        " function of messages: python:module:name",
+        description="folder, .gguf file, package:NAME, hub id, lab, an endpoint: openai:MODEL,"
+        " http://host:8000/v1#MODEL, or a function of messages: python:module:name",
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")
     concurrency: Positive = Field(
@@ -137,7 +137,7 @@ class DataSettings(Section):
         None,
         description="txt, jsonl, json, csv, tsv or parquet file, .gz or not; a folder that `datasets` saved; a data"
         " set of the hub as OWNER/NAME or hub:NAME, or ultrafeedback, helpsteer, orca; lab, or lab:fact, lab:howto,"
-        " lab:advice",
+        " lab:advice; task:constraints or task:plain",
     )
     test: Place | None = Field(
         None,

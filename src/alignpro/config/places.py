@@ -8,8 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-_NO_PATHS = re.compile(r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|hub|package|verify|python|openai|https?):")
-_BEFORE_PATHS = ("lm:", "model=")
+ENCODER = "measure:similarity:"
+"""What the name of a reward begins with that goes on with a sentence encoder's."""
+_NO_PATHS = re.compile(
+    r"(?:lab|ultrafeedback|helpsteer|orca)\Z|(?:lab|task|hub|package|verify|measure|python|openai|https?):"
+)
+_BEFORE_PATHS = ("lm:", ENCODER, "model=")
 
 
 def place(name: str) -> str:
@@ -44,7 +48,7 @@ Place = Annotated[str, AfterValidator(place)]
 """A setting that names a file or folder, or something else: an id on a hub, lab, a URL."""
 File = Annotated[str, AfterValidator(_absolute)]
 """A setting that names a file, which need not be there yet."""
-TEMPLATES = ("default", "lab")
+TEMPLATES = ("default", "lab", "constraints")
 """Lists of templates that ship with the package."""
 TEMPLATE = "template:"
 """What the name of an arm begins with that names a file of templates, or is template:best."""

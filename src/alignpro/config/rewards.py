@@ -11,10 +11,11 @@ from alignpro.config.places import File, Place
 from alignpro.config.section import Positive, Section, Share, Text
 from alignpro.config.weights import DeviceMap
 
-Kept = Literal["numbers", "quotes", "placeholders", "words"]
-KEPT: tuple[Kept, ...] = ("numbers", "quotes", "placeholders", "words")
-PROMPT_TERMS = ("length", "kept", "fluency")
+Kept = Literal["numbers", "quotes", "placeholders", "words", "urls", "code"]
+KEPT: tuple[Kept, ...] = ("numbers", "quotes", "placeholders", "words", "urls", "code")
+PROMPT_TERMS = ("length", "kept", "fluency", "guards")
 Label = int | str
+_NEEDS_MODEL = "a {} needs model: a folder, package:NAME, hub id, verify:NAME, measure:NAME, python:module:name, or lab"
 _OF_A_MODEL = ("head", "template", "overflow", "trust_remote_code", "device_map")
 
 
@@ -23,11 +24,11 @@ class RewardSpec(Section):
 
     model: Place | None = Field(
         None,
-        description="folder, package:NAME or hub id of a sequence classifier, verify:NAME, python:module:name, lab, or"
-        " an endpoint",
+        description="folder, package:NAME or hub id of a sequence classifier, verify:NAME, measure:NAME,"
+        " python:module:name, lab, or an endpoint",
     )
     arguments: dict[str, Any] = Field(
-        {}, description="keyword arguments of a verifier, or of a python: function or class"
+        {}, description="keyword arguments of a verifier, a measure, or a python: function or class"
     )
     kind: Literal["score", "pairwise"] = Field(
         "score", description="score: a classifier of (x, y); pairwise: one of (x, y1, y2)"
@@ -59,12 +60,14 @@ class RewardSpec(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> RewardSpec:
-        if (self.model or "").startswith(("python:", "verify:")):
+        if (self.model or "").startswith(("python:", "verify:", "measure:")):
             default = type(self).model_fields
             if wrong := [n for n in (*_OF_A_MODEL, "kind") if getattr(self, n) != default[n].default]:
                 raise ValueError(f"{', '.join(wrong)}: of a model, and {self.model} is none; leave it out")
         elif self.arguments:
-            raise ValueError("arguments are those of a verify:NAME or a python:module:name; a model takes none")
+            raise ValueError(
+                "arguments are those of a verify:NAME, measure:NAME or python:module:name; a model takes none"
+            )
         wanted = ("prompt", "first", "second") if self.kind == "pairwise" else ("prompt", "response")
         if self.kind == "pairwise" and self.model and not self.template:
             raise ValueError(
@@ -110,18 +113,39 @@ class RewardTerm(RewardSpec):
     @model_validator(mode="after")
     def _usable(self) -> RewardTerm:
         if not self.model:
-            raise ValueError(
-                "a term needs model: a folder, package:NAME, hub id, verify:NAME, python:module:name, or lab"
-            )
+            raise ValueError(_NEEDS_MODEL.format("term"))
         if self.clip and not self.clip[0] < self.clip[1]:
             raise ValueError(f"clip {list(self.clip)}: its first bound must lie below its second")
         return self
 
 
+class GateTerm(RewardSpec):
+    """One factor of the reward, from 0 to 1: a score, or whether a score passes."""
+
+    name: str | None = Field(None, description="what tables call it; null: the model's own name")
+    at_least: float | None = Field(
+        None, description="the factor is 1 where the score is at least this, else 0; null: no lower bound"
+    )
+    at_most: float | None = Field(
+        None, description="the same for at most; both null: the score is the factor, and must lie within 0 and 1"
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> GateTerm:
+        if not self.model:
+            raise ValueError(_NEEDS_MODEL.format("gate"))
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}, so that nothing passes")
+        return self
+
+
 class RewardSettings(RewardSpec):
-    """What is maximised, of the original prompt and the response: `model`, or a sum of `terms`."""
+    """What is maximised, of the original prompt and the response: `model`, or a sum of `terms`, times its `gate`."""
 
     terms: list[RewardTerm] = Field([], description="in place of model: weight * score, summed over terms")
+    gate: list[GateTerm] = Field(
+        [], description="factors that model, or the sum of terms, is multiplied by; a factor of 0 makes the reward 0"
+    )
     normalise_prompts: Annotated[int, Field(ge=8)] = Field(
         64, description="training prompts whose reference answers give the statistics of normalise=reference"
     )
@@ -129,6 +153,9 @@ class RewardSettings(RewardSpec):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> RewardSettings:
+        named = [*(term.name for term in self.terms if term.name), *(gate.name for gate in self.gate if gate.name)]
+        if len(set(named)) < len(named):
+            raise ValueError(f"two terms have one name among {', '.join(named)}; names tell them apart in every table")
         if not self.terms:
             return self
         if self.model:
@@ -138,9 +165,6 @@ class RewardSettings(RewardSpec):
         fields = RewardSpec.model_fields
         if stray := [n for n in fields if n not in ("model", "batch_size") and getattr(self, n) != fields[n].default]:
             raise ValueError(f"{', '.join(stray)}: with terms, each term has its own; move it there")
-        named = [term.name for term in self.terms if term.name]
-        if len(set(named)) < len(named):
-            raise ValueError(f"two terms have one name among {', '.join(named)}; names tell them apart in every table")
         if not any(term.weight for term in self.terms):
             raise ValueError("every term has weight 0, so there is nothing to maximise")
         return self
@@ -149,14 +173,19 @@ class RewardSettings(RewardSpec):
 class PromptTerm(Section):
     """A term on the rewrite: it sees (x, x') and never an answer."""
 
-    term: str = Field(description="length, kept, fluency, or python:module:name of (prompts, rewrites)")
+    term: str = Field(
+        description="length, kept, fluency, guards (-1 where they reject x'), or python:module:name of (prompts, x's)"
+    )
     name: str | None = Field(None, description="what tables call it; null: the term's own name")
     weight: float = Field(1.0, description="factor in the objective, beside the reward; 0 measures the term alone")
     limit: Annotated[int, Field(ge=0)] = Field(
         0, description="length: words (by Unicode's rules) or tokens that cost nothing"
     )
     unit: Literal["words", "tokens"] = Field("words", description="length: tokens are the prompter's")
-    keep: list[Kept] = Field(list(KEPT), description="kept: what of x must stand in x'")
+    keep: list[Kept] = Field(
+        ["numbers", "quotes", "placeholders", "words"],
+        description="kept: what of x must stand in x': numbers, quotes, placeholders, words, urls, code",
+    )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of a python: function or class")
 
     @model_validator(mode="after")

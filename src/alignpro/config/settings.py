@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from alignpro.config.endpoints import BudgetSettings
 from alignpro.config.evaluation import CompareSettings, EvaluateSettings, HeadroomSettings, JudgeSettings
+from alignpro.config.guards import GuardSettings
 from alignpro.config.learning import PairsSettings, RewardLearningSettings, SftSettings
 from alignpro.config.pieces import DataSettings, FrozenSettings, PrompterSettings
 from alignpro.config.rewards import PromptTerm, RewardSettings
@@ -45,6 +46,7 @@ class Settings(Section):
     prompt_terms: list[PromptTerm] = Field(
         [], description="terms on the rewrite itself, added to the objective beside the reward"
     )
+    guards: GuardSettings = GuardSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     rlhf: RlhfSettings = RlhfSettings()
@@ -83,6 +85,11 @@ class Settings(Section):
                 )
         if self.rlhf.enabled and self.rlhf.method in OFFLINE:
             raise ValueError(f"rlhf.method {self.rlhf.method} is of the prompter alone; use ppo, rloo or grpo")
+        if self.guards.stop is not None and self.train.method in OFFLINE:
+            raise ValueError(
+                f"guards.stop looks at what the policy samples at every step, and {self.train.method} samples nothing"
+                " anew; leave it null, or use ppo, rloo or grpo"
+            )
         called = [term.called for term in self.prompt_terms]
         if len(set(called)) < len(called):
             raise ValueError(f"two prompt_terms have one name among {', '.join(called)}; give each a name")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignpro.config import DATA_SETS, DataSettings
+from alignpro.data import tasks
 from alignpro.data.files import READERS, Rows, kind_of, rows_of
 from alignpro.data.hub import folder_rows, hub_rows
 from alignpro.data.known import SOURCES
@@ -71,6 +72,10 @@ class Origin:
 
         Raises DataError, HubUnreachable.
         """
+        if self.name.startswith(tasks.PREFIX):
+            if self.name not in tasks.NAMES:
+                raise DataError(f"{self.said}: no such task; there are {', '.join(tasks.NAMES)}")
+            return Rows.of(tasks.rows(self.name), "a task that ships")
         if self.hub_id is not None:
             return Rows.of(hub_rows(self.hub_id, self.config, self.split or self.usual, self.said), "a data set")
         if self.path.is_dir():

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from alignpro.config import GUARDS
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.sampling import ArmResult
 from alignpro.maths import lengths, stats
 from alignpro.maths.shares import is_share, share_difference, share_interval
 from alignpro.maths.variance_intervals import variance_intervals
-from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Mean, SecondReward
-from alignpro.types import FloatArray, Generation
+from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Group, Mean, SecondReward
+from alignpro.rewards.guards import Guards
+from alignpro.types import FloatArray, Generation, Prompt
 
 REWARD, SECOND = " reward", " second reward"
 """Names beside those of terms, which do not begin with a space."""
@@ -24,13 +27,16 @@ def summarise(
     reward: str,
     second_reward: str | None,
     training_prompts: float = math.nan,
+    guards: Guards | None = None,
+    by: str | None = None,
 ) -> Evaluation:
     """What evaluation.json holds but for its win rates, with `differences` (paired, over prompts) and each arm's
-    `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them.
+    `second_reward` besides; where the reward has terms, and where there are terms on x', each arm's means of them; and
+    what `guards` reject of its rewrites.
 
     Every interval is of 95%, over prompts: Student's t, widened for skew, for means, differences and KL. Rewards that
     are 0 or 1 in all arms are shares, their `kind` says so, and their intervals and those of their differences are
-    those of shares.
+    those of shares. `by` names a column of the prompts' rows: `groups` hold the arms by its values besides.
     """
     kinds = _kinds(arms)
     differences = []
@@ -45,9 +51,10 @@ def summarise(
         prompts=len(arms[0].prompts) if arms else 0,
         responses_per_prompt=len(arms[0].responses[0]) if arms and arms[0].responses else 0,
         training_prompts=training_prompts,
-        arms={arm.name: _arm(arm, second_reward, kinds) for arm in arms},
+        arms={arm.name: _arm(arm, second_reward, kinds, guards) for arm in arms},
         differences=tuple(differences),
         win_rates=(),
+        groups=tuple(_groups(arms, by, kinds[REWARD])) if by and arms else (),
         cost=Cost(frozen_calls=sum(arm.frozen_calls for arm in arms)),
     )
 
@@ -65,9 +72,10 @@ def _kinds(arms: Sequence[ArmResult]) -> dict[str, str]:
     return {name: SHARE if share else "" for name, share in kinds.items()}
 
 
-def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str]) -> Arm:
+def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str], guards: Guards | None) -> Arm:
     parts, around = stats.variance(arm.rewards), variance_intervals(arm.rewards)
     bonus = arm.bonus if arm.prompt_terms else None
+    rejected, by_guard = _rejected(arm, guards)
     second = None
     if second_reward is not None and arm.second_rewards is not None:
         theirs = variance_intervals(arm.second_rewards)
@@ -93,6 +101,8 @@ def _arm(arm: ArmResult, second_reward: str | None, kinds: Mapping[str, str]) ->
         second_reward=second,
         response_words=_mean(words(arm.responses)),
         template=arm.template,
+        rejected=rejected,
+        rejected_by=by_guard,
         rewrite_words=_mean(words(arm.rewrites)) if _rewrites(arm) else None,
     )
 
@@ -105,6 +115,23 @@ def words(rows: Sequence[Sequence[Generation]]) -> FloatArray:
 def _rewrites(arm: ArmResult) -> bool:
     """Whether the arm has rewrites of its own: prompts that go on as they are were given, not written."""
     return any(g.finish != "given" for row in arm.rewrites for g in row)
+
+
+def _rejected(arm: ArmResult, guards: Guards | None) -> tuple[Estimate | None, dict[str, float]]:
+    """Share of the arm's rewrites that guards reject, and how many each of them does; None where none is written."""
+    if guards is None or all(g.text == x.text for x, row in zip(arm.prompts, arm.rewrites, strict=True) for g in row):
+        return None, {}
+    known = {(x, g.text): () if g.failure else tuple(guards.rejecting(x, g.text)) for x, g in _pairs(arm)}
+    rejected = [
+        [math.nan if g.failure else float(bool(known[x, g.text])) for g in row]
+        for x, row in zip(arm.prompts, arm.rewrites, strict=True)
+    ]
+    counts = Counter(name for x, g in _pairs(arm) if not g.failure for name in known[x, g.text])
+    return _mean(np.array(rejected), SHARE), {name: float(counts[name]) for name in GUARDS if counts[name]}
+
+
+def _pairs(arm: ArmResult) -> Iterator[tuple[Prompt, Generation]]:
+    return ((x, g) for x, row in zip(arm.prompts, arm.rewrites, strict=True) for g in row)
 
 
 def _mean(values: FloatArray, kind: str = "") -> Estimate:
@@ -124,6 +151,19 @@ def _terms(parts: Mapping[str, FloatArray], kinds: Mapping[str, str]) -> dict[st
     return {
         name: Mean(mean=_mean(values, kinds.get(name, "")), kind=kinds.get(name, "")) for name, values in parts.items()
     }
+
+
+def _groups(arms: Sequence[ArmResult], by: str, kind: str) -> Iterator[Group]:
+    """Each arm on the prompts of each value of the column, in the values' order, the arms in theirs."""
+    values = [str(prompt.row.get(by, "")) for prompt in arms[0].prompts]
+    for value in sorted(set(values)):
+        places = [place for place, one in enumerate(values) if one == value]
+        first = arms[0].rewards[places]
+        for arm in arms:
+            rewards = arm.rewards[places]
+            gain = None if arm is arms[0] else _difference("", "", "", rewards, first, kind).mean
+            mean = _mean(rewards, kind)
+            yield Group(by=by, group=value, prompts=len(places), arm=arm.name, kind=kind, reward=mean, gain=gain)
 
 
 def _difference(a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str) -> Difference:

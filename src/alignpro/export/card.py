@@ -8,7 +8,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from alignpro.config import Settings, UpdateSettings
+from alignpro.config import RewardSettings, Settings, UpdateSettings
+from alignpro.config.places import ENCODER
 from alignpro.models.marks import usage
 from alignpro.models.packaged import PREFIX
 from alignpro.results import Evaluation
@@ -40,7 +41,18 @@ written = model.generate(**inputs, generation_config=GenerationConfig.from_pretr
 print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
 
 
-def card(settings: Settings, evaluation: Evaluation | None, form: str, has_chat_template: bool = True) -> str:
+GGUF = """\
+`model.gguf` holds the same prompter: `llama-server -m model.gguf`, or `ollama create prompter -f Modelfile`. It holds
+the tokenizer and the chat template. What stands around a prompt is the caller's to add, as in the code above."""
+
+
+def card(
+    settings: Settings,
+    evaluation: Evaluation | None,
+    form: str,
+    has_chat_template: bool = True,
+    as_gguf: bool = False,
+) -> str:
     """README.md of an exported prompter; `form` is merged, adapter or full. Every figure is one of evaluation.json."""
     adapter = form == "adapter"
     functions, encode = usage(has_chat_template)
@@ -55,7 +67,7 @@ def card(settings: Settings, evaluation: Evaluation | None, form: str, has_chat_
         f"# A prompter for {shown(settings.frozen.model)}",
         f"Given a user's prompt, it writes a better one for {shown(settings.frozen.model)} to answer, whose weights"
         " were left as they are. Made by alignpro, an implementation of Align-Pro (arXiv 2501.03486).",
-        f"## Use\n\n```python\n{use}\n```",
+        f"## Use\n\n```python\n{use}\n```" + (f"\n\n{GGUF}" if as_gguf else ""),
         "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in _training(settings, form)),
         "## Evaluation\n\n" + (_evaluation(evaluation) if evaluation else "Not evaluated: the run has no evaluation."),
         "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(settings, evaluation)),
@@ -68,6 +80,8 @@ def shown(name: str | None) -> str:
     text = str(name)
     if text == "lab":
         return "the packaged lab's model"
+    if text.startswith(ENCODER):
+        return ENCODER + shown(text.removeprefix(ENCODER))
     return text if text.startswith(("python:", PREFIX)) or is_hub_id(text) else Path(text).name
 
 
@@ -89,6 +103,13 @@ def _metadata(settings: Settings, adapter: bool) -> ModelCardData:
     )
 
 
+def _reward(reward: RewardSettings) -> str:
+    """What was maximised: a reward, or a sum of several, and what gated it."""
+    terms = " + ".join(f"{term.weight:g} {term.name or shown(term.model)}" for term in reward.terms)
+    gates = [gate.name or shown(gate.model) for gate in reward.gate]
+    return " * ".join([*gates, f"({terms})" if gates and terms else terms or shown(reward.model)]).replace("+ -", "- ")
+
+
 def _step_size(update: UpdateSettings) -> str:
     if update.learning_rate is None:
         return f"steps of {update.step_kl:g} nats"
@@ -99,7 +120,7 @@ def _training(settings: Settings, form: str) -> Iterable[tuple[str, str]]:
     train, lora = settings.train, settings.prompter.lora
     yield "base model", shown(settings.prompter.model)
     yield "frozen model", shown(settings.frozen.model)
-    yield "reward", shown(settings.reward.model)
+    yield "reward", _reward(settings.reward)
     yield "prompts", shown(settings.data.prompts)
     yield (
         "method",

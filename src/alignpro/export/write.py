@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from alignpro.config import Settings
 from alignpro.errors import RunFailure, RunFolderTaken, SettingsError, UsageError
+from alignpro.export import gguf
 from alignpro.export.card import card
 from alignpro.models import checksums
 from alignpro.models.language_model import LanguageModel
@@ -21,12 +22,12 @@ from alignpro.runtime.run_folder import RunFolder
 Form = Literal["merged", "adapter"]
 
 
-def export(run: Path, out: Path, form: Form = "merged") -> None:
-    """Write the prompter of a run to a new folder that needs no alignpro.
+def export(run: Path, out: Path, form: Form = "merged", as_gguf: gguf.Precision | None = None) -> None:
+    """Write the prompter of a run to a new folder that needs no alignpro, with `as_gguf` as a GGUF file too.
 
     Plain weights are copied, an adapter is merged as evaluation merged it, or copied with `form` adapter; the run is
-    left as it is. Raises UsageError where there is no trained prompter or no adapter, RunFolderTaken where `out` holds
-    anything, RunFailure where it cannot be written.
+    left as it is. Raises UsageError where there is no trained prompter or no adapter, and as `gguf.check`;
+    RunFolderTaken where `out` holds anything, RunFailure where it cannot be written.
     """
     folder = RunFolder(run)
     ownership.check(folder.path, of=("prompter.",), writes=False)
@@ -43,6 +44,8 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
     here = settings.prompter.model_copy(update={"device_map": None})
     own = settings.model_copy(update={"prompter": here, "device": _device(settings)})
     lm = load_trained(own, folder.prompter).lm
+    if as_gguf:
+        gguf.check(lm)
     partial = out.with_name(f".{out.name}.partial")
     evaluation = read(Evaluation, folder.evaluation)
     try:
@@ -56,9 +59,16 @@ def export(run: Path, out: Path, form: Form = "merged") -> None:
         _generation(lm).save_pretrained(partial)
         files.write_json(partial / exported.FILE, exported.described(lm, settings.prompter))
         trained = form if adapter else "merged" if settings.prompter.lora else "full"
-        files.write_text(partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template))
+        files.write_text(
+            partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template, bool(as_gguf))
+        )
+        if as_gguf:
+            gguf.write(lm, partial, as_gguf)
         checksums.seal(partial)
         partial.rename(out)
+    except UsageError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunFailure(

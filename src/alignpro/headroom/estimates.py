@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,10 +23,12 @@ from alignpro.results import (
     FineTuned,
     GibbsPoint,
     Headroom,
+    Mean,
     Need,
     Needed,
     Point,
     Reward,
+    Sampled,
     Trained,
     Withheld,
 )
@@ -64,8 +66,11 @@ class Estimator:
             answers=self.settings.answers,
             min_ess=estimate.MIN_ESS,
             max_noise=estimate.MAX_NOISE,
-            no_prompter=Reward(reward=self.mean(samples.raw)),
-            reference_prompter=Reward(reward=self.mean(self.of_rewrites[:, : samples.from_reference])),
+            no_prompter=Sampled(reward=self.mean(samples.raw), reward_terms=self.terms(samples.raw_parts)),
+            reference_prompter=Sampled(
+                reward=self.mean(self.of_rewrites[:, : samples.from_reference]),
+                reward_terms=self.terms(samples.parts, slice(samples.from_reference)),
+            ),
             optimum=self.point(best) if ours else None,
             trained_prompter=self.trained(best, tuned, list(tilted.values())),
             rlhf_optimum=self.rlhf(tuned),
@@ -126,8 +131,22 @@ class Estimator:
 
     def mean(self, rewards: FloatArray) -> Estimate:
         """Mean over prompts of rewards [B, N] of answers, or of rewrites."""
-        usual = self.value(stats.prompt_means(rewards))
-        return Estimate.of(usual.value, share_interval(rewards)) if self.shares else usual
+        return self._mean(rewards, self.shares)
+
+    def terms(self, parts: Mapping[str, FloatArray], own: slice = slice(None)) -> dict[str, Mean]:
+        """Mean of each term's raw scores: of answers [B, M], or of the answers [B, N, K] to a prompter's `own`
+        rewrites."""
+        means = {}
+        for name, values in parts.items():
+            scores = (self.samples.parts[name], self.samples.raw_parts[name])
+            share = is_share(*scores) and any((one == 1).any() for one in scores)  # or a penalty that nothing incurred
+            seen = stats.mean_over_responses(values[:, own]) if values.ndim == 3 else values
+            means[name] = Mean(mean=self._mean(seen, share), kind=SHARE if share else "")
+        return means
+
+    def _mean(self, values: FloatArray, share: bool) -> Estimate:
+        usual = self.value(stats.prompt_means(values))
+        return Estimate.of(usual.value, share_interval(values)) if share else usual
 
     def value(self, per_prompt: FloatArray) -> Estimate:
         """Mean of one figure a prompt, with its interval."""
@@ -197,6 +216,7 @@ class Estimator:
         at_kl, share_at_kl = self._at_kl(reward, kl, curve)
         return Trained(
             reward=self.mean(self.of_rewrites[:, own]),
+            reward_terms=self.terms(samples.parts, own),
             kl=self.value(kl),
             kl_k3=self.value(stats.prompt_means(k3_from_ratio(ratio))).value,
             objective=self.value(objective),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class Samples:
     `texts` [B][N], `rewards` [B, N, K] and `raw` [B, M] (answers to the prompt itself), nan where failed; `same` [B, N]
     numbers a prompt's different rewrites. `log_ratio` [B, N] is log trained - log reference in nats, 0 without a
     trained prompter. `distance` [B] estimates E TV(pi_F(.|x), pi_F(.|x')) over the reference's x', nan where the frozen
-    model tells no likelihoods.
+    model tells no likelihoods. `parts` [B, N, K] and `raw_parts` [B, M] by name are raw scores of a composite reward's
+    terms, nan in rows without them.
     """
 
     prompts: tuple[Prompt, ...]
@@ -55,6 +56,8 @@ class Samples:
     log_ratio: FloatArray
     distance: FloatArray
     frozen_calls: int
+    parts: Mapping[str, FloatArray] = field(default_factory=dict)
+    raw_parts: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def log_base(self) -> FloatArray:
@@ -159,6 +162,8 @@ def _sample(
     for b, prompt in enumerate(prompts):
         texts = list(dict.fromkeys(g.text for g in rewrites[b]))
         first = {g.text: i for i, g in sorted(enumerate(rewrites[b]), key=lambda drawn: drawn[1].failure is None)}
+        parts = {name: [_listed(values[b, first[text]]) for text in texts] for name, values in made.parts.items()}
+        answer_parts = {name: _listed(values[b, 0]) for name, values in plain.parts.items()}
         rows.append(
             {
                 "prompt": prompt.key,
@@ -170,6 +175,7 @@ def _sample(
                 "answers": _listed(plain.rewards[b, 0]),
                 "distance": _listed(distance[[b]])[0],
                 "frozen_calls": int(made.frozen_calls[b]) + settings.answers,
+                **({"parts": parts, "answer_parts": answer_parts} if parts or answer_parts else {}),
             }
         )
     return rows, made.failures + plain.failures
@@ -204,19 +210,26 @@ def _table(
     def numbers(values: Any) -> FloatArray:
         return np.array(values, dtype=np.float64)  # None becomes nan
 
-    rewards = [
-        np.where(np.array(row["failed"])[:, None], np.nan, numbers(row["rewards"])[row["which"]]) for row in rows
-    ]
+    def drawn(row: dict[str, Any], by_text: Any) -> FloatArray:
+        return np.where(np.array(row["failed"])[:, None], np.nan, numbers(by_text)[row["which"]])
+
+    def part(row: dict[str, Any], of: str, name: str, like: str) -> FloatArray:
+        """Raw scores, nan in a row without any, in the shape of its rewards."""
+        return numbers(row.get(of, {}).get(name, np.full_like(numbers(row[like]), np.nan)))
+
+    names = dict.fromkeys(name for row in rows for of in ("parts", "answer_parts") for name in row.get(of, ()))
     return Samples(
         prompts=tuple(prompts),
         from_reference=settings.rewrites - (settings.rewrites // 2 if trained else 0),
         texts=tuple(tuple(row["texts"][i] for i in row["which"]) for row in rows),
-        rewards=np.array(rewards),
+        rewards=np.array([drawn(row, row["rewards"]) for row in rows]),
         raw=numbers([row["answers"] for row in rows]),
         same=np.array([row["which"] for row in rows]),
         log_ratio=numbers([row["log_ratio"] for row in rows]),
         distance=numbers([row["distance"] for row in rows]),
         frozen_calls=sum(row["frozen_calls"] for row in rows),
+        parts={name: np.array([drawn(row, part(row, "parts", name, "rewards")) for row in rows]) for name in names},
+        raw_parts={name: np.array([part(row, "answer_parts", name, "answers") for row in rows]) for name in names},
     )
 
 

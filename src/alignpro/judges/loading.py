@@ -135,7 +135,7 @@ def _local(settings: Settings, spec: str, device: str) -> LlmJudge:
 
 
 def _reward(settings: Settings, spec: str, setting: str, device: str, endpoints: Endpoints) -> Reward:
-    code = not spec.startswith(("python:", "verify:")) and setting == "evaluate.judge"
+    code = not spec.startswith(("python:", "verify:", "measure:")) and setting == "evaluate.judge"
     named = RewardSpec(
         model=spec,
         batch_size=settings.reward.batch_size,

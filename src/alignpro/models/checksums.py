@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alignpro.runtime import files
@@ -17,8 +18,9 @@ def seal(folder: Path) -> None:
     files.write_json(folder / FILE, {"blake2b": sums})
 
 
-def fault(folder: Path) -> str | None:
-    """Which file is not as it was saved, and how; None where all are, or where nothing says how they were."""
+def fault(folder: Path, digest: Callable[[Path], str] = files.digest) -> str | None:
+    """Which file is not as it was saved, and how; None where all are, or where nothing says how they were. `digest`
+    may remember what it read."""
     if not (folder / FILE).is_file():
         return None
     seen = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*_files(folder), folder / FILE))
@@ -31,7 +33,7 @@ def fault(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if files.digest(path) != saved:
+        if digest(path) != saved:
             return f"{name} is damaged: its contents do not match their checksum"
     _known[folder] = seen
     return None

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from alignpro.config import DeviceMap
 from alignpro.errors import HubUnreachable, ModelNotUsable, SettingsError, first_line
-from alignpro.models import checksums, own_code, packaged
+from alignpro.models import checksums, gguf, own_code, packaged
 from alignpro.models.chat_template import keep_day
 from alignpro.models.precision import dtype_of
 from alignpro.runtime import processes
@@ -67,6 +67,8 @@ def load_weights(
             )
             if base is not None:
                 model = merged(model, source)
+            else:
+                model.name_or_path = origin(name, role, source)
     except FAULTS as error:
         raise own_code.not_loaded(said, "weights", error, setting) from error
     return (model if placed else model.to(device)).eval()
@@ -213,25 +215,53 @@ def _checked_map(device_map: DeviceMap, role: Role) -> Any:
 
 def resolve(name: str, role: Role) -> str:
     """Folder or hub id to load from: `lab` is the lab's model of the role, `lab:NAME` another of the lab's, and
-    `package:NAME` that which an installed package holds.
+    `package:NAME` that which an installed package holds; of a GGUF file the folder of its plain form.
 
-    Raises ModelNotUsable for a folder that lacks something, and as `packaged.place_of`; HubUnreachable at once where a
-    hub id is not in the local cache and the hub does not answer.
+    Raises ModelNotUsable for a folder that lacks something, and as `packaged.place_of` and `gguf.plain`; HubUnreachable
+    at once where a hub id is not in the local cache and the hub does not answer.
     """
     if name == "lab" or name.startswith("lab:"):
         return _of_lab(name, role)
-    held = packaged.is_packaged(name)
-    path = packaged.place_of(name, f"{role}.model") if held else Path(name).expanduser()
+    path, held, where = _place(name, role), packaged.is_packaged(name), f"{role}.model {name}"
+    if (file := _gguf_at(path, where)) is not None:
+        with making:
+            return str(gguf.plain(file, where))
     if path.is_dir():
         _check_folder(path, name, role)
         _check_whole(path, name, role)
         return str(path.resolve())  # what an adapter notes as its base outlives the working folder
-    if held or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.is_file():
+    if held or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.suffix == packaged.GGUF:
         raise ModelNotUsable(
-            f"{role}.model {name}: no such folder; give a folder with a Hugging Face model, or a hub id"
+            f"{where}: no such folder or {packaged.GGUF} file; give a folder with a Hugging Face model, or a hub id"
         )
     _check_hub(name, role)
     return name
+
+
+def _place(name: str, role: Role) -> Path:
+    return packaged.place_of(name, f"{role}.model") if packaged.is_packaged(name) else Path(name).expanduser()
+
+
+def _gguf_at(path: Path, where: str) -> Path | None:
+    """The GGUF file that a path is or holds, if it does."""
+    if path.is_file() and path.suffix == packaged.GGUF:
+        return path
+    return gguf.inside(path, where) if path.is_dir() else None
+
+
+def check_held(name: str, role: Role) -> None:
+    """Raise ModelNotUsable at once for a package or a GGUF file that gives no model; of weights nothing is read."""
+    where = f"{role}.model {name}"
+    if name != "lab" and (file := _gguf_at(_place(name, role), where)) is not None:
+        gguf.check(file, where)
+
+
+def origin(name: str, role: Role, source: str) -> str:
+    """What an adapter shall note as its base, where `name` was resolved to `source`: never a plain form that is kept
+    of a GGUF file, which can be made anew, but the file or the package that holds it."""
+    if not Path(source).is_relative_to(gguf.kept()):
+        return source
+    return name if packaged.is_packaged(name) else str(_place(name, role).resolve())
 
 
 def display_name(name: str, role: Role) -> str:

@@ -40,6 +40,12 @@ def broken(text: str, tokens: Sequence[str]) -> str:
     return text
 
 
+def marks_in(text: str) -> set[str]:
+    """Marks of frames and turns that a text spells: of this package, of common chat templates, and a name in front of
+    a turn."""
+    return {match.strip().lower() for match in _SPELT.findall(text)}
+
+
 def usage(has_chat_template: bool) -> tuple[str, str]:
     """Python that frames as `Frame` does, for where this package is not: functions, which are those used here, and the
     lines that make `inputs` of `prompt`, of `tokenizer` and of `frame`, which is what `described` gives."""
@@ -47,6 +53,11 @@ def usage(has_chat_template: bool) -> tuple[str, str]:
     return functions, _FILLED + (_IN_TURNS if has_chat_template else _AS_IT_IS)
 
 
+_SPELT = re.compile(
+    r"</?(?:request|conversation)(?:-\d+)?>|</?rewrite>|</?think(?:ing)?>|<\|[^|<>\n]{1,40}\|>|<｜[^｜\n]{1,40}｜>"
+    r"|</?s>|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>|</?(?:start|end)_of_turn>|^(?:system|assistant|user|human) ?:",
+    re.IGNORECASE | re.MULTILINE,
+)
 _FILLED = """\
 plain = broken(prompt, special_tokens(tokenizer))
 text = expand(frame["template"], {"context": "", "prompt": plain, "fenced": fence(plain)})

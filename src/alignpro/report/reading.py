@@ -116,7 +116,9 @@ def _note_lost_steps(run_dir: Path, settings: Record, training: Curves, notes: l
     """Tell of steps between those that metrics.jsonl has, and after them where the training came to its end."""
     steps = training.get("step", np.zeros(0))
     asked = _asked(settings)
-    ended = (run_dir / "prompter").is_dir() and asked.get("patience") is None
+    guards = settings.get("guards")
+    stops = asked.get("patience") is not None or (isinstance(guards, Mapping) and guards.get("stop") is not None)
+    ended = (run_dir / "prompter").is_dir() and not stops
     last = max(int(steps.max(initial=0)), int(np.nan_to_num(number(asked.get("steps")))) if ended else 0)
     if len(steps) and (lost := last - int((steps > 0).sum())) > 0:
         notes.append(

@@ -35,6 +35,7 @@ DIAGNOSTICS = {
     "action_tokens": "Mean length of what the policy wrote, in tokens.",
     "cut_off": "Share of what the policy wrote that was cut off at the length limit.",
     "empty": "Share of what the policy wrote that is empty.",
+    "rejected": "Share of the step's rewrites that guards reject.",
     "failed": "Samples of the step without a reward.",
     "frozen_calls": "Responses asked of the frozen model so far.",
     "seconds": "Seconds of training so far.",

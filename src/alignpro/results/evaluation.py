@@ -48,7 +48,8 @@ class SecondReward(Mean):
 
 class Arm(Result):
     """One way of answering the prompts; `kl` is None for an arm that has none, `name` is its key in the file, `kind` is
-    "share" where its rewards are 0 or 1, and `template` the text around every prompt, if there is one."""
+    "share" where its rewards are 0 or 1, and `template` the text around every prompt, if there is one. `rejected` is
+    the share of its rewrites that guards reject, None where it writes none, and `rejected_by` how many each does."""
 
     name: Text = Field(default="", exclude=True)
     kind: Text = ""
@@ -67,6 +68,8 @@ class Arm(Result):
     second_reward: SecondReward | None
     response_words: Annotated[Estimate, Keys("mean_response_words")]
     rewrite_words: Annotated[Estimate | None, Keys("mean_rewrite_words")]
+    rejected: Annotated[Estimate | None, Keys("rejected_share")] = None
+    rejected_by: Numbers = {}
 
     @property
     def second(self) -> Estimate:
@@ -82,6 +85,19 @@ class Difference(Result):
     reward: Text
     kind: Text = ""
     mean: Annotated[Estimate, Keys("mean_difference", "ci95")]
+
+
+class Group(Result):
+    """An arm on those test prompts whose column `by` holds `group`; `gain` over the first arm is paired by prompt, and
+    None for that arm itself."""
+
+    by: Text
+    group: Text
+    prompts: Number
+    arm: Text
+    kind: Text = ""
+    reward: Annotated[Estimate, Keys("mean_reward", "ci95")]
+    gain: Annotated[Estimate | None, Keys("gain_over_first", "gain_over_first_ci95")] = None
 
 
 class LengthControlled(Result):
@@ -199,6 +215,7 @@ class Evaluation(Document):
     arms: Named[Arm]
     differences: Rows[Difference]
     win_rates: Rows[WinRate]
+    groups: Rows[Group] = ()
     cost: Cost
     settings: Plain = {}
     judges: Named[Plain] = {}

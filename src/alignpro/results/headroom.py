@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar
 
-from alignpro.results.base import Document, Figure, Flag, Keys, Number, Result, RewardName, Rows, Text
+from alignpro.results.base import Document, Figure, Flag, Keys, Named, Number, Result, RewardName, Rows, Text
 from alignpro.results.estimate import Estimate
-from alignpro.results.evaluation import SHARE, Cost
+from alignpro.results.evaluation import SHARE, Cost, Mean
 from alignpro.results.show import Row, Table
 
 
@@ -15,6 +15,12 @@ class Reward(Result):
     """Mean reward of a prompter."""
 
     reward: Annotated[Estimate, Keys("reward", "ci95")]
+
+
+class Sampled(Reward):
+    """Of a prompter that is sampled: also the means of the terms that its reward is made of."""
+
+    reward_terms: Named[Mean] = {}
 
 
 class Placed(Reward):
@@ -41,7 +47,7 @@ class Point(Placed):
     reward_uncorrected: Number
 
 
-class Trained(Placed):
+class Trained(Placed, Sampled):
     """The trained prompter, beside the best one.
 
     `distance` (B4): objective of the best less its own; `share_of_gain`: of the best one's gain in objective over the
@@ -225,8 +231,8 @@ class Headroom(Document):
     answers: Number
     min_ess: Number
     max_noise: Number
-    no_prompter: Reward
-    reference_prompter: Reward
+    no_prompter: Sampled
+    reference_prompter: Sampled
     optimum: Point | None
     trained_prompter: Trained | None
     rlhf_optimum: FineTuned | None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import regex
 
 from alignpro.config import PromptTerm
 from alignpro.errors import SettingsError
@@ -15,20 +13,12 @@ from alignpro.maths import lengths
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.logprobs import score
 from alignpro.rewards.functions import FunctionReward, load_function
+from alignpro.rewards.guards import Guards
+from alignpro.rewards.spans import lost
 from alignpro.types import FloatArray, Prompt, PromptResult, Response, as_prompts
 
 Measure = Callable[[Sequence[Prompt], Sequence[str]], tuple[FloatArray, tuple[str | None, ...]]]
 """(prompts, rewrites) -> values [N], nan where there is none, and why."""
-
-PATTERNS: dict[str, re.Pattern[str] | regex.Pattern[str]] = {
-    "numbers": re.compile(r"\d+(?:[.,:/-]\d+)*"),
-    "quotes": re.compile(r"\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|`[^`\n]+`"),
-    "placeholders": re.compile(r"\{\{?[^{}\n]*\}?\}|\$\{?\w+\}?|<[\w -]+>|\[[A-Z][A-Z0-9_ -]*\]|%\(?\w*\)?[sdf]\b"),
-    # words of four letters and more, of two in Korean; in scripts that put no space between words, every character
-    "words": regex.compile(
-        rf"{lengths.UNSPACED}\p{{M}}*|[\p{{L}}\p{{M}}--{lengths.UNSPACED}]{{4,}}|\p{{Hangul}}{{2,}}", regex.V1
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -80,14 +70,20 @@ def reads_reference(spec: PromptTerm) -> bool:
     return spec.term == "fluency" or (spec.term == "length" and spec.unit == "tokens")
 
 
-def load_prompt_terms(specs: Sequence[PromptTerm], reference: LanguageModel | None) -> PromptTerms | None:
-    """The terms of the settings; None where there are none. The reference may be None where none of them reads it.
+def load_prompt_terms(
+    specs: Sequence[PromptTerm], reference: LanguageModel | None, guards: Guards | None = None
+) -> PromptTerms | None:
+    """The terms of the settings; None where there are none. The reference may be None where none of them reads it;
+    guards are those of default settings where none are given.
 
     Raises SettingsError for a function that is not there.
     """
     if not specs:
         return None
-    measures = tuple(_measure(spec, reference, f"prompt_terms.{number}.term") for number, spec in enumerate(specs))
+    measures = tuple(
+        _measure(spec, reference, guards or Guards(), f"prompt_terms.{number}.term")
+        for number, spec in enumerate(specs)
+    )
     return PromptTerms(tuple(spec.called for spec in specs), tuple(spec.weight for spec in specs), measures)
 
 
@@ -97,25 +93,23 @@ def excess(count: Callable[[str], int], limit: int) -> Measure:
 
 
 def kept(kinds: Sequence[str]) -> Measure:
-    """Share of x's different numbers, quoted texts, placeholders and longer words that stand in x'; 1 without any.
-
-    A number must stand there as a number, so that 12 is not kept by 120; case does not matter.
-    """
+    """Share of what x has of each kind that stands in x' (`rewards.spans`); 1 where x has nothing of them."""
     return lambda prompts, rewrites: _certain(
         [_kept(x.text, text, kinds) for x, text in zip(prompts, rewrites, strict=True)]
     )
 
 
 def _kept(prompt: str, rewrite: str, kinds: Sequence[str]) -> float:
-    wanted, kept = 0, 0
-    for kind in kinds:
-        here, there = ({match.casefold() for match in PATTERNS[kind].findall(text)} for text in (prompt, rewrite))
-        if kind == "quotes":  # the text within counts, whatever marks the rewrite puts around it
-            inner = {text[1:-1] for text in here}
-            wanted, kept = wanted + len(inner), kept + sum(text in rewrite.casefold() for text in inner)
-        else:
-            wanted, kept = wanted + len(here), kept + len(here & there)
-    return kept / wanted if wanted else 1.0
+    found = [lost(kind, prompt, rewrite) for kind in kinds]
+    wanted = sum(count for _, count in found)
+    return 1 - sum(len(gone) for gone, _ in found) / wanted if wanted else 1.0
+
+
+def guarded(guards: Guards) -> Measure:
+    """-1 for a rewrite that any of the guards rejects, 0 for another."""
+    return lambda prompts, rewrites: _certain(
+        [-1.0 if guards(x, text) else 0.0 for x, text in zip(prompts, rewrites, strict=True)]
+    )
 
 
 def fluency(lm: LanguageModel) -> Measure:
@@ -138,7 +132,7 @@ def fluency(lm: LanguageModel) -> Measure:
     return measure
 
 
-def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) -> Measure:
+def _measure(spec: PromptTerm, reference: LanguageModel | None, guards: Guards, setting: str) -> Measure:
     if reads_reference(spec):
         if reference is None:
             raise SettingsError(f"{setting} {spec.term} reads the reference prompter, and none is loaded")
@@ -148,6 +142,8 @@ def _measure(spec: PromptTerm, reference: LanguageModel | None, setting: str) ->
         return excess(lengths.words, spec.limit)
     if spec.term == "kept":
         return kept(spec.keep)
+    if spec.term == "guards":
+        return guarded(guards)
     return _Own(load_function(spec.term, setting, spec.arguments))
 
 

@@ -12,6 +12,7 @@ from alignpro.evaluate import arms
 from alignpro.judges.by_language_model import LlmJudge
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
+from alignpro.models.loading import check_held
 from alignpro.models.local import LocalFrozenModel, LocalPrompter, check_room
 from alignpro.models.perturb import check as check_noise
 from alignpro.models.perturb import parse as parse_noise
@@ -23,8 +24,10 @@ from alignpro.running.pieces import PieceName, Pieces
 from alignpro.runtime import files
 from alignpro.runtime.trackers import check as check_trackers
 from alignpro.train.policy import check_trainable
-from alignpro.types import FrozenModel, Prompt, Prompter, ReadsRows, Reward
+from alignpro.types import FrozenModel, Prompt, Prompter, ReadsRows, Reward, columns_of
 
+MOST_VALUES = 50
+"""Groups of test prompts that are told apart at most."""
 OPTIONS: dict[PieceName, tuple[str, str]] = {
     "prompter": ("prompter.model", "--prompter"),
     "frozen": ("frozen.model", "--frozen"),
@@ -47,6 +50,8 @@ def check(settings: Settings, needs: Collection[PieceName], for_run: bool) -> No
         )
     if "prompter" in needs:
         _check_prompters_are_here(settings)
+    if "frozen" in needs and not is_elsewhere(str(settings.frozen.model)):
+        check_held(str(settings.frozen.model), "frozen")
     if "reward" in needs and not (for_run and "prompter" in needs):
         check_scales(settings.reward)
     if for_run:
@@ -113,10 +118,23 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
     parts = {"prompter": pieces.loaded.get("prompter"), "frozen": pieces.loaded.get("frozen")}
     tell_models(parts | {"judge": judge.model if isinstance(judge, LlmJudge) else None}, say)
     if "prompts" in pieces:
+        check_column(pieces.settings.evaluate.by, pieces.prompts.test)
         for reason, count in pieces.prompts.dropped.items():
             say(f"{count} prompts left out: {reason}")
         for note in pieces.prompts.notes:
             say(note)
+
+
+def check_column(by: str | None, prompts: Sequence[Prompt]) -> None:
+    values = {str(prompt.row[by]) for prompt in prompts if by in prompt.row} if by is not None else {""}
+    if not values:
+        there = ", ".join(columns_of(prompts)) or "none"
+        raise SettingsError(f"evaluate.by {by}: no test prompt has that column; there are: {there}")
+    if len(values) > MOST_VALUES:
+        raise SettingsError(
+            f"evaluate.by {by}: the column has {len(values)} different values in the test prompts, and {MOST_VALUES} at"
+            " most are told apart; name one that puts prompts into groups"
+        )
 
 
 def tell_rows(pieces: Iterable[object], prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
@@ -159,10 +177,11 @@ def tell_models(parts: Mapping[str, object], say: Callable[[str], None]) -> None
         if not isinstance(part, LocalPrompter | LocalFrozenModel):
             continue
         if asked := part.lm.not_applied:
-            wanted = ", ".join(f"{name} {value}" for name, value in asked.items())
+            own = part.lm.sampling.model_dump()
+            wanted = ", ".join(f"{name} {value} (used: {own.get(name, 'none')})" for name, value in asked.items())
             say(
-                f"{section}: generation_config of {part.name} asks for {wanted}, which is not applied here: texts are"
-                " drawn as the settings say, and a server that applies it draws others"
+                f"{section}: generation_config of {part.name} asks for {wanted}: texts are drawn as {section}.sampling"
+                " says, and a server that applies it draws others"
             )
         written = getattr(part.lm.model.config.get_text_config(), "max_position_embeddings", None) or 0
         if part.lm.context < written:
@@ -209,6 +228,7 @@ def _check_prompters_are_here(settings: Settings) -> None:
                 f"{setting} {name}: a prompter's weights must be here, not behind a URL or in a function; give a folder"
                 " or a hub id"
             )
+        check_held(str(name), "prompter")
 
 
 def _check_noise(settings: Settings) -> None:

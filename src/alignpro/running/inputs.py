@@ -10,27 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from alignpro.config import TEMPLATES, Settings
-from alignpro.errors import InputsChanged, ModelNotUsable, RunFailure
+from alignpro.config.places import ENCODER
+from alignpro.errors import InputsChanged, ModelNotUsable
 from alignpro.models import packaged
 from alignpro.models.loading import ADAPTER
-from alignpro.runtime import consent, files, functions, ownership, processes
+from alignpro.runtime import consent, files, functions, processes
+from alignpro.runtime.digests import Digests
 from alignpro.runtime.notices import Notices
 from alignpro.runtime.run_folder import RunFolder, holds_model
 
 Say = Callable[[str], None]
 NAMED = re.compile(
-    r"prompter\.(model|before\.\d+)|frozen\.model|reward\.(terms\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
+    r"prompter\.(model|before\.\d+)|frozen\.model|reward\.((terms|gate)\.\d+\.)?(model|against)|prompt_terms\.\d+\.term"
     r"|evaluate\.(second_reward|judge|templates)|headroom\.(noise\.\d+|templates)|reward_learning\.base"
     r"|data\.(prompts|test|validation)|sft\.pairs|pairs\.templates"
 )
 """Settings that name what figures follow from."""
-BEFORE_NAMES = ("lm:", "pairwise:", "model=")
-REMEMBERED = 1 << 20
-"""Bytes from which a file's digest is remembered by its size and time."""
-MANY = 1 << 31
-"""Bytes to be read from which it is said that they are."""
-MOST = 2000
-"""Files whose digests are remembered."""
+BEFORE_NAMES = ("lm:", "pairwise:", ENCODER, "model=")
 
 
 def fingerprints(settings: Settings, say: Say = lambda line: None, hub: bool = True) -> dict[str, str]:
@@ -67,7 +63,7 @@ def check(folder: RunFolder, settings: Settings, say: Say) -> None:
 
 
 def _fingerprints(settings: Settings, say: Say, hub: bool) -> dict[str, str]:
-    memory = _Memory(say)
+    memory = Digests(say)
     digests = {}
     leaves = dict(_leaves(settings.model_dump(mode="json"), ""))
     leaves["evaluate.templates"] = settings.evaluate.templates_file
@@ -87,7 +83,7 @@ def _leaves(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield from _leaves(value, f"{name}.{key}" if name else str(key))
 
 
-def _digest(name: str, memory: _Memory, hub: bool, within: int = 0) -> str | None:
+def _digest(name: str, memory: Digests, hub: bool, within: int = 0) -> str | None:
     if name.startswith("python:alignpro."):  # the package's own, whose version stands beside
         return None
     if name.startswith("python:"):
@@ -109,7 +105,8 @@ def _digest(name: str, memory: _Memory, hub: bool, within: int = 0) -> str | Non
     if (path / "config.yaml").is_file():  # a run, whose prompter is meant
         path /= "prompter"
     whole = hashlib.blake2b(digest_size=16)
-    for file in sorted(path.glob("*") if holds_model(path) else path.rglob("*")):
+    nested = (path / "modules.json").is_file() or not holds_model(path)  # how a sentence encoder pools lies in folders
+    for file in sorted(path.rglob("*") if nested else path.glob("*")):
         if file.is_file() and not file.name.startswith(".") and file.suffix != ".md":
             whole.update(f"{file.relative_to(path)}\0{memory.digest(file)}\0".encode("utf-8", "surrogatepass"))
     base = (files.read_json(path / ADAPTER) or {}).get("base_model_name_or_path")
@@ -128,36 +125,3 @@ def _commit(name: str) -> str | None:
     except HFValidationError:  # not the id of anything there
         return None
     return next((f"commit {Path(path).parent.name}" for path in held if isinstance(path, str)), None)
-
-
-class _Memory:
-    """Digests of files, those of large ones remembered by size and time in this user's state."""
-
-    def __init__(self, say: Say) -> None:
-        self._say, self._path = say, ownership.state() / "digests.json"
-        self._known: dict[str, Any] = files.read_json(self._path) or {}
-        self._new = False
-
-    def digest(self, path: Path) -> str:
-        stat, key = path.stat(), str(path.resolve())
-        now = [stat.st_size, stat.st_mtime_ns]
-        held = self._known.get(key)
-        if isinstance(held, list) and held[:2] == now:
-            return str(held[2])
-        if stat.st_size >= MANY:
-            self._say(f"reading {path}, {stat.st_size / 1e9:.0f} GB, once, to know it again")
-        digest = files.digest(path)
-        if stat.st_size >= REMEMBERED:
-            self._known = {**{k: v for k, v in self._known.items() if k != key}, key: [*now, digest]}
-            self._new = True
-        return digest
-
-    def write(self) -> None:
-        """Keep what was read; where that cannot be written, it is read again the next time."""
-        if not self._new:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            files.write_json(self._path, dict([*self._known.items()][-MOST:]))
-        except (OSError, RunFailure):
-            self._new = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from alignpro.config import Settings
+from alignpro.evaluate.arms import Rlhf
 from alignpro.maths.stats import t_quantile
 from alignpro.models.loading import device_of
 from alignpro.remote.accounting import costs_in_words
@@ -103,6 +105,35 @@ def evaluate_again(path: Path, overrides: Sequence[str]) -> Evaluation:
         processes.by_first(lambda: write_report(path))
     _say_endpoints(run)
     return summary
+
+
+def evaluate_elsewhere(path: Path, out: Path, overrides: Sequence[str]) -> tuple[Evaluation, Evaluation | None]:
+    """Compare a finished run's prompter in a new folder, before another frozen model or sampled otherwise, and leave
+    the run as it is; what was found there, and what the run had found.
+
+    `overrides` may change frozen.*, evaluate.*, judge.*, budget.* and dtype. The terms of its reward keep the run's
+    scales; the oracle, whose model is the run's, is left out. Raises UsageError as `evaluate_again`.
+    """
+    source = RunFolder(path)
+    settings = override(source, overrides, ("frozen.", "evaluate.", "judge.", "budget.", "dtype="), "evaluate --out")
+    source.check_trained()
+    arms = [arm for arm in settings.evaluate.arms if arm != Rlhf.written]
+    settings = settings.model_copy(
+        update={
+            "evaluate": settings.evaluate.model_copy(update={"arms": arms}),
+            "rlhf": settings.rlhf.model_copy(update={"enabled": False}),
+        }
+    )
+    stopping = f"stopping after this arm; go on by `alignpro evaluate {out}`"
+    with open_run(settings, out, _untrained, stopping=stopping) as run:
+        _announce(run)
+        if source.reward_scales.is_file():
+            shutil.copyfile(source.reward_scales, run.folder.reward_scales)
+        shutil.copytree(source.prompter, run.folder.prompter)
+        summary = stages.evaluate(stages.with_scales(run))
+        processes.by_first(lambda: write_report(out))
+    _say_endpoints(run)
+    return summary, read(Evaluation, source.evaluation)
 
 
 def _everything(settings: Settings, say: Callable[[str], None], kept: Path | None) -> Pieces:

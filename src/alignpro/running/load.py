@@ -25,6 +25,7 @@ from alignpro.models.precision import of_trained
 from alignpro.remote.address import is_elsewhere, is_function
 from alignpro.remote.opened import Endpoints
 from alignpro.rewards import load_reward
+from alignpro.rewards.guards import Guards
 from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
 from alignpro.running import checks
 from alignpro.running.pieces import PieceName, Pieces
@@ -113,7 +114,9 @@ def _load(
         loaded["prompter"] = load_prompter(settings.prompter, device, settings.dtype)
     if "prompt_terms" in wanted:
         reference = loaded["prompter"].lm if "prompter" in wanted else None
-        loaded["prompt_terms"] = load_prompt_terms(settings.prompt_terms, reference)
+        template = reference.frame.template if reference else settings.prompter.template or ""
+        guards = Guards(settings.guards, template)
+        loaded["prompt_terms"] = load_prompt_terms(settings.prompt_terms, reference, guards)
         if "prompts" in wanted:
             checks.tell_rows([loaded["prompt_terms"]], loaded["prompts"].everyone, say)
     return loaded

@@ -17,6 +17,7 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.remote.function import FunctionModel
 from alignpro.remote.opened import Endpoints
+from alignpro.rewards.guards import Guards
 from alignpro.types import FrozenModel, Judge, Prompter, Reward, RewriteTerms
 
 PieceName = Literal["prompts", "frozen", "reward", "second_reward", "judge", "passes", "prompter", "prompt_terms"]
@@ -85,6 +86,11 @@ class Pieces:
         """Every pass that is loaded, the prompter last: the first reads x as the user wrote it."""
         passes = self.passes if "passes" in self else ()
         return (*itertools.chain.from_iterable(passes), *((self.prompter,) if "prompter" in self else ()))
+
+    @property
+    def guards(self) -> Guards:
+        """Those of the settings, which know the prompter's template."""
+        return Guards(self.settings.guards, self.settings.prompter.template or "")
 
     def pipeline(self, last: LocalPrompter | None = None) -> Prompter:
         """The fixed passes and, after them, `last` or else the prompter."""

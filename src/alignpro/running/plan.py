@@ -161,7 +161,7 @@ def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
     remote = is_elsewhere(str(settings.frozen.model))
     yield f"answers that it will ask of the frozen model, {settings.frozen.model}" + ("" if remote else " (local)")
     yield from _table(needs, settings.frozen.endpoint if remote else EndpointSettings())
-    for source in settings.reward.terms or (settings.reward,):
+    for source in (*(settings.reward.terms or (settings.reward,)), *settings.reward.gate):
         if is_endpoint(str(source.model)):
             yield f"grades that it will ask of the reward, {source.model}"
             yield from _table(_grades(needs), source.endpoint)

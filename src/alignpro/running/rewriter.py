@@ -20,6 +20,7 @@ from alignpro.errors import DataError, PromptTooLong, RunFailure, SettingsError,
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import TOO_LONG, LocalPrompter
+from alignpro.rewards.guards import Guards
 from alignpro.rng import derive
 from alignpro.running import exported
 from alignpro.running.load import load, prompted_by
@@ -66,6 +67,11 @@ class Rewriter:
     def first(self) -> LocalPrompter:
         """The pass that reads prompts as they are asked."""
         return self.passes[0]
+
+    @property
+    def guards(self) -> Guards:
+        """Those of the settings: called with a prompt and its rewrite they say whether it may be sent."""
+        return Guards(self.settings.guards, self.first.lm.frame.template)
 
     @property
     def batch(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,10 +55,12 @@ def prompter_collector(
     reward: Reward,
     settings: TrainSettings,
     prompt_terms: RewriteTerms | None = None,
+    guards: Callable[[Prompt, str], str | None] | None = None,
 ) -> Collect:
     """Experience for the prompter: its action is x', and the frozen model and the reward are its environment. (9)
 
-    B prompts, G rewrites each, K responses each; a rewrite's reward is R(x, x'), the mean over its responses.
+    B prompts, G rewrites each, K responses each; a rewrite's reward is R(x, x'), the mean over its responses. What
+    guards reject is counted, and nothing else becomes of it.
     """
 
     def collect(prompts: Sequence[Prompt], seed: int) -> Collected:
@@ -78,7 +81,7 @@ def prompter_collector(
             failures=sampled.failures,
             frozen_calls=sampled.frozen_calls,
             bonus=np.ravel(sampled.bonus) if prompt_terms else 0.0,
-            columns=_columns(sampled.parts, sampled.prompt_terms),
+            columns=_columns(sampled.parts, sampled.prompt_terms) | _rejected(prompts, sampled.rewrites, guards),
         )
 
     return collect
@@ -103,6 +106,19 @@ def oracle_collector(policy: LocalFrozenModel, reward: Reward, settings: TrainSe
         )
 
     return collect
+
+
+def _rejected(
+    prompts: Sequence[Prompt],
+    rewrites: Sequence[Sequence[Generation]],
+    guards: Callable[[Prompt, str], str | None] | None,
+) -> dict[str, float]:
+    """Share of the rewrites that guards reject."""
+    if guards is None:
+        return {}
+    written = Counter((x, g.text) for x, row in zip(prompts, rewrites, strict=True) for g in row if not g.failure)
+    rejected = sum(count for (x, text), count in written.items() if guards(x, text))
+    return {"rejected": rejected / written.total() if written else math.nan}
 
 
 def _columns(parts: Mapping[str, FloatArray], prompt_terms: Mapping[str, FloatArray]) -> dict[str, float]:

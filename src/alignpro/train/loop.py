@@ -43,7 +43,8 @@ from alignpro.types import Prompt
 class Job:
     """What a training is part of: where it keeps its state, what its luck follows from, how it speaks and is stopped.
 
-    `name` is what progress calls it; `track` gets every row of metrics.jsonl.
+    `name` is what progress calls it; `track` gets every row of metrics.jsonl. `most_rejected` is the share of rewrites
+    rejected by guards past which it stops.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Job:
     stop: StopRequest
     progress: Progress
     track: Callable[[dict[str, Any]], None] | None = None
+    most_rejected: float | None = None
 
 
 @dataclass
@@ -93,7 +95,7 @@ def train(
     average = Average(policy.model, settings.average)
     validation = Validation(monitor, policy.model, average, settings, job.folder)
     done = _resume(job, policy, learner, average, validation) or Progressed(0, kl, units or Units(), spent)
-    watch = Watch(job.folder, done.step, settings.steps, job.progress.say)
+    watch = Watch(job.folder, done.step, settings.steps, job.progress.say, job.most_rejected)
     saved = done.step
     validation.begin(done.step)
 
@@ -119,7 +121,7 @@ def train(
             saved = done.step
 
     with job.progress.task(job.name, settings.steps) as advance, guard.telling(broken):
-        while done.step < settings.steps and not validation.over:
+        while done.step < settings.steps and not (validation.over or watch.over):
             begun = time.perf_counter()
             step = done.step + 1
             batch_prompts = prompts_of_step(prompts, step, settings.prompts_per_step, job.seed)
@@ -161,12 +163,13 @@ def train(
             advance(step, f"reward {reward}  KL {metrics['kl']:.2f}  {_failed(done.failures)}".rstrip())
             validation.after(step)
             stopping = job.stop.agreed()
-            if step % settings.save_every == 0 or step == settings.steps or validation.over or stopping:
+            over = step == settings.steps or validation.over or watch.over
+            if step % settings.save_every == 0 or over or stopping:
                 save()
             if stopping:
                 raise Interrupted(f"stopped after step {step} of {settings.steps}")
     taken = validation.take()
-    if done.step < settings.steps:
+    if validation.over and done.step < settings.steps:
         job.progress.say(
             f"{job.name}: stopped after step {done.step} of {settings.steps}, since {settings.patience} looks at the"
             f" validation prompts were no better than that after step {validation.best_step}"

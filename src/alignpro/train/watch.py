@@ -99,12 +99,25 @@ SIGNS: dict[str, Sign] = {
 
 
 class Watch:
-    """Looks for every sign after each of `steps` steps, from the one after `step` on; `folder` holds metrics.jsonl."""
+    """Looks for every sign after each of `steps` steps, from the one after `step` on; `folder` holds metrics.jsonl.
 
-    def __init__(self, folder: Path, step: int, steps: int, say: Callable[[str], None]) -> None:
-        self._steps = steps
+    Training is `over` where guards rejected more than the share `most_rejected` of the last steps' rewrites.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, steps: int, say: Callable[[str], None], most_rejected: float | None = None
+    ) -> None:
+        self._steps, self._most_rejected = steps, most_rejected
         self._rows: list[Mapping[str, Any]] = list(files.read_jsonl(folder / "metrics.jsonl"))
         self._notices = Notices(folder, say, step)
+
+    @property
+    def over(self) -> bool:
+        """Whether training is to stop."""
+        lately = [row.get("rejected") for row in self._rows[-LATELY:]]
+        known = [share for share in lately if share is not None and not math.isnan(share)]
+        most = self._most_rejected
+        return most is not None and len(lately) == LATELY and bool(known) and sum(known) > most * len(known)
 
     def after(self, row: Mapping[str, Any]) -> None:
         """Tell what the step's row, and those before it, are signs of."""
@@ -112,3 +125,10 @@ class Watch:
         for kind, sign in SIGNS.items():
             if text := sign(self._rows, self._steps):
                 self._notices.tell(kind, text, row["step"])
+        if self.over:
+            text = (
+                f"training stopped after step {row['step']} of {self._steps}: guards rejected more than"
+                f" {self._most_rejected:.0%} of the last {LATELY} steps' rewrites (guards.stop). Look at its samples; a"
+                " term guards in prompt_terms, or a higher kl.coef, makes rejected rewrites dear"
+            )
+            self._notices.tell("guards", text, row["step"])

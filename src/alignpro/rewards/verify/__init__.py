@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, validate_call
-
 from alignpro.errors import SettingsError
+from alignpro.rewards.arguments import made
 from alignpro.rewards.verify.choices import choice
 from alignpro.rewards.verify.constraints import constraints
 from alignpro.rewards.verify.maths import math
@@ -44,16 +42,4 @@ def load_verifier(
         raise SettingsError(
             f"{setting} {name}: no such verifier; there are {', '.join(map(PREFIX.__add__, VERIFIERS))}"
         )
-    known = inspect.signature(make).parameters
-    if unknown := [argument for argument in arguments or {} if argument not in known]:
-        raise SettingsError(
-            f"{setting} {name}: unknown argument {', '.join(unknown)}; it takes {', '.join(known)} in"
-            f" {setting.removesuffix('.model')}.arguments"
-        )
-    try:
-        return validate_call(config=ConfigDict(strict=True))(make)(**arguments or {})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} ({e['input']!r})" for e in error.errors())
-        raise SettingsError(f"{setting} {name}: arguments: {wrong}") from error
-    except SettingsError as error:
-        raise SettingsError(f"{setting} {name}: {error}") from error
+    return made(make, name, setting, arguments or {})

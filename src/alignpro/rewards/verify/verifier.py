@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Verifier(Generic[Gold]):
     columns: tuple[str, ...]
     gold: Callable[[Mapping[str, Any]], Gold]
     worth: Callable[[Gold, str], float]
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> RewardResult:
         pairs = list(zip(prompts, responses, strict=True))

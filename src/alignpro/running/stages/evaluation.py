@@ -69,6 +69,8 @@ def evaluate(run: Run) -> Evaluation:
             pieces.reward.name,
             second,
             training_prompts=training_prompts(run) if trained else math.nan,
+            guards=pieces.guards,
+            by=settings.evaluate.by,
         )
         advance(len(wanted), "")
     summary.settings = settings.evaluate.model_dump(mode="json")

@@ -62,6 +62,7 @@ def train_prompter(run: Run, track: Track) -> None:
                 run.stop,
                 run.progress,
                 track,
+                settings.guards.stop,
             ),
             max_failed=settings.reward.max_failed,
             monitor=_monitor(run, AlignPro(), models, settings.train, run.folder.samples),
@@ -133,7 +134,7 @@ def training_prompts(run: Run) -> int:
     """How many different prompts the prompter's training asked."""
     train, prompts = run.settings.train, run.pieces.prompts.train
     steps = train.steps
-    if train.patience is not None:
+    if train.patience is not None or run.settings.guards.stop is not None:
         steps = int(next((row.step for row in reversed(read_rows(Step, run.folder.metrics))), steps))
     return min(len(set(prompts)), steps * train.prompts_per_step)
 
@@ -162,7 +163,7 @@ def _experience(run: Run, policy: LocalPrompter, reference: LocalPrompter) -> tu
     settings, pieces = run.settings, run.pieces
     if settings.train.method not in OFFLINE:
         collect = prompter_collector(
-            pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms
+            pieces.pipeline(policy), pieces.frozen, pieces.reward, settings.train, pieces.prompt_terms, pieces.guards
         )
         return collect, 0, None
     seed, per_step = derive(settings.seed, "train"), settings.train.prompts_per_step

@@ -18,6 +18,7 @@ from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.models.loading import Role, device_of, resolve
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
+from alignpro.rewards import measures
 from alignpro.rewards.functions import load_function
 from alignpro.rewards.verify import PREFIX, load_verifier
 from alignpro.runtime import functions
@@ -95,6 +96,8 @@ def _models(settings: Settings) -> Iterator[Lack]:
                     (functions.named if role == "frozen" else load_function)(name, setting)
                 elif name.startswith(PREFIX):
                     load_verifier(name, setting)
+                elif name.startswith(measures.PREFIX):
+                    measures.load_measure(name, setting)
                 else:
                     _found(name, role)
             except HubUnreachable:
