@@ -86,7 +86,7 @@ def _per_prompt(found: Templates) -> Markup:
         Row(f"Chosen on {count(row.chosen_on)} of its answers", row.gain, GIBBS.token, "s", signed=True)
         for row in found.chosen_per_prompt
     ]
-    rows.append(Row("Chosen, at most", Estimate(found.added_at_most), NO_PROMPTER.token, "|", signed=True))
+    rows.append(Row("Chosen, at most", Estimate(found.added_at_most), NO_PROMPTER.token, "<", signed=True))
     rows.append(Row("Best prompter", found.frontier_ahead, BEST.token, BEST.marker, signed=True))
     drawn = [row for row in rows if row.estimate.defined]
     label = "What each adds to the best single template, with 95% intervals"
@@ -94,8 +94,10 @@ def _per_prompt(found: Templates) -> Markup:
 
 
 def _short(row: Framed) -> str:
-    """What a row of the chart is called: its text, on one line that fits."""
-    text = " ".join(row.text.split())
+    """What a row of the chart is called: its text, on one line that fits, with dots for the prompt."""
+    text = " ".join(row.text.replace("{prompt}", "…").split())
+    if text == "…":
+        return "The bare prompt"
     return text if len(text) <= LONGEST_TEMPLATE else f"{text[: LONGEST_TEMPLATE - 1]}…"
 
 
