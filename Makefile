@@ -5,12 +5,13 @@
 # make wheel    build the wheel, and run two steps of the lab from it in an environment of its own
 # make docs     build the site of all pages, strictly, into build/site
 # make real     align a real model, SmolLM2-135M-Instruct from a wheel, on the two tasks that ship; hours on two cores
+# make demo     the lab behind an endpoint of its own, and `alignpro serve` before it, with a page to try it on
 # make bench-trl  install TRL, which benchmarks/throughput.py is measured against, into build/trl
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup check wheel docs real bench-trl clean
+.PHONY: run test setup check wheel docs real demo bench-trl clean
 
 run: $(STAMP)
 	$(BIN)/alignpro run
@@ -55,6 +56,11 @@ $(REAL)/$(1)/run/evaluation.json: $(REAL)/$(1)/run/headroom.json
 endef
 $(eval $(call task,constraints,smollm))
 $(eval $(call task,plain,smollm-plain))
+
+demo: $(STAMP)
+	@echo "open http://127.0.0.1:8080/ once it is ready; Ctrl-C ends both"
+	@$(BIN)/python examples/endpoint.py lab --port 8001 & trap "kill $$!" EXIT; \
+	$(BIN)/alignpro serve lab --method gibbs --upstream http://127.0.0.1:8001/v1
 
 bench-trl: build/trl/.installed
 

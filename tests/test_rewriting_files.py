@@ -240,10 +240,12 @@ def test_what_does_not_go_together_is_told(trained, inside, tmp_path, words, tol
     names = {"RUN": trained, "=F": f"={tmp_path / 'f.jsonl'}", "OURS": tmp_path / "ours.jsonl"}
     for name, value in names.items():
         words = [word.replace(name, str(value)) for word in words]
-    code, output = inside("rewrite", *words, *([] if "--file" not in " ".join(words) else [f"--out={tmp_path / 'o'}"]))
+    code, output = inside(
+        "rewrite", *words, *([] if "--file" not in " ".join(words) else [f"--out={tmp_path / 'o.jsonl'}"])
+    )
     assert code == 2, output
     assert told in output
-    assert not (tmp_path / "o").exists()
+    assert not (tmp_path / "o.jsonl").exists()
 
 
 def test_where_no_row_was_rewritten_the_command_fails(trained, inside, tmp_path):

@@ -227,7 +227,7 @@ def test_a_chat_template_that_lacks_a_role(template, told, tmp_path):
         ("reward.model=x reward.kind=pairwise", "a pairwise model needs template"),
         ("reward.model=x reward.against=file", "set kind=pairwise"),
         ("reward.model=python:a:b reward.head=mean", "of a model, and python:a:b is none"),
-        ("reward.model=x reward.arguments={a: 1}", "those of a verify:NAME or a python:module:name"),
+        ("reward.model=x reward.arguments={a: 1}", "those of a verify:NAME, measure:NAME or python:module:name"),
         ("reward.model=x reward.terms=[{model: y}]", "both given; keep one"),
         ("reward.model=null reward.head=1 reward.terms=[{model: y}]", "each term has its own"),
         ("reward.model=null reward.terms=[{weight: 1}]", "a term needs model"),

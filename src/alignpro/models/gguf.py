@@ -189,9 +189,13 @@ def _convert(file: Path, header: Header, folder: Path, where: str) -> None:
     link = folder / "model.gguf"  # alone in a folder, where no other file is read beside it
     link.symlink_to(file.resolve())
     with _quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=link.name)
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=link.name, trust_remote_code=False)
         model, told = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=link.name, dtype=_dtype(file, header), output_loading_info=True
+            folder,
+            gguf_file=link.name,
+            dtype=_dtype(file, header),
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     link.unlink()
     if missing := sorted(told["missing_keys"]):

@@ -104,14 +104,16 @@ def load_encoder(name: str, device: str = "cpu", batch_size: int | None = None) 
     pooling = _pooling(source, config, said)
     sentences, encoding = _read(source, "sentence_bert_config.json"), _read(source, "config_sentence_transformers.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (*FAULTS, TypeError) as error:
         raise own_code.not_loaded(said, "tokenizer", error, None) from error
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # what is missing is told below, in one line
     try:
         with making:
-            model, info = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+            model, info = AutoModel.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
     except FAULTS as error:
         raise own_code.not_loaded(said, "weights", error, None) from error
     finally:
