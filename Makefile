@@ -59,7 +59,7 @@ $(eval $(call task,plain,smollm-plain))
 
 demo: $(STAMP)
 	@echo "open http://127.0.0.1:8080/ once it is ready; Ctrl-C ends both"
-	@$(BIN)/python examples/endpoint.py lab --port 8001 & trap "kill $$!" EXIT; \
+	@$(BIN)/python examples/served_model.py lab --port 8001 & trap "kill $$!" EXIT; \
 	$(BIN)/alignpro serve lab --method gibbs --upstream http://127.0.0.1:8001/v1
 
 bench-trl: build/trl/.installed

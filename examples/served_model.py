@@ -1,6 +1,6 @@
 """An OpenAI-compatible endpoint of a model that runs here, to try `alignpro serve` in front of: `make demo`.
 
-    python examples/endpoint.py lab --port 8001
+    python examples/served_model.py lab --port 8001
 
 It answers /v1/chat/completions, one request at a time; a stream comes in one piece.
 """
