@@ -34,7 +34,7 @@ nursing mining trade insurance democracy recycling evolution memory friendship R
 TRAINING_SUBJECTS, TEST_SUBJECTS = tuple(_TRAINING.split()), tuple(_TEST.split())
 
 _ASKED = ("What is {}?", "Tell me about {}.", "Explain {} to a friend.", "Write something about {}.")
-_CITIES = ("Paris", "Rome", "Egypt", "Japan", "Brazil", "Norway")
+_PLACES = ("Paris", "Rome", "Egypt", "Japan", "Brazil", "Norway")
 
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "one sentence": (
@@ -70,7 +70,7 @@ NAMES = ("task:constraints", "task:constraints:test", "task:plain")
 def rows(name: str) -> Iterator[dict[str, Any]]:
     """The rows of one of `NAMES`."""
     if name == "task:plain":
-        subjects = sorted({*TRAINING_SUBJECTS, *TEST_SUBJECTS} - set(_CITIES))
+        subjects = sorted({*TRAINING_SUBJECTS, *TEST_SUBJECTS} - set(_PLACES))
         for form in _PLAIN:
             yield from ({"prompt": form.format(subject), "subject": subject} for subject in subjects)
         return

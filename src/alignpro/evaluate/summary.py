@@ -161,11 +161,16 @@ def _groups(arms: Sequence[ArmResult], by: str, kind: str) -> Iterator[Group]:
         first = arms[0].rewards[places]
         for arm in arms:
             rewards = arm.rewards[places]
-            gain = None if arm is arms[0] else _difference("", "", "", rewards, first, kind).mean
+            gain = None if arm is arms[0] else _paired(rewards, first, kind)
             mean = _mean(rewards, kind)
             yield Group(by=by, group=value, prompts=len(places), arm=arm.name, kind=kind, reward=mean, gain=gain)
 
 
 def _difference(a: str, b: str, reward: str, first: FloatArray, second: FloatArray, kind: str) -> Difference:
+    return Difference(a=a, b=b, reward=reward, kind=kind, mean=_paired(first, second, kind))
+
+
+def _paired(first: FloatArray, second: FloatArray, kind: str) -> Estimate:
+    """Mean of `first` minus mean of `second`, paired by prompt."""
     value, interval = share_difference(first, second) if kind == SHARE else stats.paired_difference(first, second)
-    return Difference(a=a, b=b, reward=reward, kind=kind, mean=Estimate.of(value, interval))
+    return Estimate.of(value, interval)

@@ -126,6 +126,7 @@ def tell(pieces: Pieces, say: Callable[[str], None]) -> None:
 
 
 def check_column(by: str | None, prompts: Sequence[Prompt]) -> None:
+    """Raise SettingsError for an evaluate.by that puts test prompts into no groups, or into too many."""
     values = {str(prompt.row[by]) for prompt in prompts if by in prompt.row} if by is not None else {""}
     if not values:
         there = ", ".join(columns_of(prompts)) or "none"
