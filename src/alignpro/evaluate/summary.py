@@ -12,7 +12,7 @@ from alignpro.config import GUARDS
 from alignpro.evaluate.arms.pairing import pairs
 from alignpro.evaluate.sampling import ArmResult
 from alignpro.maths import lengths, stats
-from alignpro.maths.shares import is_share, share_difference, share_interval
+from alignpro.maths.shares import is_earned_share, is_share, share_difference, share_interval
 from alignpro.maths.variance_intervals import variance_intervals
 from alignpro.results import SHARE, Arm, Cost, Difference, Estimate, Evaluation, Group, Mean, SecondReward
 from alignpro.rewards.guards import Guards
@@ -68,7 +68,7 @@ def _kinds(arms: Sequence[ArmResult]) -> dict[str, str]:
     kinds = {REWARD: is_share(*(arm.rewards for arm in arms)), SECOND: is_share(*second)}
     for name in {name for arm in arms for name in arm.parts}:
         parts = [arm.parts[name] for arm in arms if name in arm.parts]
-        kinds[name] = is_share(*parts) and any((values == 1).any() for values in parts)
+        kinds[name] = is_earned_share(*parts)
     return {name: SHARE if share else "" for name, share in kinds.items()}
 
 

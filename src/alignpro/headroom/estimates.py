@@ -14,7 +14,7 @@ from alignpro.headroom.advice import advice
 from alignpro.headroom.samples import Samples
 from alignpro.maths import stats
 from alignpro.maths.kl import k3_from_ratio
-from alignpro.maths.shares import is_share, share_difference, share_interval
+from alignpro.maths.shares import is_earned_share, is_share, share_difference, share_interval
 from alignpro.results import (
     SHARE,
     Bounds,
@@ -139,7 +139,7 @@ class Estimator:
         means = {}
         for name, values in parts.items():
             scores = (self.samples.parts[name], self.samples.raw_parts[name])
-            share = is_share(*scores) and any((one == 1).any() for one in scores)  # or a penalty that nothing incurred
+            share = is_earned_share(*scores)
             seen = stats.mean_over_responses(values[:, own]) if values.ndim == 3 else values
             means[name] = Mean(mean=self._mean(seen, share), kind=SHARE if share else "")
         return means

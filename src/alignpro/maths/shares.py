@@ -27,6 +27,12 @@ def is_share(*rewards: FloatArray) -> bool:
     return any(map(len, present)) and all(bool(np.isin(values, (0, 1)).all()) for values in present)
 
 
+def is_earned_share(*values: FloatArray) -> bool:
+    """Whether a term's scores are shares, of which some are 1: what is 0 everywhere may be a penalty that nothing
+    incurred."""
+    return is_share(*values) and any((one == 1).any() for one in values)
+
+
 def share_interval(answers: FloatArray) -> Interval:
     """95% interval of the mean over prompts of the prompts' means of answers [B, K], or of points from 0 to 1.
 
