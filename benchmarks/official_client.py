@@ -52,7 +52,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "response": (RESPONSE, {"input": PROMPT, "instructions": SYSTEM["content"], **SHORTER}),
     "response, streamed": (RESPONSE, {"input": PROMPT, **SHORTER, "stream": True}),
     "response, a conversation": (RESPONSE, {"input": [*BEFORE, USER], **SHORTER}),
-    "a fault": (CHAT, {"messages": [USER], "max_tokens": "many"}),
+    "a fault": (CHAT, {"messages": [USER], "max_tokens": -1}),
     "no such model": (CHAT, {"messages": [USER], "model": "none/there"}),
     "models": ("models.list", {}),
 }
@@ -81,11 +81,16 @@ RICHER: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def asked(
-    url: str, model: str, names: Iterable[str], prompt: str = PROMPT, headers: dict[str, str] | None = None
+    url: str,
+    model: str,
+    names: Iterable[str],
+    prompt: str = PROMPT,
+    headers: dict[str, str] | None = None,
+    retries: int = 0,
 ) -> dict[str, Any]:
     """What the client gives for each call, with `prompt` in the place of PROMPT."""
     told: dict[str, Any] = {}
-    with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
+    with openai.OpenAI(api_key="none", base_url=url, max_retries=retries) as client:
         for name in names:
             method, given = {**CALLS, **RICHER}[name]
             given = json.loads(json.dumps(given).replace(json.dumps(PROMPT), json.dumps(prompt)))
@@ -96,6 +101,8 @@ def asked(
                 told[name] = [_plain(one) for one in made] if given.get("stream") else _plain(made)
             except openai.APIStatusError as error:
                 told[name] = {"raised": type(error).__name__, "status": error.status_code, "body": error.body}
+            except openai.APIConnectionError as error:
+                told[name] = {"raised": type(error).__name__}
     return told
 
 
@@ -112,7 +119,7 @@ def main() -> None:
     ask.add_argument("--header", action="append", default=[], help="NAME=VALUE, sent with every call")
     given = ask.parse_args()
     headers = dict(one.split("=", 1) for one in given.header)
-    told = asked(given.url, given.model, CALLS, given.prompt, headers)
+    told = asked(given.url, given.model, CALLS, given.prompt, headers, retries=3)
     print(json.dumps({"openai": openai.__version__, "told": told}))
 
 

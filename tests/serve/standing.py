@@ -82,7 +82,7 @@ class Upstream:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            body = await request.read()
+            body = await request.content.read()
             self.seen.append((request.method, request.raw_path, dict(request.headers), body))
             return await self.script(request, body)
         except asyncio.CancelledError:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standing import running, standing
 
-INPUTS = int(os.environ.get("ALIGNPRO_INPUTS", "60"))
+INPUTS = int(os.environ.get("ALIGNPRO_INPUTS", "40"))
 TRIED = settings(
     max_examples=INPUTS,
     deadline=None,
