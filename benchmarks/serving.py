@@ -2,7 +2,7 @@
 
     python benchmarks/serving.py                                   latency and throughput, before an upstream of its own
     python benchmarks/serving.py --run runs/lab-001 --rate 20      with a prompter that was trained
-    python benchmarks/serving.py --soak 600                        also what the server holds in ten minutes
+    python benchmarks/serving.py --soak 600                        also the memory after each tenth of ten minutes
 
 Upstream and server have processes of their own; the upstream answers at once, and without --run the prompter is a
 script that does. Latency is an open loop: requests leave at a fixed rate, whenever others come back, and are timed
@@ -31,7 +31,6 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import psutil
-from scipy.stats import linregress, t
 
 HERE = Path(__file__).parent
 UPSTREAM = """
@@ -166,7 +165,7 @@ def main() -> None:
     parser.add_argument("--run", help="folder of a run or of an exported prompter")
     parser.add_argument("--rate", type=float, default=200, help="requests a second")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
-    parser.add_argument("--soak", type=float, default=0, help="seconds of load of every kind")
+    parser.add_argument("--soak", type=float, default=0, help="seconds of load, with the memory after each tenth")
     options = parser.parse_args()
     above, ours = free_port(), free_port()
     direct, url = f"http://127.0.0.1:{above}", f"http://127.0.0.1:{ours}"
@@ -194,54 +193,18 @@ def main() -> None:
                 "upstream_requests_per_second": round(throughput(direct, options.seconds)),
             }
             if options.soak:
-                result |= soaked(url, server.pid, options.rate, options.soak)
+                result["memory_mb"] = soaked(url, server.pid, options.rate, options.soak)
             print(json.dumps(result))
 
 
-async def mixed(url: str, rate: float, seconds: float, clients: int = 16) -> None:
-    """Requests of every kind at no more than a rate: rewritten, passed on, refused, and given up by their clients."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-
-    async def many(client: aiohttp.ClientSession, mine: int) -> None:
-        number = 0
-        while (begun := loop.time()) < end:
-            number += 1
-            data = b"[" * 200 if number % 7 == 0 else body(f"prompt {number} of client {mine} at {begun}")
-            headers = {"x-alignpro": "off"} if number % 5 == 0 else {}
-            asking = asyncio.ensure_future(client.post(f"{url}/v1/chat/completions", data=data, headers=headers))
-            if number % 11 == 0:
-                await asyncio.sleep(0.001)
-                asking.cancel()
-            for response in await asyncio.gather(asking, return_exceptions=True):
-                if isinstance(response, aiohttp.ClientResponse):
-                    await response.read()
-                    assert response.status == (400 if number % 7 == 0 else 200)
-                elif not isinstance(response, asyncio.CancelledError):
-                    raise response
-            await asyncio.sleep(max(0.0, begun + clients / rate - loop.time()))
-
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
-        await asyncio.gather(*(many(client, mine) for mine in range(clients)))
-
-
-def soaked(url: str, pid: int, rate: float, seconds: float) -> dict[str, object]:
-    """What the server holds under so many seconds of load, looked at sixty times, and the slope of its memory after the
-    first tenth, with the 95% interval of a line through the means of nine stretches."""
-    held, server = [], psutil.Process(pid)
-    for _ in range(60):
-        asyncio.run(mixed(url, rate, seconds / 60))
-        held.append((server.memory_info().rss / 1e6, server.num_fds()))
-        print(f"{held[-1][0]:.1f} MB, {held[-1][1]} open files", flush=True)
-    megabytes = np.array([one for one, _ in held])
-    stretches = megabytes[6:].reshape(9, 6).mean(axis=1)
-    line = linregress((np.arange(9) + 0.5) * seconds / 10 / 60, stretches)
-    reach = float(t.ppf(0.975, 7)) * line.stderr
-    return {
-        "memory_mb": [round(float(one), 1) for one in (megabytes[0], *stretches)],
-        "slope_mb_per_minute": [round(float(one), 4) for one in (line.slope, line.slope - reach, line.slope + reach)],
-        "open_files": [held[5][1], held[-1][1]],
-    }
+def soaked(url: str, pid: int, rate: float, seconds: float) -> list[float]:
+    """Megabytes that the server holds after each tenth of so many seconds under load."""
+    held = []
+    for _ in range(10):
+        asyncio.run(open_loop(url, rate, seconds / 10, {}))
+        held.append(round(psutil.Process(pid).memory_info().rss / 1e6, 1))
+        print(f"memory {held[-1]} MB", flush=True)
+    return held
 
 
 if __name__ == "__main__":
