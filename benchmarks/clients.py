@@ -12,16 +12,14 @@ the upstream has to be greedy. What differs is printed; the last line is a JSON 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from official_client import PROMPT
-from serving import PROMPTER, SERVER, free_port, process, ready
+from served import endpoints, served
 
 ANEW = {"id", "item_id", "created", "created_at", "completed_at", "request_id", "_request_id"}
 """What no two answers share."""
@@ -49,17 +47,11 @@ def main() -> None:
     ask.add_argument("model")
     ask.add_argument("--python", default=sys.executable, help="that has the package openai")
     given = ask.parse_args()
-    port = free_port()
-    ours = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory() as folder:
-        prompter = Path(folder) / "prompter.py"
-        prompter.write_text(PROMPTER)
-        with process(sys.executable, "-c", SERVER, given.url, str(port), str(prompter)):
-            asyncio.run(ready(ours))
-            version, alone = asked(given.python, given.url, given.model)
-            _, passed = asked(given.python, f"{ours}/v1", given.model, "--header=x-alignpro=off")
-            _, rewritten = asked(given.python, f"{ours}/v1", given.model)
-            _, meant = asked(given.python, given.url, given.model, f"--prompt=In short: {PROMPT}")
+    with endpoints() as scripted, served(scripted, "short", given.url, "--timeout=60", "--fail-closed") as (ours, _):
+        version, alone = asked(given.python, given.url, given.model)
+        _, passed = asked(given.python, f"{ours}/v1", given.model, "--header=x-alignpro=off")
+        _, rewritten = asked(given.python, f"{ours}/v1", given.model)
+        _, meant = asked(given.python, given.url, given.model, f"--prompt=In short: {PROMPT}")
     for name, left, right in (("passed on", alone, passed), ("rewritten", meant, rewritten)):
         for call in left:
             if left[call] != right[call]:

@@ -82,7 +82,7 @@ def trying(test, *given_):
     async def whole():
         async with standing() as s:
             loop = asyncio.get_running_loop()
-            sure = TRIED(given(*given_)(test(s, lambda made: asyncio.run_coroutine_threadsafe(made, loop).result(20))))
+            sure = TRIED(given(*given_)(test(s, lambda made: asyncio.run_coroutine_threadsafe(made, loop).result(200))))
             await asyncio.to_thread(sure)
 
     running(whole, 60 + INPUTS)

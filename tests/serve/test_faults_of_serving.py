@@ -187,25 +187,27 @@ def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
             await settled(lambda: s.service.prompters._wakes)
             before, files = len(asyncio.all_tasks()), psutil.Process().num_fds()
 
-            async def leaves(i, together):
+            async def asks(i):
                 reader, writer = await asyncio.open_connection("127.0.0.1", s.service.port)
                 body = json.dumps(user(f"owl {i}", stream=True)).encode()
                 head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
                 writer.write(head + body)
-                if when == "rewriting":
-                    await settled(lambda: s.service.app.active == together)
-                elif when == "waiting":
-                    await settled(lambda: s.upstream.connections() == together)
-                else:
+                if when == "streaming":
                     await reader.readuntil(EVENTS[0])
-                writer.transport.abort()
+                return writer
 
             gone = 0
             while gone < times:
                 if when == "rewriting":
                     s.prompter.hold = asyncio.Event()
                 together = min(50, times - gone)
-                await asyncio.gather(*(leaves(gone + i, together) for i in range(together)))
+                left = await asyncio.gather(*(asks(gone + i) for i in range(together)))
+                if when == "rewriting":
+                    await settled(lambda: s.service.app.active == together)  # noqa: B023
+                else:
+                    await settled(lambda: len(s.upstream.seen) == gone + together)  # noqa: B023
+                for writer in left:
+                    writer.transport.abort()
                 gone += together
                 await settled(lambda: s.service.app.active == 0)
                 await settled(lambda: s.upstream.cancelled == (0 if when == "rewriting" else gone))  # noqa: B023

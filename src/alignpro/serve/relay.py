@@ -17,8 +17,8 @@ from yarl import URL
 
 from alignpro.remote.wire import retry_after
 from alignpro.serve.answers import Seen
-from alignpro.serve.receiving import Refused
 from alignpro.serve.options import Options
+from alignpro.serve.receiving import Refused
 
 OWN = "x-alignpro"
 """Our header: the client's is never sent on. Others of ours begin with it too."""
