@@ -41,9 +41,9 @@ def advice(estimated: Headroom) -> Advice:
 
 def _without_templates(estimated: Headroom) -> Advice:
     point = estimated.optimum or (estimated.frontier[-1] if estimated.frontier else None)
-    drawn = [gibbs for gibbs in estimated.gibbs if gibbs.gain.defined]
-    if not estimated.optimum and not estimated.trained_prompter and drawn:
-        return _from_below(estimated, drawn[-1])
+    sampled = [gibbs for gibbs in estimated.gibbs if gibbs.gain.defined]
+    if not estimated.optimum and not estimated.trained_prompter and sampled:
+        return _from_below(estimated, sampled[-1])
     if point is None:
         return _say("unsure", f"No point of the frontier could be estimated. {_more(estimated)}")
     gain = point.gain
