@@ -96,7 +96,7 @@ def test_its_arm_is_compared_counted_and_planned(workshop, spy, tmp_path):
     for name, model in zip(named_arms, ("bpo", "tiny"), strict=True):
         assert math.isnan(summary.arms[name].kl.value)
         assert summary.arms[name].frozen_calls == samples
-        assert summary.cost.endpoints[model]["answers"] == samples
+        assert summary.cost.endpoints[model]["output_tokens"] == 5 * (samples + 1)  # and one before it began
         assert f"rewrites that it will ask of {server.url}#{model}" in planned
         assert (tmp_path / "arms" / f"{quote(name, safe='')}.json").is_file()
     own = [request.body for request in server.requests if request.body["model"] == "bpo"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def provider() -> TracerProvider:
         raise UsageError(f"{_ASKS[0]} is {named}; spans go out by otlp, or to the console; set one of these, or none")
     exporter: SpanExporter
     if named == "console":
-        exporter = ConsoleSpanExporter()
+        exporter = ConsoleSpanExporter(out=sys.stdout)  # the one of now, not of the import
     else:
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
