@@ -255,7 +255,7 @@ def test_a_client_that_drips_is_cut_off(path, slow):
             reader, writer = await asyncio.open_connection("127.0.0.1", s.service.port)
             head = f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n"
             writer.write((head + "X-Slow: " if slow == "head" else head + "\r\n{").encode())
-            reading = asyncio.ensure_future(reader.read())
+            reading = asyncio.ensure_future(reader.read(4096))
             for _ in range(60):
                 await asyncio.sleep(0.05)
                 if reading.done():
