@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from tiny import make_model
 
 from alignpro.config import Sampling
 from alignpro.models.logprobs import score
-from alignpro.models.sampler import NOT_FINITE, sample
+from alignpro.models.sampler import NOT_FINITE, ON_CPU, _draw, sample
 
 QUERIES = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [15], [16, 17, 18, 19]]
 
@@ -62,6 +64,33 @@ def test_top_k_and_top_p_keep_what_they_say():
     assert {int(g.tokens[0]) for g in nucleus[0]} <= set(ranked[:2])
     whole = probabilities.log()[int(few[0][0].tokens[0])].item()
     assert few[0][0].logprobs[0] == pytest.approx(whole, abs=1e-5)  # of the whole distribution, not the kept part
+
+
+@pytest.mark.parametrize("likeliest", [4, 10_000], ids=["few sorted first", "all sorted"])
+@pytest.mark.parametrize("sampling", [{"top_p": 0.6}, {"top_p": 0.97}, {"top_k": 3}, {"top_k": 40, "top_p": 0.8}])
+def test_truncation_draws_what_whole_sorting_draws(sampling, likeliest):
+    """By numpy, each row sorted whole; some are peaked and some flat."""
+    limits = Sampling(temperature=0.7, **sampling)
+    logits = 3 * torch.randn(6, 300, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 2, 6)[:, None]
+    noise = torch.rand(6, generator=torch.Generator().manual_seed(1))
+    tokens, logprobs = _draw(logits, noise, limits, replace(ON_CPU, likeliest=likeliest))
+    for row, luck, token, logprob in zip(logits.double().numpy() / 0.7, noise.tolist(), tokens, logprobs, strict=True):
+        shares = np.exp(row) / np.exp(row).sum()
+        assert logprob == pytest.approx(np.log(shares[token]), abs=1e-5)
+        if limits.top_k:
+            shares = np.where(shares >= np.sort(shares)[-limits.top_k], shares, 0)
+            shares /= shares.sum()
+        order = np.argsort(-shares, kind="stable")
+        before = np.cumsum(shares[order]) - shares[order]
+        kept = np.where(np.isin(np.arange(300), order[before < limits.top_p]), shares, 0)
+        assert token == np.searchsorted(np.cumsum(kept), luck * kept.sum(), side="right")
+
+
+def test_what_is_tied_with_the_last_of_top_k_is_kept():
+    logits, noise = torch.tensor([[2.0, 1.0, *[0.0] * 298]]).expand(4, -1), torch.tensor([0.0, 0.02, 0.5, 0.999])
+    shares = logits[0].double().softmax(-1).numpy()
+    tokens, _ = _draw(logits, noise, Sampling(top_k=3), replace(ON_CPU, likeliest=4))
+    assert tokens.tolist() == np.searchsorted(np.cumsum(shares), noise.numpy(), side="right").tolist()
 
 
 def test_rows_end_at_the_end_token_and_say_how_they_ended():

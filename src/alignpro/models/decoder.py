@@ -28,6 +28,9 @@ PLAIN = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3For
 TURNED_BY_LENGTH = {"dynamic", "longrope"}
 """Kinds of turned keys whose angles are chosen by the longest row, so that a step asks for its length."""
 
+SLAB = 2048
+"""Outputs of a product that are written as they lie; more are turned, so many at a time that they stay in the cache."""
+
 Linear = Callable[[Tensor], Tensor]
 
 
@@ -242,17 +245,31 @@ def _linear(layers: Sequence[Any], with_adapter: bool) -> Linear:
     if any(one is not None for one in biases):
         bias = torch.cat([w.new_zeros(len(w)) if b is None else b for w, b in zip(weights, biases, strict=True)])
     if not any(adapters):
-        return functools.partial(functional.linear, weight=weight, bias=bias)
+        return functools.partial(_product, weight=weight, bias=bias)
     down = torch.cat([one[0] for one in adapters if one])
     up = torch.block_diag(
         *(one[1] if one else down.new_zeros(len(w), 0) for w, one in zip(weights, adapters, strict=True))
     )
 
     def linear(x: Tensor) -> Tensor:
-        change = functional.linear(functional.linear(x.to(down.dtype), down), up)
-        return functional.linear(x, weight, bias).add_(change)
+        change = _product(_product(x.to(down.dtype), down), up)
+        return _product(x, weight, bias).add_(change)
 
     return linear
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [N, I] times weight [O, I], and bias [O]. On a CPU, whose library repacks one of two factors at each call, as
+    weight times x, so that this is x; outputs then lie column by column, but if they are many, as logits are."""
+    if not x.is_cpu:
+        return functional.linear(x, weight, bias)
+    if len(weight) <= SLAB:
+        product = torch.mm(weight, x.t()).t()
+    else:
+        product = x.new_empty(len(x), len(weight))
+        for start in range(0, len(weight), SLAB):
+            product[:, start : start + SLAB] = torch.mm(weight[start : start + SLAB], x.t()).t()
+    return product if bias is None else product.add_(bias)
 
 
 def _parts(layer: Any, with_adapter: bool) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor] | None] | None:

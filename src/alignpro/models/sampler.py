@@ -40,11 +40,13 @@ class Pace:
     """Share of all places from which on, when they are free, rows that wait are read and enter them."""
     at_once: int
     """Logits from which tokens are drawn at a time."""
+    likeliest: int
+    """Tokens of a row among which those that top_p leaves are looked for first."""
 
 
-ON_CPU = Pace(0.8, 0.25, 1 << 20)
-"""A row that ended costs what another does, and a few rows' logits stay in the processor's cache."""
-ON_GPU = Pace(0.5, 0.5, 1 << 26)
+ON_CPU = Pace(0.8, 0.25, 1 << 20, 128)
+"""A row that ended costs what another does, a few rows' logits stay in the processor's cache, and sorting is dear."""
+ON_GPU = Pace(0.5, 0.5, 1 << 26, 1 << 30)
 """A token takes the time of reading the weights, for few rows as for many, and new rows want a new graph."""
 NOT_FINITE = "the model's logits are not finite"
 """The failure of a text that broke off where no token could be drawn."""
@@ -189,38 +191,50 @@ def _draw(logits: Tensor, noise: Tensor, sampling: Sampling, pace: Pace = ON_CPU
     """Tokens [N] at the quantiles `noise` [N] of the (truncated) distribution, and their untruncated
     log-probabilities, nan where the logits [N, V] are no distribution."""
     rows = max(1, pace.at_once // logits.shape[1])
-    drawn = [_draw_rows(*some, sampling) for some in zip(logits.split(rows), noise.split(rows), strict=True)]
+    drawn = [_draw_rows(*some, sampling, pace) for some in zip(logits.split(rows), noise.split(rows), strict=True)]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
 
 
-def _draw_rows(logits: Tensor, noise: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+def _draw_rows(logits: Tensor, noise: Tensor, sampling: Sampling, pace: Pace) -> tuple[Tensor, Tensor]:
     logits = logits.float() / sampling.temperature
     if sampling.top_p < 1 or 0 < sampling.top_k < logits.shape[-1]:
         normaliser = logits.logsumexp(-1, keepdim=True)
-        cumulative = _truncated(logits - normaliser, sampling).exp().cumsum(-1)
+        token = _truncated(logits - normaliser, noise, sampling, pace.likeliest)
     else:
         peak = logits.amax(-1, keepdim=True)
         cumulative = (logits - peak).exp_().cumsum_(-1)
         normaliser = peak + cumulative[:, -1:].log()
+        token = _quantile(cumulative, noise)
+    return token.squeeze(1), (logits.gather(1, token) - normaliser).squeeze(1)
+
+
+def _quantile(cumulative: Tensor, noise: Tensor) -> Tensor:
+    """Where [N, 1] the share `noise` [N] of its whole is in a cumulative distribution [N, V]."""
     whole = cumulative[:, -1:]
     wanted = torch.minimum(
         noise.unsqueeze(1) * whole, whole.nextafter(torch.zeros_like(whole))
     )  # never rounded past it
-    token = torch.searchsorted(cumulative, wanted, right=True).clamp(max=logits.shape[-1] - 1)
-    return token.squeeze(1), (logits.gather(1, token) - normaliser).squeeze(1)
+    return torch.searchsorted(cumulative, wanted, right=True).clamp(max=cumulative.shape[-1] - 1)
 
 
-def _truncated(logprobs: Tensor, sampling: Sampling) -> Tensor:
-    """Log-probabilities [N, V], those outside top_k and top_p at minus infinity."""
-    kept = logprobs
-    if sampling.top_k and sampling.top_k < logprobs.shape[-1]:
-        threshold = kept.topk(sampling.top_k, dim=-1).values[:, -1:]
-        kept = kept.masked_fill(kept < threshold, -torch.inf)
+def _truncated(logprobs: Tensor, noise: Tensor, sampling: Sampling, likeliest: int) -> Tensor:
+    """Tokens [N, 1] at the quantiles `noise` of what top_k and top_p leave of log-probabilities [N, V]. The likeliest
+    are sorted, so many of them first, and more of them in rows where more are left."""
+    vocabulary = logprobs.shape[-1]
+    most = max(likeliest, sampling.top_k + 1)
+    ranked, index = logprobs.topk(min(most, vocabulary), dim=-1)
+    inside = torch.ones_like(ranked, dtype=torch.bool)
+    if 0 < sampling.top_k < vocabulary:
+        inside = ranked >= ranked[:, sampling.top_k - 1 : sampling.top_k]
+        ranked = ranked.masked_fill(~inside, -torch.inf).log_softmax(-1)
     if sampling.top_p < 1:
-        ranked, index = kept.log_softmax(-1).sort(dim=-1, descending=True)
-        before = ranked.exp().cumsum(-1) - ranked.exp()
-        kept = kept.masked_fill(
-            torch.zeros_like(kept, dtype=torch.bool).scatter(1, index, before >= sampling.top_p), -torch.inf
-        )
-    return kept
+        shares = ranked.exp()
+        inside &= shares.cumsum(-1) - shares < sampling.top_p
+    index, order = index.sort(-1)
+    shares = ranked.exp().where(inside, 0.0).gather(1, order)
+    token = index.gather(1, _quantile(shares.cumsum(-1), noise))
+    more = inside[:, -1].nonzero().squeeze(1) if most < vocabulary else ()
+    if len(more):
+        token[more] = _truncated(logprobs[more], noise[more], sampling, 8 * most)
+    return token

@@ -40,6 +40,11 @@ async def whole(request: web.BaseRequest, seconds: float, most: int) -> bytes:
     too_large = Refused(413, f"the request is longer than {most} bytes", "request_too_large")
     if (request.content_length or 0) > most:
         raise too_large
+    if request.content.is_eof():  # all of it came with the head
+        body = request.content.read_nowait()
+        if len(body) > most:
+            raise too_large
+        return body
     held = bytearray()
     async for part in parts(request, seconds):
         held += part

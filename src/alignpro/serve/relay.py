@@ -8,7 +8,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -123,9 +122,7 @@ class Upstream:
     def headers(self, given: CIMultiDictProxy[str]) -> CIMultiDict[str]:
         """A client's headers as they go to the upstream: without those of its connection and ours, and with our key in
         the place of one that was shown to us."""
-        sent = end_to_end(given)
-        for name in {name for name in sent if name.lower().startswith(OWN)}:
-            del sent[name]
+        sent = end_to_end(given, (OWN,))
         if self._options.keys or self._options.upstream_key:
             sent.popall("Authorization", None)
             sent.popall("api-key", None)
@@ -140,11 +137,14 @@ def _fault(error: Exception) -> str:
     return f"broke off before it answered ({type(error).__name__})"
 
 
-def end_to_end(given: Mapping[str, Any]) -> CIMultiDict[str]:
-    """Headers without those that are of one connection alone, named as such or not."""
-    named = given.get("Connection", "")
-    away = _HOP | {name.strip().lower() for name in named.split(",")}
-    return CIMultiDict((name, value) for name, value in given.items() if name.lower() not in away)
+def end_to_end(given: Mapping[str, str], without: tuple[str, ...] = ()) -> CIMultiDict[str]:
+    """Headers without those that are of one connection alone, named as such or not, and without those that begin
+    with one of `without`."""
+    away = _HOP
+    if named := given.get("Connection"):
+        away = _HOP | {name.strip().lower() for name in named.split(",")}
+    kept = ((name, value, name.lower()) for name, value in given.items())
+    return CIMultiDict([(name, value) for name, value, low in kept if low not in away and not low.startswith(without)])
 
 
 async def relayed(
@@ -156,8 +156,16 @@ async def relayed(
     """
     headers = end_to_end(answer.headers)
     headers.update(told)
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    response: web.StreamResponse
     try:
+        if answer.content.is_eof() and (body := answer.content.read_nowait()):  # all of it came with the head
+            if seen is not None:
+                seen.add(body)
+            response = web.Response(status=answer.status, reason=answer.reason, headers=headers, body=body)
+            await response.prepare(request)
+            await response.write_eof()
+            return response, True
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
         await response.prepare(request)
         while True:
             try:
