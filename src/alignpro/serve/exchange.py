@@ -87,7 +87,8 @@ class Exchange:
     async def answer(self) -> web.StreamResponse:
         """Rewrite, ask and relay. Raises Refused and Unanswered before the first byte of an answer."""
         options, upstream, loop = self.pieces.options, self.pieces.upstream, asyncio.get_running_loop()
-        self._trace = self.pieces.tracing and self.pieces.tracing.begin(self.request.headers)
+        if self.pieces.tracing is not None:
+            self._trace = self.pieces.tracing.begin(self.request.headers)
         try:
             body = await receiving.whole(self.request, options.receive, options.body_limit)
             self._begun = begun = loop.time()
@@ -194,7 +195,7 @@ class Exchange:
             {
                 "http.request.method": "POST",
                 "http.response.status_code": self._status,
-                "gen_ai.request.model": asked and asked.model,
+                "gen_ai.request.model": asked.model if asked else None,
                 "alignpro.kind": self.kind,
                 "alignpro.id": self.id,
                 "alignpro.arm": self._arm,

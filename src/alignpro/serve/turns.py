@@ -9,10 +9,10 @@ from alignpro.serve import wire
 
 
 class Earlier(NamedTuple):
-    """What puts `count` earlier turns as they were sent, and by what the last one is remembered, if it is a user's."""
+    """What puts `known` earlier turns as they were sent, and by what the last one is remembered, if it is a user's."""
 
     changes: wire.Changes
-    count: int
+    known: int
     last: str | None
 
 

@@ -97,7 +97,7 @@ def test_a_miniature_without_a_second_reward_says_so_and_draws_none(tmp_path):
     path.write_text(json.dumps(held))
     text = page.write(results.collect(cells, tmp_path, "small"), tmp_path).read_text()
     assert "The paper's experiments in miniature" in text and "(none was given)" in text
-    assert "figure2-reward-orca" in text and "figure2-second_reward-orca" not in text
+    assert "; by the reward" in text and ", which training did not see" not in text
     assert "Mean rewards (in miniature)" in (tmp_path / "figure2.svg").read_text()
 
 
