@@ -25,6 +25,8 @@ from alignpro.serve.turns import Turns
 
 LAST_REFUSALS = 0.25
 """Seconds in which requests that were on their way are refused in words, after the last accepted one has ended."""
+LAST_BEGINNINGS = 0.05
+"""Seconds in which the handler of the last connection begins."""
 LINGERING = 2.0
 """Seconds in which the rest of a refused request is read away, so that its client reads why it was."""
 
@@ -56,6 +58,12 @@ async def _until_told(options: Options, command: Sequence[str], tell: Callable[[
         beginning.cancel()
         tell(f"told to end; {service.app.active} requests are finished first, new ones are refused")
         await service.drain()
+
+
+async def _deaf(site: web.TCPSite) -> None:
+    """Take no more connections, and let those just taken begin to be served: aiohttp ends no handler that has not."""
+    await site.stop()
+    await asyncio.sleep(LAST_BEGINNINGS)
 
 
 class Service:
@@ -106,6 +114,7 @@ class Service:
                     f"cannot listen on {options.host}:{options.port} ({error.strerror}); give another --port or --host"
                 ) from None
             self.port = int(runner.addresses[0][1])
+            stack.push_async_callback(_deaf, site)
             self._stack = stack.pop_all()
         return self
 
