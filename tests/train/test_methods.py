@@ -100,12 +100,15 @@ def trained(method, seed, folder, lam=LAM, **update):
 
 @pytest.mark.parametrize("method", UPDATES)
 def test_every_method_reaches_the_closed_form_optimum(method, tmp_path):
-    world, log_rho, _ = trained(method, 0, tmp_path)
-    distance = world.distance(log_rho)
-    shortfall = world.objective(world.log_optimum) - world.objective(log_rho)
-    assert shortfall == pytest.approx(LAM * distance, abs=1e-9)  # (B4)
-    assert world.distance(world.log_reference) > 0.5  # where it began
-    assert distance < 0.05
+    distances = []
+    for seed in (0, 1) if method in OFFLINE else (0,):  # those that sample at every step take long
+        (tmp_path / str(seed)).mkdir()
+        world, log_rho, _ = trained(method, seed, tmp_path / str(seed))
+        distances.append(world.distance(log_rho))
+        shortfall = world.objective(world.log_optimum) - world.objective(log_rho)
+        assert shortfall == pytest.approx(LAM * distances[-1], abs=1e-9)  # (B4)
+        assert world.distance(world.log_reference) > 0.5  # where it began
+    assert np.mean(distances) < 0.05
 
 
 def test_dividing_by_the_groups_deviation_moves_the_fixed_point_to_where_the_docs_say(tmp_path):
