@@ -23,6 +23,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -247,6 +248,7 @@ def main() -> None:
     parser.add_argument("--soak", type=float, default=0, help="seconds of load, with the memory after each tenth")
     options = parser.parse_args()
     result: dict[str, Any] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the sides end too
     with ExitStack() as stack:
         sides = begun(stack, options)
         if options.clients:
