@@ -253,13 +253,13 @@ def test_the_code_on_the_card_frames_as_we_do_token_for_token(chat, own, tmp_pat
         assert names["inputs"]["input_ids"].tolist() == lm.queries([prompt])
 
 
-def test_the_laptop_recipe_resolves_and_says_that_it_was_not_run(inside):
-    code, output = inside("run", "laptop", "--dry-run")
+def test_the_recipe_of_a_real_model_resolves(inside):
+    code, output = inside("run", "smollm", "--dry-run")
     assert code == 0, output
     settings = yaml.safe_load(output)
-    assert settings["data"]["prompts"] == "ultrafeedback" and settings["prompter"]["lora"]["rank"] == 16
-    assert config.recipes()["laptop"].startswith("Not yet run against a hub")
-    code, output = inside("run", "laptop", "--prompter.lora.rnak=3", "--dry-run")
+    assert settings["data"]["prompts"] == "task:constraints" and settings["prompter"]["lora"]["rank"] == 16
+    assert config.recipes()["smollm"].startswith("SmolLM2-135M-Instruct")
+    code, output = inside("run", "smollm", "--prompter.lora.rnak=3", "--dry-run")
     assert code == 2 and "did you mean prompter.lora.rank?" in output
 
 

@@ -2,11 +2,14 @@
 
 import json
 import signal
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from tiny import make_model, save_model
+from tiny_classifiers import save_classifier
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
 
@@ -17,7 +20,9 @@ from alignpro.errors import DataError, Interrupted, LossNotFinite, ModelNotUsabl
 from alignpro.fits import learn_reward
 from alignpro.fits.reward import comparisons, milestones
 from alignpro.models.fingerprint import fingerprint
-from alignpro.rewards.model import conversation, load_reward_model
+from alignpro.rewards.classifier import token_limit
+from alignpro.rewards.layout import Row, pair, within
+from alignpro.rewards.model import load_reward_model
 from alignpro.train import bradley_terry, supervised
 from alignpro.train.bradley_terry import Comparisons
 from alignpro.types import Prompt, Turn
@@ -42,13 +47,17 @@ def test_a_conversation_is_learned_from_as_it_is_scored(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     x = Prompt("at night?", "Be brief.", (Turn("user", "owls?"), Turn("assistant", "They fly.")))
     pairs = [Preference(x, "yes", "no", None), Preference(Prompt("at night?"), "yes", "no", None)]
-    groups, long, prompts = comparisons(tokenizer, pairs, 0.0, 10_000)
+    read = partial(within, 10_000, tokenizer)
+    groups, long, prompts = comparisons(read, pairs, 0.0)
     assert [group.rows for group in groups] == [
-        [conversation(tokenizer, pair.prompt, answer) for answer in ("yes", "no")] for pair in pairs
+        [pair(tokenizer, one.prompt, answer) for answer in ("yes", "no")] for one in pairs
     ]
     assert len(groups[0].rows[0]) > len(groups[1].rows[0])
     assert (long, prompts) == (0, 1)
-    assert comparisons(tokenizer, pairs, 0.0, len(groups[1].rows[0]))[1:] == (1, 1)
+    short = partial(within, len(groups[1].rows[0]), tokenizer)
+    assert comparisons(short, pairs, 0.0)[1:] == (1, 1)
+    cut = comparisons(partial(short, overflow="cut"), [replace(pairs[1], chosen="yes, and more of it")], 0.0)
+    assert (len(cut[0][0].rows), cut[1]) == (2, 0)
 
 
 def test_a_planted_linear_preference_is_learned_to_the_bayes_rate():
@@ -61,7 +70,7 @@ def test_a_planted_linear_preference_is_learned_to_the_bayes_rate():
         ahead = true[rows].sum(1) @ [1, -1]
         first = rng.random() < 1 / (1 + np.exp(-ahead))
         best.append(max(1 / (1 + np.exp(-ahead)), 1 / (1 + np.exp(ahead))))
-        pairs.append(Comparisons(rows.tolist(), [(0, 1) if first else (1, 0)]))
+        pairs.append(Comparisons([Row(row) for row in rows.tolist()], [(0, 1) if first else (1, 0)]))
     train, test = pairs[:2500], pairs[2500:]
     model = Bag(torch.zeros(20))
     batches = (train[start : start + 125] for _ in range(12) for start in range(0, 2500, 125))
@@ -84,7 +93,9 @@ def test_pieces_of_few_tokens_give_the_gradient_of_the_whole():
     rng = np.random.default_rng(0)
     batch = [
         Comparisons(
-            [rng.integers(2, 90, n).tolist() for n in (5, int(rng.integers(3, 40)), 9)], [(0, 1), (2, 0)], [0.5, 0.0]
+            [Row(rng.integers(2, 90, n).tolist()) for n in (5, int(rng.integers(3, 40)), 9)],
+            [(0, 1), (2, 0)],
+            [0.5, 0.0],
         )
         for _ in range(6)
     ]
@@ -103,6 +114,19 @@ def test_pieces_of_few_tokens_give_the_gradient_of_the_whole():
     for _, told, grad in found[1:]:
         assert told == pytest.approx(found[0][1], rel=1e-5)
         torch.testing.assert_close(grad, found[0][2], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "llama"])
+def test_what_is_learned_from_is_what_is_scored(kind, tmp_path):
+    save_classifier(tmp_path, kind, context=40)  # some answers do not fit
+    reward = load_reward_model(RewardSpec(model=str(tmp_path), overflow="cut"))
+    pairs = [Preference(Prompt(f"owls {i}"), "rain " * (i + 1), "a quiet town", None) for i in range(8)]
+    read = partial(within, token_limit(reward.model), reward.tokenizer, overflow="cut")
+    groups, long, _ = comparisons(read, pairs, 0.0)
+    assert (len(groups), long) == (8, 0)
+    scores = reward.score([p.prompt for p in pairs] * 2, [p.chosen for p in pairs] + [p.rejected for p in pairs])
+    told = sum(loss for _, loss in bradley_terry.pieces(reward.model, groups, 0))
+    assert told == pytest.approx(np.log1p(np.exp(-(scores.values[:8] - scores.values[8:]))).mean(), rel=1e-5)
 
 
 def test_batches_hold_every_item_once_an_epoch():

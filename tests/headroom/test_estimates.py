@@ -13,9 +13,9 @@ from alignpro.lab.few_words import few_words
 from alignpro.maths import discrete
 from alignpro.results import Headroom
 from alignpro.rng import derive
-from alignpro.theory import selection
+from alignpro.theory import estimate, selection
 from alignpro.theory.enumerate import enumerate_world
-from alignpro.theory.estimate import MIN_ESS, gibbs_n
+from alignpro.theory.estimate import MIN_ESS, Draws, gibbs_n
 
 LAM, BETA, REPEATS, PROMPTS = 0.3, 1.0, 200, 100
 SETTINGS = HeadroomSettings(rewrites=96, responses=32, answers=64, lams=[3, 1.6, 1, 0.7, 0.5, 0.3, 0.15], gibbs=[4])
@@ -126,6 +126,25 @@ def test_intervals_cover_the_truth_wherever_they_are_shown(with_trained):
     often = {name: inside[name] / shown[name] for name in truth if shown[name] == REPEATS}
     assert len(often) >= 15
     assert {name: share for name, share in often.items() if not 0.92 <= share <= 0.98} == {}
+
+
+def test_where_the_own_price_is_withheld_the_lowest_that_can_be_told_stands_beside_it_over_a_floor():
+    few = SETTINGS.model_copy(update={"lams": [0.5, 0.3]})
+    lam = 0.3 * LAM
+    truth = world().prompter_reward(world().log_optimum_at(lam)) - world().over_prompts(world().rewards_of_prompts)
+    floors, misses = [], 0
+    for seed in range(20):
+        samples = sample(seed)
+        found = Estimator(samples, lam, BETA, few, 2, 100, 0).report("r")
+        assert found.optimum is None
+        (point,) = found.frontier
+        assert lam < point.kl_coef < 4 * lam and point.ess >= MIN_ESS
+        assert estimate.tilt(Draws.of_rewards(samples.rewards, samples.same), 0.8 * point.kl_coef).why_withheld
+        (drawn,) = found.gibbs
+        floors.append(drawn.gain.value - lam * drawn.kl)
+        misses += drawn.gain.lo - lam * drawn.kl > truth
+    assert max(floors) < truth
+    assert misses == 0
 
 
 def test_what_rests_on_few_draws_is_withheld_and_says_what_it_needs():

@@ -20,14 +20,22 @@ def paper(
         typer.Argument(metavar="[--SECTION.KEY=VALUE]...", help="any setting, of every cell", show_default=False),
     ] = None,
     scale: Annotated[
-        Literal["tiny", "full"], typer.Option(help="tiny: stand-ins from the lab, offline; full: the paper's models")
+        Literal["tiny", "small", "full"],
+        typer.Option(
+            help="tiny: stand-ins from the lab, offline; small: one small model in the place of all, hours on a laptop;"
+            " full: the paper's models"
+        ),
     ] = "tiny",
+    data_set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE_OR_DATASET", help="where a data set of the grid is, e.g. orca=pairs.jsonl"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for the cells, new or to go on with; runs/paper-SCALE by default")
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="cells at a time; the free cores by default, with full 1", show_default=False),
+        typer.Option(min=1, help="cells at a time; the free cores by default with tiny, else 1", show_default=False),
     ] = None,
     cells: Annotated[str, typer.Option(help="which cells: shell wildcards, several by commas, e.g. 'p1-*-orca'")] = "*",
     dry_run: Annotated[
@@ -42,20 +50,29 @@ def paper(
     if name:
         raise UsageError(f"unexpected argument {name!r}; cells are chosen by --cells, settings by --section.key=value")
     folder = out or Path(f"runs/paper-{scale}")
+    places = dict(_place(item) for item in data_set or ())
     if dry_run:
-        for line in experiments.plan(scale, folder, cells, overrides):
+        for line in experiments.plan(scale, folder, cells, overrides, places):
             say(line)
         return
     count = jobs or (threads.free_cores() if scale == "tiny" else 1)
-    results = experiments.run(scale, folder, cells, overrides, count)
+    results = experiments.run(scale, folder, cells, overrides, count, places)
     _show(results)
     say(f"page: {folder / 'paper.html'}  figures: {folder / 'figure2.svg'}, {folder / 'figure3.svg'}")
+
+
+def _place(item: str) -> tuple[str, str]:
+    name, _, place = item.partition("=")
+    if not place:
+        raise UsageError(f"--data-set {item}: give a data set of the grid and where it is, as orca=pairs.jsonl")
+    return name, place
 
 
 def _show(results: Paper) -> None:
     from alignpro.cli import tables
     from alignpro.results.words import number, percent, spoken
     from alignpro.studies.paper.charts import architecture
+    from alignpro.studies.paper.grid import NOTES
 
     rows = []
     for row in results.cells:
@@ -66,8 +83,8 @@ def _show(results: Paper) -> None:
         paper = f"{row.paper.win}, {row.paper.loss}"
         rows.append([architecture(row), row.data.label, *shares, judged, paper, second])
     columns = ["cell", "data set", "Align-Pro wins", "ties", "no prompter wins", "judged", "paper: A, B"]
-    stand_ins = ", stand-ins: they say nothing of the paper's numbers" if results.scale == "tiny" else ""
-    tables.table(f"Table 1{stand_ins}", [*columns, "gain in the second reward"], rows)
+    note = f", {NOTES[results.scale]}" if results.scale in NOTES else ""
+    tables.table(f"Table 1{note}", [*columns, "gain in the second reward"], rows)
     for claim in results.claims:
         if claim.of:
             say(f"{claim.claim}: in {claim.holds} of {claim.of} cells")

@@ -52,7 +52,8 @@ class RewardLearningSettings(FitSettings):
     """A reward model by Bradley-Terry (1); the preferences are data.prompts."""
 
     base: Place | None = Field(
-        None, description="folder, package:NAME or hub id of a causal LM or of a classifier with one score, or lab"
+        None,
+        description="folder, package:NAME or hub id of a causal LM, an encoder or a classifier with one score, or lab",
     )
     margin: Annotated[float, Field(ge=0)] = Field(
         0.0, description="how much higher the winner shall score, in multiples of the data's own margin in score"

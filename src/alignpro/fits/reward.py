@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from alignpro.fits.classifier import Base, load_base, quiet
 from alignpro.fits.fitting import check_fit, curve_of, fitted, keeper, say_dropped, tokens_of
 from alignpro.models.chat_template import telling
 from alignpro.models.loading import device_of, display_name
-from alignpro.models.padding import context_of
 from alignpro.report import write_reward_report
 from alignpro.results import LearnedReward, Milestone, OnCurve, Sides
-from alignpro.rewards.classifier import BATCH
-from alignpro.rewards.model import RewardModel, conversation
+from alignpro.rewards.classifier import BATCH, token_limit
+from alignpro.rewards.layout import Row, within
+from alignpro.rewards.model import RewardModel
 from alignpro.rng import derive
 from alignpro.running.checks import check_named
 from alignpro.running.load import load, with_day
@@ -36,9 +37,11 @@ from alignpro.runtime import files, memory, run_folder
 from alignpro.train import bradley_terry, guard, supervised
 from alignpro.train.bradley_terry import Comparisons
 from alignpro.train.step_size import usual_rate
-from alignpro.types import Reward
+from alignpro.types import Prompt, Reward
 
 NEEDED = {"reward_learning.base": "--base MODEL", "data.prompts": "--preferences FILE_OR_DATASET"}
+Read = Callable[[Prompt, str], Row | None]
+"""x and y as the reward model reads them; None where they do not fit."""
 TOO_LONG = "longer than the model's context"
 
 
@@ -80,7 +83,9 @@ def learn_reward(settings: Settings | None, out: str | Path, *, resume: bool = F
                 _train(run, model)
                 write_model(model, base.tokenizer, target)
             publish(target)
-        own_reward = RewardSettings(model=str(target), batch_size=settings.reward.batch_size)
+        own_reward = RewardSettings(
+            model=str(target), batch_size=settings.reward.batch_size, overflow=settings.reward.overflow
+        )
         learned = load(settings.model_copy(update={"reward": own_reward}), {"reward"}).reward
         with run.progress.task("measuring the held-out pairs", 1):
             found = _summary(run, learned)
@@ -107,10 +112,11 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     check_fit(base.model, own, "reward_learning")
     model, tokenizer = base.model, base.tokenizer
     dropped = preferences.dropped
-    limit = context_of(model.config.get_text_config())
+    limit = token_limit(model)
+    read = partial(within, limit, tokenizer, overflow=settings.reward.overflow)
     with quiet():  # rows that are too long are counted here
-        train, long, prompts = comparisons(tokenizer, preferences.train, own.margin, limit)
-        test = [pair for pair in preferences.test if max(map(len, _rows(tokenizer, pair))) <= limit]
+        train, long, prompts = comparisons(read, preferences.train, own.margin)
+        test = [pair for pair in preferences.test if _rows(read, pair)]
     dropped[TOO_LONG] += long + len(preferences.test) - len(test)
     dropped = +dropped
     for note in preferences.notes:
@@ -124,9 +130,7 @@ def _load(settings: Settings, say: Callable[[str], None], kept: Path | None) -> 
     return Work(train, test, dropped, (prompts, len({pair.prompt.text for pair in test})), base, settings)
 
 
-def comparisons(
-    tokenizer: Any, pairs: Iterable[Preference], margin: float, limit: int
-) -> tuple[list[Comparisons], int, int]:
+def comparisons(read: Read, pairs: Iterable[Preference], margin: float) -> tuple[list[Comparisons], int, int]:
     """Pairs of one prompt together, each answer framed once; pairs too long; prompts left."""
     groups: list[Comparisons] = []
     prompts: set[str] = set()
@@ -135,23 +139,27 @@ def comparisons(
         place: dict[tuple[int, ...], int] = {}
         group = Comparisons([], [], [])
         for pair in several:
-            rows = _rows(tokenizer, pair)
-            if max(map(len, rows)) > limit:
+            rows = _rows(read, pair)
+            if rows is None:
                 long += 1
                 continue
-            chosen, rejected = (place.setdefault(tuple(row), len(place)) for row in rows)
+            for row in rows:
+                if tuple(row.ids) not in place:
+                    place[tuple(row.ids)] = len(place)
+                    group.rows.append(row)
+            chosen, rejected = (place[tuple(row.ids)] for row in rows)
             group.pairs.append((chosen, rejected))
             group.margins.append(margin * (pair.margin or 0.0))
-        group.rows.extend(list(row) for row in place)
         if group.pairs:
             groups.append(group)
             prompts.add(prompt.text)
     return groups, long, len(prompts)
 
 
-def _rows(tokenizer: Any, pair: Preference) -> list[list[int]]:
-    """The chosen and the rejected answer as the reward model reads them."""
-    return [conversation(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+def _rows(read: Read, pair: Preference) -> tuple[Row, Row] | None:
+    """The chosen and the rejected answer as the reward model reads them; None where one does not fit."""
+    chosen, rejected = read(pair.prompt, pair.chosen), read(pair.prompt, pair.rejected)
+    return (chosen, rejected) if chosen and rejected else None
 
 
 def _train(run: OpenRun[Work], model: Any) -> None:
@@ -161,7 +169,8 @@ def _train(run: OpenRun[Work], model: Any) -> None:
     batches = [[work.train[i] for i in batch] for epoch in planned for batch in epoch]
     seen = list(itertools.accumulate(sum(len(group.pairs) for group in batch) for batch in batches))
     due = milestones(seen, [len(epoch) for epoch in planned], work.pairs, own.curve)
-    reward = RewardModel("learned", model, work.base.tokenizer, run.settings.reward.batch_size or BATCH)
+    of = run.settings.reward
+    reward = RewardModel("learned", model, work.base.tokenizer, of.batch_size or BATCH, overflow=of.overflow)
     pad_id = model.config.pad_token_id
     tokens = tokens_of(
         own,

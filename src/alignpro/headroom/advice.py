@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from alignpro.maths.stats import ALIKE
-from alignpro.results import Advice, Estimate, Headroom, Templates
+from alignpro.results import Advice, Estimate, GibbsPoint, Headroom, Templates
 from alignpro.results.words import MINUS, percent, told
 
 ENOUGH = 0.8
@@ -17,16 +17,19 @@ SMALL = 0.1
 ROUNDING = 1e-9
 """Share of the reward itself that no gain is told from: sums of equal rewards differ in their last digits."""
 
-OUT_OF_REACH = 1000
+OUT_OF_REACH = 16
 """Times the answers asked so far past which asking for more is no advice."""
+
+SHOWN = 2.8
+"""Standard errors that a gain must have to lie wholly above 0 in four trials of five: those of 95%, and 0.84."""
 
 
 def advice(estimated: Headroom) -> Advice:
     """Fix one template, train, sample, neither, or unsure; of a trained prompter keep or more; and why.
 
     Where templates were tried and nothing is trained, fix comes first.
-    The gain in question is over no prompter, at the run's kl_coef, or at the lowest price of the frontier that could be
-    estimated where that one was withheld.
+    The gain in question is over no prompter, at the run's kl_coef; where samples cannot tell that, the gain of gibbs_N
+    is a floor under it.
     """
     if estimated.templates and not estimated.trained_prompter and _one_is_enough(estimated.templates):
         return _say("fix", _fix(estimated, estimated.templates))
@@ -38,6 +41,9 @@ def advice(estimated: Headroom) -> Advice:
 
 def _without_templates(estimated: Headroom) -> Advice:
     point = estimated.optimum or (estimated.frontier[-1] if estimated.frontier else None)
+    sampled = [gibbs for gibbs in estimated.gibbs if gibbs.gain.defined]
+    if not estimated.optimum and not estimated.trained_prompter and sampled:
+        return _from_below(estimated, sampled[-1])
     if point is None:
         return _say("unsure", f"No point of the frontier could be estimated. {_more(estimated)}")
     gain = point.gain
@@ -79,6 +85,51 @@ def _without_templates(estimated: Headroom) -> Advice:
         else ""
     )
     return _say("train", f"{said}{beside}{ceiling}. Train.")
+
+
+def _from_below(estimated: Headroom, drawn: GibbsPoint) -> Advice:
+    """Where the optimum is withheld: the best prompter's objective is no less than that of `drawn`, gibbs_N."""
+    gain, price = drawn.gain, estimated.kl_coef * drawn.kl
+    said = (
+        f"These samples cannot tell what the best prompter at kl_coef {estimated.kl_coef:g} would gain."
+        f" {_tellable(estimated)} gibbs_{drawn.n} gains {told(gain)} over no prompter, and the best prompter at least"
+        f" that less {price:.2g}"
+    )
+    if gain.lo - price > ROUNDING * abs(drawn.reward.value):
+        return _say(
+            "sample",
+            f"{said}. Sample, for {drawn.frozen_calls_per_prompt} more answers of the frozen model a prompt; train"
+            " where those cost too much, or for more.",
+        )
+    return _say("unsure", f"{said}, which may be nothing. {_to_show(estimated, gain, price)}")
+
+
+def _tellable(estimated: Headroom) -> str:
+    """From which price on the frontier could be estimated, and what is there."""
+    if not estimated.frontier:
+        return "The rewards are too steep for them at any price near it: raise train.kl.coef, or scale the reward down."
+    point = estimated.frontier[-1]
+    return (
+        f"They can from kl_coef {point.kl_coef:g} on, where it would gain {told(point.gain)} for"
+        f" {round(point.kl.value, 1) + 0.0:.1f} nats of KL."
+    )
+
+
+def _to_show(estimated: Headroom, gain: Estimate, price: float) -> str:
+    """What it takes to show a gain as large as the one seen; where that is out of reach, what could be shown now."""
+    error = (gain.hi - gain.lo) / 4
+    seen = gain.value - price
+    if not error > 0:
+        return f"It has no interval: {gain.why}."
+    times = (SHOWN * error / seen) ** 2 if seen > 0 else math.inf
+    if times > OUT_OF_REACH:
+        return (
+            f"{estimated.prompts:g} prompts show a gain of {SHOWN * error + price:.2g} in four trials of five; four"
+            f" times as many ({4 * estimated.frozen_calls:,} answers), one of {SHOWN * error / 2 + price:.2g}."
+        )
+    prompts = math.ceil(times * estimated.prompts)
+    answers = math.ceil(prompts * estimated.frozen_calls / estimated.prompts)
+    return f"--headroom.prompts={prompts} ({answers:,} answers) would show a gain of that size in four trials of five."
 
 
 def _one_is_enough(found: Templates) -> bool:
@@ -129,11 +180,8 @@ def _more(estimated: Headroom) -> str:
     if missing and estimated.optimum is None:
         own = f"frontier at kl_coef {estimated.kl_coef:g}"
         needs = next((row for row in missing if row.figure == own), missing[0]).needs
-        if needs.frozen_calls > OUT_OF_REACH * estimated.frozen_calls:
-            return (
-                f"At kl_coef {estimated.kl_coef:g} the rewards are too steep for samples to say; raise train.kl.coef,"
-                " or scale the reward down."
-            )
+        if not needs.frozen_calls <= OUT_OF_REACH * estimated.frozen_calls:
+            return _tellable(estimated)
         return (
             f"Give --headroom.rewrites={needs.rewrites} --headroom.responses={needs.responses}"
             f" ({needs.frozen_calls:,} answers of the frozen model)."

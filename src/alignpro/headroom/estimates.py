@@ -36,6 +36,9 @@ from alignpro.theory import estimate
 from alignpro.theory.estimate import Draws, Tilted
 from alignpro.types import FloatArray
 
+ABOVE = tuple(2 ** (step / 4) for step in range(1, 33))
+"""Multiples of the run's own price at which the frontier is tried where the own tells nothing, up to 256."""
+
 
 @dataclass(frozen=True)
 class Estimator:
@@ -74,7 +77,7 @@ class Estimator:
             optimum=self.point(best) if ours else None,
             trained_prompter=self.trained(best, tuned, list(tilted.values())),
             rlhf_optimum=self.rlhf(tuned),
-            frontier=tuple(self.point(tilted[lam]) for lam in self.lams if tilted[lam].why_withheld is None),
+            frontier=tuple(self.point(one) for one in tilted.values() if one.why_withheld is None),
             gibbs=tuple(self.gibbs(best)),
             d1=self.value(tuned.reward - self.plain) if theirs else None,
             d2=self.value(self.plain - best.reward) if ours else None,
@@ -96,8 +99,14 @@ class Estimator:
 
     @cached_property
     def tilted(self) -> dict[float, Tilted]:
-        """(10) at each price."""
-        return {lam: estimate.tilt(self.draws, lam) for lam in self.lams}
+        """(10) at each price, from the dearest; where the run's own is withheld, also at the lowest above it that these
+        samples can tell of."""
+        asked = {lam: estimate.tilt(self.draws, lam) for lam in self.lams}
+        if asked[self.kl_coef].why_withheld:
+            above = (estimate.tilt(self.draws, float(f"{self.kl_coef * factor:.3g}")) for factor in ABOVE)
+            if first := next((one for one in above if one.why_withheld is None), None):
+                asked[first.lam] = first
+        return dict(sorted(asked.items(), reverse=True))
 
     @property
     def best(self) -> Tilted:

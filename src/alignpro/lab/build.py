@@ -32,7 +32,8 @@ from alignpro.lab.subjects import Subject, subjects
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
 from alignpro.models.local import LocalFrozenModel
-from alignpro.rewards.model import RewardModel, conversation
+from alignpro.rewards.layout import Row, pair
+from alignpro.rewards.model import RewardModel
 from alignpro.rng import derive
 from alignpro.train import bradley_terry, sft
 from alignpro.types import Response, as_prompts
@@ -140,7 +141,7 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
     answers = [row[0].text for row in given]
     utilities = np.array(gold.gold_utility(texts, answers), dtype=np.float64)
     tokenizer = frozen.lm.tokenizer
-    rows = [conversation(tokenizer, x, y) for x, y in zip(texts, answers, strict=True)]
+    rows = [pair(tokenizer, x, y) for x, y in zip(texts, answers, strict=True)]
     groups, agreed = _labelled(rows, utilities, recipe)
     held_out = len(groups) // 12
     train, test = groups[held_out:], groups[:held_out]
@@ -178,7 +179,7 @@ def _reward(recipe: Recipe, frozen: LocalFrozenModel, say: Say) -> tuple[RewardM
 
 
 def _labelled(
-    rows: list[list[int]], utilities: np.ndarray, recipe: Recipe
+    rows: list[Row], utilities: np.ndarray, recipe: Recipe
 ) -> tuple[list[bradley_terry.Comparisons], list[list[bool]]]:
     """All pairs of a prompt's answers, labelled by utility with noise, and whether each label agrees with the
     utility."""

@@ -14,11 +14,11 @@ from alignpro.errors import ModelNotUsable
 from alignpro.models import own_code
 from alignpro.models.chat_template import keep_day
 from alignpro.models.loading import FAULTS, base_of, has_tokenizer, making, merged, resolve
-from alignpro.models.padding import context_of, pad
+from alignpro.models.padding import context_of
 from alignpro.models.precision import dtype_of
 from alignpro.models.vocabulary import check_embeddings
 from alignpro.rewards.heads import Head
-from alignpro.rewards.layout import Row
+from alignpro.rewards.layout import Row, inputs
 from alignpro.runtime import memory, processes, progress
 from alignpro.types import FloatArray
 
@@ -91,11 +91,7 @@ def _logits(model: Any, rows: Sequence[Row]) -> FloatArray:
         used = {token for row in rows for token in row.ids}
         config.pad_token_id = next(i for i in range(len(used) + 1) if i not in used)
     try:
-        ids, mask = pad([row.ids for row in rows], config.pad_token_id, "right", model.device)
-        given = {"input_ids": ids, "attention_mask": mask.long()}
-        if all(row.segments is not None for row in rows):
-            given["token_type_ids"] = pad([row.segments for row in rows], 0, "right", model.device)[0]
-        logits = model(**given).logits
+        logits = model(**inputs(rows, config.pad_token_id, model.device)).logits
     finally:
         config.pad_token_id = told
     return np.asarray(logits.double().reshape(len(rows), -1).cpu().numpy(), dtype=np.float64)

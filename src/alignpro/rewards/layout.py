@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from alignpro.errors import ModelNotUsable
 from alignpro.models.framing import Frame, reader, transcript
+from alignpro.models.padding import pad
 from alignpro.types import Prompt
 
 
@@ -25,9 +29,14 @@ class Row:
         return len(self.ids)
 
 
-def conversation(tokenizer: Any, prompt: str | Prompt, response: str) -> list[int]:
-    """Ids of x and y as the reward model reads them, without a template of the settings."""
-    return pair(tokenizer, prompt, response).ids
+def inputs(rows: Sequence[Row], pad_id: int, device: torch.device | str) -> dict[str, Tensor]:
+    """What a classifier is given of N rows, padded on the right: ids [N, T], the mask of their tokens [N, T], and their
+    segments [N, T] where all have them."""
+    ids, mask = pad([row.ids for row in rows], pad_id, "right", device)
+    given = {"input_ids": ids, "attention_mask": mask.long()}
+    if all(row.segments is not None for row in rows):
+        given["token_type_ids"] = pad([row.segments for row in rows], 0, "right", device)[0]
+    return given
 
 
 def pair(tokenizer: Any, prompt: str | Prompt, response: str, template: str | None = None) -> Row:
@@ -53,6 +62,23 @@ def pair(tokenizer: Any, prompt: str | Prompt, response: str, template: str | No
     segments = made.get("token_type_ids")
     ids = [made["input_ids"][i] for i in kept]
     return Row(_one_start(tokenizer, ids), [segments[i] for i in kept] if segments and len(ids) == len(kept) else None)
+
+
+def within(
+    limit: int,
+    tokenizer: Any,
+    prompt: Prompt,
+    response: str,
+    template: str | None = None,
+    overflow: Literal["mask", "cut"] = "mask",
+) -> Row | None:
+    """x and y as one input of at most `limit` tokens. One that is longer is None, or has the end of y cut off."""
+    row = pair(tokenizer, prompt, response, template)
+    if len(row) <= limit:
+        return row
+    if overflow == "mask":
+        return None
+    return fitted(lambda text: pair(tokenizer, prompt, text, template), response, tokenizer, limit)
 
 
 def filled(tokenizer: Any, template: str, **texts: str) -> Row:

@@ -11,10 +11,8 @@ from alignpro.models.framing import Frame
 from alignpro.models.loading import display_name
 from alignpro.rewards.classifier import BATCH, labels_of, load_classifier, scored, token_limit
 from alignpro.rewards.heads import Head, head_of, only
-from alignpro.rewards.layout import Row, check_chat_template, conversation, fitted, pair, told_as_text
+from alignpro.rewards.layout import Row, check_chat_template, pair, told_as_text, within
 from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses
-
-__all__ = ["RewardModel", "conversation", "load_reward_model"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,7 @@ class RewardModel:
         return told_as_text(self.name, prompts)
 
     def _row(self, prompt: Prompt, response: str) -> Row | None:
-        limit = token_limit(self.model)
-        row = pair(self.tokenizer, prompt, response, self.template)
-        if len(row) <= limit:
-            return row
-        if self.overflow == "mask":
-            return None
-        return fitted(lambda text: pair(self.tokenizer, prompt, text, self.template), response, self.tokenizer, limit)
+        return within(token_limit(self.model), self.tokenizer, prompt, response, self.template, self.overflow)
 
 
 def load_reward_model(

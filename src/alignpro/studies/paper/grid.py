@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Literal
@@ -13,7 +13,14 @@ from alignpro.errors import UsageError
 from alignpro.evaluate import arms
 from alignpro.studies.paper.published import DATA, FROZEN, PROMPTERS, WINS
 
-GridSize = Literal["tiny", "full"]
+GridSize = Literal["tiny", "small", "full"]
+FOLDERS: dict[GridSize, str] = {"tiny": "paper/tiny", "small": "paper/small", "full": "paper"}
+"""Where a grid's recipes are."""
+NOTES: dict[str, str] = {
+    "tiny": "stand-ins: they say nothing of the paper's numbers",
+    "small": "in miniature: one small model in the place of all",
+}
+"""What is said beside figures of a grid whose models are not the paper's."""
 ARMS = ("no_prompter", "align_pro", "rlhf")
 """The configurations of 7.1, in its order: no fine-tuning, Align-Pro, RLHF."""
 
@@ -52,22 +59,30 @@ class Cell:
         return _actions(settings.train) + (_actions(settings.rlhf) if with_oracle and settings.rlhf.enabled else 0)
 
 
-def cells(scale: GridSize, pattern: str = "*", overrides: Sequence[str] = ()) -> list[Cell]:
+def cells(
+    scale: GridSize, pattern: str = "*", overrides: Sequence[str] = (), places: Mapping[str, str] | None = None
+) -> list[Cell]:
     """Cells whose name fits `pattern` (shell wildcards, several by commas), every one's settings resolved.
 
-    Those of the first prompter come first: they train the oracles that the second prompter's cells share. Raises
-    UsageError where none fits, SettingsError for an override that is wrong.
+    `places` says of data sets, by their names in the grid, where they are. Cells of the first
+    prompter come first: they train the oracles that the second prompter's cells share. Raises UsageError where none
+    fits and for a data set that is not the grid's, SettingsError for an override that is wrong.
     """
-    folder = "paper/tiny" if scale == "tiny" else "paper"
     wanted = [part.strip() for part in pattern.split(",")]
-    names = [(p, f, d) for p in PROMPTERS for d in DATA for f in FROZEN]
+    small = scale == "small"
+    names = [(p, f, d) for p in PROMPTERS for d in DATA for f in FROZEN if not small or (p, f) == ("p1", "f1")]
     chosen = [one for one in names if any(fnmatch("-".join(one), part) for part in wanted)]
     if not chosen:
         raise UsageError(
-            f"--cells {pattern!r} fits none of the grid's cells, named like p1-f2-orca; there are"
-            f" {', '.join(PROMPTERS)}, {', '.join(FROZEN)} and {', '.join(DATA)}"
+            f"--cells {pattern!r} fits none of the grid's cells; there are {', '.join(map('-'.join, names))}"
         )
-    resolved = [Cell(*one, config.load(f"{folder}/{'-'.join(one)}", overrides)) for one in chosen]
+    given = {name: [f"data.prompts={place}"] for name, place in (places or {}).items()}
+    if unknown := sorted(given.keys() - DATA.keys()):
+        raise UsageError(f"--data-set {unknown[0]}: the grid has no such data set; it has {', '.join(DATA)}")
+    resolved = [
+        Cell(*one, config.load(f"{FOLDERS[scale]}/{'-'.join(one)}", [*overrides, *given.get(one[2], [])]))
+        for one in chosen
+    ]
     for cell in resolved:
         arms.check(cell.settings)
         if missing := {"no_prompter", "align_pro"} - set(cell.settings.evaluate.arms):

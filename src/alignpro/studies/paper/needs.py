@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from alignpro.config import LAB_PROMPTS, Settings
+from alignpro.config import LAB_PROMPTS, RewardSettings, Settings
 from alignpro.config.endpoints import NO_KEY
 from alignpro.data.origin import Origin
 from alignpro.errors import AlignProError, HubUnreachable
 from alignpro.evaluate import arms
 from alignpro.evaluate.arms.pairing import judged_pairs
 from alignpro.models.loading import Role, device_of, resolve
+from alignpro.models.packaged import PREFIX as PACKAGED
 from alignpro.remote.address import OPENAI_KEY, is_endpoint
 from alignpro.rewards import measures
 from alignpro.rewards.functions import load_function
@@ -25,6 +26,9 @@ from alignpro.runtime import functions
 from alignpro.runtime.packages import installed
 from alignpro.studies.paper.grid import Cell
 
+TRAINED, ANSWERED = 60, 120
+"""Tokens a second of SmolLM2-135M on two cores: of a training step, all its work by its sampled tokens, and of sampling
+alone (docs/performance.md)."""
 GPU_GIB = 75
 """What a GPU sold as one of 80 GB has."""
 Lack = tuple[str, str]
@@ -40,6 +44,13 @@ class Amount:
     oracle_answers: int
     judgements: int
     tokens: int
+    trained: int
+    """Of the tokens those that training samples."""
+
+
+def hours(took: Amount) -> float:
+    """By the clock, at the speeds of SmolLM2-135M on two cores."""
+    return (took.trained / TRAINED + (took.tokens - took.trained) / ANSWERED) / 3600
 
 
 def amount(cell: Cell, with_oracle: bool) -> Amount:
@@ -50,10 +61,10 @@ def amount(cell: Cell, with_oracle: bool) -> Amount:
     oracle = cell.actions(True) - rewrites if with_oracle else 0
     compared = (evaluate.prompts or 0) * evaluate.responses
     evaluated = compared * len(evaluate.arms)
-    tokens = rewrites * settings.prompter.sampling.max_new_tokens
-    tokens += (answers + oracle) * settings.frozen.sampling.max_new_tokens
-    tokens += evaluated * (evaluate.sampling or settings.frozen.sampling).max_new_tokens
-    return Amount(rewrites, answers + evaluated, oracle, _judgements(settings), tokens)
+    trained = rewrites * settings.prompter.sampling.max_new_tokens
+    trained += (answers + oracle) * settings.frozen.sampling.max_new_tokens
+    tokens = trained + evaluated * (evaluate.sampling or settings.frozen.sampling).max_new_tokens
+    return Amount(rewrites, answers + evaluated, oracle, _judgements(settings), tokens, trained)
 
 
 def _judgements(settings: Settings) -> int:
@@ -81,7 +92,7 @@ def _models(settings: Settings) -> Iterator[Lack]:
     named: list[tuple[Role, str, str | None]] = [
         ("prompter", "prompter.model", settings.prompter.model),
         ("frozen", "frozen.model", settings.frozen.model),
-        ("reward", "reward.model", settings.reward.model),
+        *_rewards(settings.reward),
         ("reward", "evaluate.second_reward", settings.evaluate.second_reward or "lab"),
         ("frozen", "evaluate.judge", judge.removeprefix("lm:"))
         if judge.startswith("lm:")
@@ -104,6 +115,15 @@ def _models(settings: Settings) -> Iterator[Lack]:
                 yield "models that are not in the local cache, while the hub cannot be reached: {}", name
             except AlignProError as error:
                 yield "{}", str(error).replace(f"{role}.model", setting, 1)
+
+
+def _rewards(reward: RewardSettings) -> Iterator[tuple[Role, str, str | None]]:
+    """The models that a reward is made of, each with the setting that names it."""
+    if not reward.terms:
+        yield "reward", "reward.model", reward.model
+    for kind, parts in (("terms", reward.terms), ("gate", reward.gate)):
+        for number, part in enumerate(parts):
+            yield "reward", f"reward.{kind}.{number}.model", part.model
 
 
 @cache
@@ -144,7 +164,9 @@ def _judge(settings: Settings) -> Iterator[Lack]:
 
 def _device(settings: Settings) -> Iterator[Lack]:
     models = (settings.prompter.model, settings.frozen.model)
-    if settings.device != "auto" or all(str(name).startswith("lab") or Path(str(name)).is_dir() for name in models):
+    if settings.device != "auto" or all(
+        str(name).startswith(("lab", PACKAGED)) or Path(str(name)).is_dir() for name in models
+    ):
         return
     if device_of("auto") != "cuda":
         yield "a GPU for CUDA{}, unless --device names another device", ""

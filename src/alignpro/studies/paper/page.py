@@ -15,6 +15,8 @@ from alignpro.runtime import files
 from alignpro.studies.paper.charts import LOOKS, card_figure, figure_file, figure_of
 from alignpro.studies.paper.published import DATA
 
+NONE_GIVEN = "none was given"
+
 
 def write(found: Paper, out: Path) -> Path:
     """Write paper.json, paper.html, figure2.svg and figure3.svg into the grid's folder; returns the page's path.
@@ -24,7 +26,7 @@ def write(found: Paper, out: Path) -> Path:
     results.write(out / "paper.json", found)
     rows = found.cells
     stand_ins = found.scale == "tiny"
-    note = " (stand-ins)" if stand_ins else ""
+    note = {"tiny": " (stand-ins)", "small": " (in miniature)"}.get(found.scale, "")
     files.write_text(out / "figure2.svg", figure_file(rows, "reward", "mean reward", f"Mean rewards{note}"))
     files.write_text(out / "figure3.svg", figure_file(rows, "variance", "variance", f"Reward variances{note}"))
     data_names = {data: f"stand-in for {name}" if stand_ins else name for data, name in DATA.items()}
@@ -75,6 +77,8 @@ def _charts(
 ) -> Iterator[Chart]:
     """One a reward and a data set, of the cells there are."""
     for key, kind in zip(keys, ("reward", "second_reward"), strict=True):
+        if kind == "second_reward" and names[kind] == NONE_GIVEN:
+            continue
         for label, shown in data_names.items():
             if mine := [row for row in rows if row.data.label == label]:
                 told = f"by {names[kind]}" + (", which training did not see" if kind == "second_reward" else "")
@@ -89,8 +93,9 @@ def _names(rows: Sequence[PaperCell]) -> dict[str, str]:
         "second_reward": [row.second_reward for row in rows],
         "judge": [row.table1.judge for row in rows if row.table1],
     }
+    without = {"second_reward": NONE_GIVEN} if any(row.state == "finished" for row in rows) else {}
     return {
-        kind: ", ".join(dict.fromkeys(name for name in names if name)) or "not known yet"
+        kind: ", ".join(dict.fromkeys(name for name in names if name)) or without.get(kind, "not known yet")
         for kind, names in named.items()
     }
 
