@@ -55,9 +55,10 @@ def send(tree):
     body = json.dumps(tree).encode()
     link.write(len(body).to_bytes(4, "big") + body)
     link.flush()
-send(["script", "1", 32])
+send(["script", "1", 32, 1])
 while size := link.read(4):
-    send([[f"In short: {x[0]}", None, 3] for x in json.loads(link.read(int.from_bytes(size, "big")))])
+    number, prompts = json.loads(link.read(int.from_bytes(size, "big")))
+    send([number, [[f"In short: {x[0]}", None, 3] for x in prompts]])
 """
 LITELLM = """
 model_list: [{model_name: m, litellm_params: {model: openai/m, api_base: "%s/v1", api_key: none}}]

@@ -22,6 +22,7 @@ SMALL = (
     "--train.save_every=2",
     "--train.prompts_per_step=8",
     "--train.ppo.learning_rate=1e-3",
+    "--prompter.template=Better: {prompt}",  # the meta-prompt is half a thousand of the tiny models' tokens
     "--prompter.sampling.max_new_tokens=6",
     "--frozen.sampling.max_new_tokens=8",
     "--evaluate.arms=[no_prompter,reference_prompter,align_pro,gibbs_2]",
@@ -86,7 +87,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def start(folder: Path, *words: str, **extra: str) -> Forked:
-    """A process of its own, forked where torch is imported already; what is read as it is imported is as it is here."""
+    """A process of its own, forked where torch and most of alignpro are imported already; `extra` is set after that."""
     return Forked(folder, words, environment(**extra))
 
 

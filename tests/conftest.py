@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import forks
 import pytest
+from markupsafe import Markup
 
 if TYPE_CHECKING:  # imported where they are used, since the process that hands tests to workers runs none
     import torch
@@ -41,6 +42,9 @@ LONGEST = (
 
 DRAWING = {"report", "paper", "theory", "test_shares_in_a_run.py"}
 """Folders and files whose tests look at what is drawn."""
+
+DRAWS = (("drawing", "_svg", "<svg ></svg>"), ("training_charts", "_over_steps", Markup("<svg ></svg>")))
+"""Modules of the report, their functions that draw, and what those give elsewhere."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,17 +67,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of modules and of the session too
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Charts of runs in this process are made and not drawn, half of a small run's time: tests/report draws every kind
-    of them, and runs in processes of their own draw theirs."""
-    if drawing := sys.modules.get("alignpro.report.drawing"):
-        drawn = _svg(drawing)
-        drawing.__dict__["_svg"] = (lambda figure: "<svg ></svg>") if DRAWING.isdisjoint(item.path.parts) else drawn
+    """Charts of runs in this process are made and not drawn, those of training not even made, half of a small run's
+    time: tests/report draws every kind of them, and runs in processes of their own draw theirs."""
+    for where, name, nothing in DRAWS:
+        if module := sys.modules.get(f"alignpro.report.{where}"):
+            drawn = _drawn(module, name)
+            module.__dict__[name] = (lambda *_, n=nothing: n) if DRAWING.isdisjoint(item.path.parts) else drawn
 
 
 @functools.cache
-def _svg(drawing: ModuleType) -> Callable[..., str]:
+def _drawn(module: ModuleType, name: str) -> Callable[..., str]:
     """What draws, as it is first seen."""
-    drawn: Callable[..., str] = drawing.__dict__["_svg"]
+    drawn: Callable[..., str] = module.__dict__[name]
     return drawn
 
 

@@ -1,5 +1,5 @@
-"""`python -m alignpro` in a process of its own that need not import torch and transformers first: it is forked from one
-that has. Started as `forks.py SOCKET`, by conftest.py, this is that one; it imports them when it is first asked."""
+"""`python -m alignpro` in a process of its own that need not import torch and most of alignpro first: it is forked from
+one that has. Started as `forks.py SOCKET`, by conftest.py, this is that one; it imports them when it is first asked."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def serve(at: str) -> None:
 
 
 def _prepare() -> None:
-    """Import what takes long, and nothing of alignpro; tiny imports torch and transformers."""
-    for name in ("tiny", "matplotlib.backends.backend_svg", "matplotlib.style", "pydantic", "rich.table", "typer"):
+    """Import what takes long; tiny imports torch and transformers."""
+    for name in ("tiny", "alignpro.cli.app", "alignpro.running.job", "alignpro.report", "rich.table"):
         importlib.import_module(name)
 
 

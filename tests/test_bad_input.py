@@ -16,12 +16,8 @@ def lines(output):
     return [line for line in output.split("\n") if line.strip()]
 
 
-def refused(folder, *words):
-    """Run, expect the exit code of wrong usage, and give back the one line of cause."""
-    return cause(*call(folder, *words), 2)
-
-
 def cause(got, output, code):
+    """The one line of cause, of a command that ended by this exit code."""
     assert got == code, output
     assert "Traceback" not in output
     last = lines(output)[-1]
@@ -31,7 +27,7 @@ def cause(got, output, code):
 
 @pytest.fixture
 def turned_down(inside):
-    """As `refused`, within this process and from the workshop."""
+    """Run from the workshop, expect the exit code of wrong usage, and give back the one line of cause."""
 
     def run(*words, code=2):
         return cause(*inside(*words), code)
@@ -39,10 +35,11 @@ def turned_down(inside):
     return run
 
 
-def test_an_unknown_setting_names_the_nearest(tmp_path):
-    assert "did you mean train.steps?" in refused(tmp_path, "run", "lab", "--train.stpes=3")
-    assert "did you mean lab?" in refused(tmp_path, "run", "lba")
-    assert "evaluate.bootstrap" in refused(tmp_path, "run", "--evaluate.bootstrap=lots")
+def test_an_unknown_setting_names_the_nearest(tmp_path, turned_down, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean train.steps?" in turned_down("run", "lab", "--train.stpes=3")
+    assert "did you mean lab?" in turned_down("run", "lba")
+    assert "evaluate.bootstrap" in turned_down("run", "--evaluate.bootstrap=lots")
     assert not list(tmp_path.iterdir())
 
 

@@ -53,21 +53,21 @@ def test_shells_are_taught_to_complete(tmp_path):
     assert list(tmp_path.rglob("*.sh")), output
 
 
-def test_recipes_are_listed_and_can_be_printed_resolved(tmp_path):
-    code, output = call(tmp_path, "recipes")
+def test_recipes_are_listed_and_can_be_printed_resolved(inside, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = inside("recipes")
     assert code == 0
     assert "lab" in output and "local" in output
-    code, output = call(tmp_path, "run", "lab", "--train.steps", "3", "--dry-run")
+    code, output = inside("run", "lab", "--train.steps", "3", "--dry-run")
     assert code == 0
     assert "steps: 3" in output
     (tmp_path / "mine.yaml").write_text(output)
-    code, again = call(tmp_path, "run", "mine.yaml", "--dry-run")
-    assert (code, again) == (0, output)
+    assert inside("run", "mine.yaml", "--dry-run") == (0, output)
     assert not (tmp_path / "runs").exists()
 
 
 def test_doctor_passes_the_lab_through_the_flow(tmp_path):
-    code, output = call_anew(tmp_path, "doctor")
+    code, output = call(tmp_path, "doctor")
     assert code == 0, output
     assert "0 failed" in output
     assert "BAD" not in output

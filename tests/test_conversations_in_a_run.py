@@ -72,7 +72,7 @@ def words(workshop, chats, frozen, *more, reward="score"):
         "--data.test_share=0.5",
     ]
     few = ("--train.steps=2", "--evaluate.every=1", "--evaluate.arms=[no_prompter,reference_prompter,align_pro]")
-    return [*named, *SMALL, *few, *(f"--{word}" for word in ESTIMATE), *more]
+    return [*SMALL, *named, *few, *(f"--{word}" for word in ESTIMATE), *more]
 
 
 def said_by_server(request):

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from cli import call
 from pydantic import BaseModel
 
 from alignpro.config import Settings, listing
@@ -65,8 +64,8 @@ def test_the_list_holds_every_setting_of_the_tree_once():
     assert listed["prompter.template"].type == "text or @FILE or null"
 
 
-def test_settings_are_found_by_a_word_and_shown_beside_a_recipe(tmp_path):
-    code, output = call(tmp_path, "settings", "kl.coef")
+def test_settings_are_found_by_a_word_and_shown_beside_a_recipe(inside):
+    code, output = inside("settings", "kl.coef")
     assert code == 0, output
     assert [line.partition(":")[0] for line in output.splitlines()] == [
         "train.kl.coef",
@@ -74,10 +73,10 @@ def test_settings_are_found_by_a_word_and_shown_beside_a_recipe(tmp_path):
         "headroom.lams",
     ]
     assert "default 0.1" in output
-    code, output = call(tmp_path, "settings", "--recipe", "lab", "train.kl.coef")
+    code, output = inside("settings", "--recipe", "lab", "train.kl.coef")
     assert code == 0, output
     assert re.search(r"^train\.kl\.coef: number from 0; default 0\.1; in lab 0\.25; ", output)
-    code, output = call(tmp_path, "settings", "--markdown")
+    code, output = inside("settings", "--markdown")
     assert (code, output) == (0, PAGE.read_text())
 
 

@@ -223,6 +223,8 @@ def test_prompts_are_framed_in_one_place():
         "reader",
         "transcript",
         "rewrite_in",
+        "as_rewrite",
+        "EMPTY_REWRITE",
         "NO_ANSWER",
     }
     turn = re.compile(r"apply_chat_template|[\"']role[\"']\s*:\s*[\"']|</?rewrite>|<request")

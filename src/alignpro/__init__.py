@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "AskedPrompter",
     "Prompt",
     "Rewrite",
     "SampledPrompter",
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from alignpro.config import load as load_settings
     from alignpro.running.job import headroom as estimate_headroom
     from alignpro.running.job import run
-    from alignpro.running.rewriter import Rewrite, SampledPrompter, TrainedPrompter
+    from alignpro.running.rewriter import AskedPrompter, Rewrite, SampledPrompter, TrainedPrompter
     from alignpro.runtime.consent import consent
     from alignpro.types import Prompt
 
 _WHERE = {
+    "AskedPrompter": ("alignpro.running.rewriter", "AskedPrompter"),
     "Prompt": ("alignpro.types", "Prompt"),
     "Rewrite": ("alignpro.running.rewriter", "Rewrite"),
     "SampledPrompter": ("alignpro.running.rewriter", "SampledPrompter"),

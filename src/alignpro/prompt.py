@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Finish = Literal["stop", "length", "given"]
@@ -55,7 +55,7 @@ class Prompt:
 
     def asking(self, text: str) -> Prompt:
         """Another text in its place, x' say, as a model is asked it: without the row."""
-        return replace(self, text=text, row={})
+        return Prompt(text, self.system, self.history)
 
 
 def as_prompts(xs: Iterable[str | Prompt]) -> tuple[Prompt, ...]:

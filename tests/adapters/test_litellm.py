@@ -15,7 +15,7 @@ from alignpro.serve.prompters import Prompters
 class Shouting:
     """A prompter's process, ready, that shouts or does as `made` says."""
 
-    name, version, batch = "shouting", "v1", 8
+    name, version, batch, lanes = "shouting", "v1", 8, 1
 
     def __init__(self, made=lambda x: Rewritten(x.text.upper(), None, 0, "v1")):
         self.made = made

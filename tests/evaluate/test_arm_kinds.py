@@ -23,6 +23,7 @@ from alignpro.running.plan import plan
 from alignpro.types import Generation
 
 ALL = ["no_prompter", "reference_prompter", "align_pro", "gibbs_12", "rlhf", "pass_2", "template_best", "template_3"]
+ALL += ["prompter:http://127.0.0.1:8000/v1#tiny"]
 
 
 class Louder(Arm):
@@ -92,7 +93,7 @@ def test_a_new_arm_is_compared_judged_counted_and_shown(workshop, louder, spy, t
         (
             "evaluate.arms=[no_prompter, best]",
             "unknown arm 'best'; there are no_prompter, reference_prompter, align_pro, gibbs_N, rlhf, pass_N,"
-            " template_best, template_N",
+            " template_best, template_N, prompter:NAME",
         ),
         ("evaluate.arms=[gibbs_0]", "unknown arm"),
         ("evaluate.arms=[gibbs_]", "unknown arm"),

@@ -63,7 +63,7 @@ def sample(seed, log_trained=None):
 
 
 def report(seed, log_trained=None):
-    return Estimator(sample(seed, log_trained), LAM, BETA, SETTINGS, 2, 2000, derive(seed, "bootstrap")).report("r")
+    return Estimator(sample(seed, log_trained), LAM, BETA, SETTINGS, 2, 500, derive(seed, "bootstrap")).report("r")
 
 
 def exact(log_trained=None):

@@ -186,7 +186,7 @@ def test_of_a_constant_reward_there_is_nothing_to_gain(workshop, spy, monkeypatc
 
 def test_of_a_reward_too_steep_for_the_samples_nothing_is_claimed(workshop, spy, monkeypatch, tmp_path):
     scorer(monkeypatch, spy, lambda x, y: 1e9 * len(y))
-    found = job.headroom(settings(workshop, *SPIED), tmp_path / "run")
+    found = job.headroom(settings(workshop, *SPIED, "prompter.template=null"), tmp_path / "run")
     assert found["frontier"] == []
     assert found["optimum"] is found["gap"] is found["rlhf_optimum"] is None
     assert found["advice"]["verdict"] == "unsure"

@@ -28,14 +28,12 @@ def test_a_short_run_in_the_lab_beats_no_prompter_and_the_reference(tmp_path):
             "train.prompts_per_step=80",
             "train.ppo.minibatch_size=40",
             "train.average=0",
-            "rlhf.steps=1",
-            "rlhf.prompts_per_step=32",
-            "rlhf.ppo.minibatch_size=32",
+            "rlhf.enabled=false",
             "headroom.after_training=false",
             "evaluate.every=0",
             "evaluate.prompts=100",
             "evaluate.responses=2",
-            "evaluate.arms=[no_prompter,reference_prompter,align_pro,rlhf]",
+            "evaluate.arms=[no_prompter,reference_prompter,align_pro]",
         ],
     )
     summary = alignpro.run(settings, tmp_path / "lab")

@@ -166,6 +166,7 @@ def test_an_exported_folder_loads_back_with_its_frame(trained, workshop, tmp_pat
                 "prompter.sampling.temperature=0.7",
                 "prompter.overflow=cut",
                 "prompter.batch_size=3",
+                "guards.numbers=false",
             ],
         )
         (run / "config.yaml").write_text(config.dump(own))
@@ -176,6 +177,7 @@ def test_an_exported_folder_loads_back_with_its_frame(trained, workshop, tmp_pat
     assert after.rewrite(asked, seed=4) == before.rewrite(asked, seed=4)
     for name in ("sampling", "batch_size", "cut_long_prompts"):
         assert getattr(after.first.lm, name) == getattr(before.first.lm, name)
+    assert after.settings.guards == before.settings.guards
     with pytest.raises(SettingsError, match=r"frozen\.model not set: an exported prompter comes without"):
         after.answer("owls")
     more = [f"frozen.model={workshop / 'frozen'}", "frozen.sampling.max_new_tokens=8", "prompter.sampling.top_p=0.5"]

@@ -24,7 +24,7 @@ Script = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
 class Scripted:
     """A prompter's process that shouts, or does as `script` says; `hold` keeps it from answering."""
 
-    name, version = "scripted", "v1"
+    name, version, lanes = "scripted", "v1", 1
 
     def __init__(self, script: Callable[[Any], Rewritten] | None = None, batch: int = 4) -> None:
         self.script, self.batch = script, batch
@@ -139,7 +139,7 @@ class Standing:
 @asynccontextmanager
 async def standing(script: Script = good, prompter: Scripted | None = None, **options: Any) -> AsyncIterator[Standing]:
     """The whole of it, ready. The prompter's process is given by `start` where more than one is to be seen."""
-    made, told = prompter or Scripted(), list[str]()
+    made, told, tracing = prompter or Scripted(), list[str](), options.pop("tracing", None)
     start = options.pop("start", None)
 
     async def begin():
@@ -148,7 +148,7 @@ async def standing(script: Script = good, prompter: Scripted | None = None, **op
     async with upstream(script) as above:
         chosen = {"upstream": above.url, "port": 0, "drain": 5.0, **options}
         async with (
-            Service(Options(**chosen), start or begin, told.append) as service,
+            Service(Options(**chosen), start or begin, told.append, tracing) as service,
             aiohttp.ClientSession() as client,
         ):
             await service.prompters.begin()

@@ -276,10 +276,10 @@ PROMPTER = textwrap.dedent(
         body = json.dumps(tree).encode()
         link.write(len(body).to_bytes(4, "big") + body)
         link.flush()
-    send(["scripted", "v1", 4])
+    send(["scripted", "v1", 4, 1])
     while size := link.read(4):
-        asked = json.loads(link.read(int.from_bytes(size, "big")))
-        send({rewrites})
+        number, asked = json.loads(link.read(int.from_bytes(size, "big")))
+        send([number, {rewrites}])
     """
 )
 

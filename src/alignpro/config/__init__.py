@@ -11,6 +11,7 @@ from alignpro.config.evaluation import (
     EvaluateSettings,
     HeadroomSettings,
     JudgeSettings,
+    OtherPrompterSettings,
 )
 from alignpro.config.guards import GUARDS, GuardSettings
 from alignpro.config.learning import FitSettings, PairsSettings, RewardLearningSettings, SftSettings
@@ -26,7 +27,7 @@ from alignpro.config.pieces import (
     PrompterSettings,
     Sampling,
 )
-from alignpro.config.places import TEMPLATE, TEMPLATES
+from alignpro.config.places import PROMPTER, TEMPLATE, TEMPLATES
 from alignpro.config.recipes import build, dump, flat, laid_over, load, recipes, reread, resolved, sources
 from alignpro.config.rewards import GateTerm, PromptTerm, RewardSettings, RewardSpec, RewardTerm, Scale
 from alignpro.config.settings import Settings
@@ -54,6 +55,7 @@ __all__ = [
     "META_PROMPTS",
     "OFFLINE",
     "PLAIN_META_PROMPT",
+    "PROMPTER",
     "TEMPLATE",
     "TEMPLATES",
     "BudgetSettings",
@@ -74,6 +76,7 @@ __all__ = [
     "Method",
     "OfflineSettings",
     "OnlineSettings",
+    "OtherPrompterSettings",
     "PairsSettings",
     "PpoSettings",
     "PriceSettings",

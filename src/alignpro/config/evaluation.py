@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from alignpro.config.endpoints import EndpointSettings
-from alignpro.config.pieces import Sampling
+from alignpro.config.pieces import Example, Sampling
 from alignpro.config.places import TEMPLATE, ArmName, Place, TemplatesFile
 from alignpro.config.rewards import Label
 from alignpro.config.section import Positive, Section, Text
@@ -26,6 +26,19 @@ CRITERIA = {
 """What a judge weighs, by name."""
 
 
+class OtherPrompterSettings(Section):
+    """A model behind a URL that rewrites too, framed in a way of its own: the arm prompter:NAME."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = Field(description="what its arm is called, after prompter:")
+    model: Place = Field(description="the model: openai:MODEL or http://host:8000/v1#MODEL")
+    template: Text | None = Field(None, description="its meta-prompt, as prompter.template; null: the package's own")
+    system: Text | None = Field(None, description="fixed system message; null: none")
+    examples: list[Example] = Field([], description="rewritten prompts shown before the user's, as prompter.examples")
+    thoughts: Thoughts = Thoughts()
+    sampling: Sampling = Sampling(max_new_tokens=256)
+    endpoint: EndpointSettings = EndpointSettings()
+
+
 class EvaluateSettings(Section):
     """The comparison at the end."""
 
@@ -33,7 +46,12 @@ class EvaluateSettings(Section):
         ["no_prompter", "reference_prompter", "align_pro", "gibbs_8"],
         description="what is compared: no_prompter, reference_prompter, align_pro, rlhf; gibbs_N, the closed form by"
         " choosing among N rewrites; pass_N, the first N prompters of a chain; template:best, the template that is best"
-        " on training prompts; template:FILE, each template of a file; template_N, one of them",
+        " on training prompts; template:FILE, each template of a file; template_N, one of them;"
+        " prompter:http://host:8000/v1#MODEL or prompter:openai:MODEL, another model that rewrites; prompter:NAME, one"
+        " of prompters",
+    )
+    prompters: list[OtherPrompterSettings] = Field(
+        [], description="models behind URLs that rewrite by a template of their own, as arms prompter:NAME"
     )
     templates: TemplatesFile = Field(
         "default",
@@ -78,6 +96,9 @@ class EvaluateSettings(Section):
 
     @model_validator(mode="after")
     def _different_arms(self) -> EvaluateSettings:
+        names = [one.name for one in self.prompters]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two of prompters have one name: {', '.join(names)}")
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"an arm is named twice: {', '.join(self.arms)}")
         if len(self._lists_named) > 1:

@@ -14,7 +14,6 @@ import annotated_types
 from pydantic_core import PydanticUndefined
 
 from alignpro.config.places import ArmName, Place
-from alignpro.config.rewards import GateTerm, PromptTerm, RewardTerm
 from alignpro.config.section import OfText, Section, marks_of, sections_in
 from alignpro.config.settings import Settings
 
@@ -23,9 +22,6 @@ PLURAL = {
     int: "integers",
     float: "numbers",
     str: "texts",
-    RewardTerm: "sections",
-    GateTerm: "sections",
-    PromptTerm: "sections",
     Place: "texts",
     ArmName: "texts",
 }
@@ -178,7 +174,7 @@ def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     if origin in (Union, UnionType):
         return _either(list(dict.fromkeys(_type(part) for part in parts)))
     if origin is list:
-        return f"list of {PLURAL.get(parts[0]) or _type(parts[0])}"
+        return f"list of {'sections' if sections_in(parts[0]) else PLURAL.get(parts[0]) or _type(parts[0])}"
     if origin is dict:
         return f"mapping of {_type(parts[0])} to {PLURAL.get(parts[1]) or _type(parts[1])}"
     if origin is tuple:

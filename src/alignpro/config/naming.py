@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from alignpro.config.places import PROMPTER
 from alignpro.config.settings import Settings
 
-CODE_AND_HOSTS = ("python:", "openai:", "http://", "https://")
+CODE_AND_HOSTS = ("python:", "openai:", "http://", "https://", PROMPTER)
 OURS = ("python:alignpro.lab:gold_utility",)
 """Code of the package that its own recipes name."""
 _TEXTS = ("template", "system", "examples", "criteria")

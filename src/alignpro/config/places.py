@@ -52,6 +52,8 @@ TEMPLATES = ("default", "lab", "constraints")
 """Lists of templates that ship with the package."""
 TEMPLATE = "template:"
 """What the name of an arm begins with that names a file of templates, or is template:best."""
+PROMPTER = "prompter:"
+"""What the name of an arm begins with that names a model behind a URL, or one of evaluate.prompters."""
 
 
 def _templates(name: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,7 +28,8 @@ class Reference:
 class Models:
     """What arms are put together from; `reference`, `trained`, `rlhf` and `best_template` are None where there is none.
 
-    `trained` is a whole pipeline too; `passes` are the fixed passes before its last, each with those before it.
+    `trained` is a whole pipeline too; `passes` are the fixed passes before its last, each with those before it, and
+    `others` prompters behind URLs, by the names of their arms.
     """
 
     reference: Reference | None
@@ -40,6 +41,7 @@ class Models:
     second_reward: Reward | None
     prompt_terms: RewriteTerms | None = None
     best_template: TemplatePrompter | None = None
+    others: Mapping[str, Prompter] = field(default_factory=dict)
 
     def known_reference(self) -> Reference:
         """The reference. Raises ValueError where no prompter was loaded."""

@@ -57,7 +57,7 @@ def export(run: Path, out: Path, form: Form = "merged", as_gguf: gguf.Precision 
         else:
             shutil.copytree(folder.prompter, partial)
         _generation(lm).save_pretrained(partial)
-        files.write_json(partial / exported.FILE, exported.described(lm, settings.prompter))
+        files.write_json(partial / exported.FILE, exported.described(lm, settings))
         trained = form if adapter else "merged" if settings.prompter.lora else "full"
         files.write_text(
             partial / "README.md", card(settings, evaluation, trained, lm.frame.has_chat_template, bool(as_gguf))

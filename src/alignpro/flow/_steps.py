@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -49,12 +50,9 @@ def deal(
     left = {asked: iter(row) for asked, row in zip(needed, pools, strict=True)}
     return tuple(
         tuple(
-            tuple(
-                next(left[prompt.asking(rewrite.text)])
-                if rewrite.failure is None
-                else Generation("", failure=rewrite.failure)
-                for _ in range(responses)
-            )
+            tuple(islice(left[prompt.asking(rewrite.text)], responses))
+            if rewrite.failure is None
+            else (Generation("", failure=rewrite.failure),) * responses
             for rewrite in row
         )
         for prompt, row in zip(prompts, rewrites, strict=True)

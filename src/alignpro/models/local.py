@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from alignpro.models.loading import OwnCode, display_name, load_tokenizer, load_
 from alignpro.models.logprobs import score
 from alignpro.models.precision import of_trained
 from alignpro.models.vocabulary import check_embeddings
-from alignpro.models.written import rewrite_in
+from alignpro.models.written import as_rewrite
 from alignpro.types import Generation, OnDrawn, Prompt, Seed
 
 TOO_LONG = "prompt exceeds the prompter's context"
@@ -47,15 +47,9 @@ class LocalPrompter:
         self, prompts: Sequence[str | Prompt], n: int, seed: Seed, on_drawn: OnDrawn | None
     ) -> list[list[Generation]]:
         """The same, each told as soon as it is drawn."""
-        told = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, self._read(drawn))
+        told = None if on_drawn is None else lambda b, g, drawn: on_drawn(b, g, as_rewrite(drawn))
         rows = self.lm.continuations(prompts, [n] * len(prompts), seed, TOO_LONG, told)
-        return [[self._read(g) for g in row] for row in rows]
-
-    def _read(self, generation: Generation) -> Generation:
-        if generation.failure:
-            return generation
-        text = rewrite_in(generation.text)
-        return replace(generation, text=text) if text else replace(generation, failure="empty rewrite")
+        return [[as_rewrite(g) for g in row] for row in rows]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,14 +14,14 @@ def pad(
     rows: Sequence[Any], pad_id: int, side: Literal["left", "right"], device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Ids [N, T] and mask [N, T] (bool, True on tokens), T the longest row's length and at least 1."""
-    width = max((len(row) for row in rows), default=0) or 1
-    ids = torch.full((len(rows), width), pad_id)
-    mask = torch.zeros_like(ids, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        where = slice(width - len(row), width) if side == "left" else slice(0, len(row))
-        ids[i, where] = torch.as_tensor(row)
-        mask[i, where] = True
-    return ids.to(device), mask.to(device)
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)[:, None]
+    width = max(1, *lengths.flat) if len(rows) else 1
+    places = np.arange(width)
+    mask = places >= width - lengths if side == "left" else places < lengths
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    if mask.any():
+        ids[mask] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
 def positions(mask: Tensor) -> Tensor:

@@ -9,12 +9,16 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from alignpro.types import Generation
 
 Marks = tuple[str, str]
 """Where a thought begins and where it ends."""
 NO_ANSWER = "no answer after its thought, which took all of max_new_tokens or never ended; raise max_new_tokens"
 """The failure of a text that a thought left nothing of."""
+EMPTY_REWRITE = "empty rewrite"
+"""The failure of a prompter's text in which no rewrite can be read."""
 
 _FENCE = r"^[ \t]*(?:```|~~~)"
 _QUOTES = {'"': '"', "'": "'", "“": "”", "`": "`", "«": "»"}
@@ -119,6 +123,14 @@ def rewrite_in(text: str) -> str | None:
     if complete is None:
         complete = text if begun is None else text[begun:]
     return _bare(complete.strip()) or None
+
+
+def as_rewrite(written: Generation) -> Generation:
+    """What a prompter wrote with x' as its text, or with a `failure` where none can be read."""
+    if written.failure:
+        return written
+    text = rewrite_in(written.text)
+    return replace(written, text=text) if text else replace(written, failure=EMPTY_REWRITE)
 
 
 def _bare(text: str) -> str:

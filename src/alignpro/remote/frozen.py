@@ -36,7 +36,7 @@ class EndpointModel(AskedModel):
         tell: Tell = lambda kind, text: None,
     ) -> None:
         if endpoint.key_variable == OPENAI_KEY and sampling.top_k > 1:
-            raise SettingsError("frozen.sampling.top_k is not known to openai: endpoints; leave it at 0")
+            raise SettingsError("sampling.top_k is not known to openai: endpoints; leave it at 0")
         policy, frame = policy or Policy(), frame or Frame()
         self.endpoint = endpoint
         self.account = account or Account()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alignpro import config
-from alignpro.config import PrompterSettings, Settings
+from alignpro.config import Settings
 from alignpro.errors import UsageError
 from alignpro.models.language_model import LanguageModel
 from alignpro.runtime import files
@@ -17,10 +17,10 @@ _OWN = ("template", "system", "examples", "thoughts", "sampling", "overflow", "b
 """Settings of the prompter that the file holds; without them it is not one of ours."""
 
 
-def described(lm: LanguageModel, settings: PrompterSettings) -> dict[str, Any]:
+def described(lm: LanguageModel, settings: Settings) -> dict[str, Any]:
     """What whoever uses the prompter elsewhere must be told of it."""
-    own = settings.model_dump(mode="json", include={"sampling", "overflow", "batch_size"})
-    return lm.frame.described() | own
+    own = settings.prompter.model_dump(mode="json", include={"sampling", "overflow", "batch_size"})
+    return lm.frame.described() | own | {"guards": settings.guards.model_dump(mode="json")}
 
 
 def is_exported(folder: Path) -> bool:
@@ -37,4 +37,5 @@ def settings_of(folder: Path, overrides: Sequence[str] = ()) -> Settings:
     if told is None or "template" not in told:
         raise UsageError(f"{folder / FILE} is damaged or no description of a prompter; export the run anew")
     prompter = {name: told[name] for name in _OWN if name in told} | {"model": str(folder)}
-    return config.resolved({"prompter": prompter, "train": {"steps": 0}}, overrides, str(folder / FILE))
+    tree = {"prompter": prompter, "guards": told.get("guards", {}), "train": {"steps": 0}}
+    return config.resolved(tree, overrides, str(folder / FILE))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from alignpro.config import Settings
+from alignpro.config import OtherPrompterSettings, Settings
 from alignpro.errors import UsageError
+from alignpro.evaluate import arms
 from alignpro.judges.loading import load_judge, load_second_reward
 from alignpro.models.chat_template import Clock, telling
 from alignpro.models.framing import Frame
@@ -24,6 +25,7 @@ from alignpro.models.local import (
 from alignpro.models.precision import of_trained
 from alignpro.remote.address import is_elsewhere, is_function
 from alignpro.remote.opened import Endpoints
+from alignpro.remote.prompter import EndpointPrompter, frame_of
 from alignpro.rewards import load_reward
 from alignpro.rewards.guards import Guards
 from alignpro.rewards.prompt_terms import load_prompt_terms, reads_reference
@@ -94,6 +96,8 @@ def _load(
         loaded["judge"] = load_judge(
             settings, device, endpoints, reward=loaded.get("reward"), second=loaded.get("second_reward")
         )
+    if "others" in wanted:
+        loaded["others"] = _others(settings, endpoints)
     if "prompts" in wanted:
         checks.tell_rows(
             (loaded.get(name) for name in ("reward", "second_reward", "judge")),
@@ -131,6 +135,30 @@ def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenMode
             return endpoints.load_function(frozen, frame)
         return endpoints.load(str(frozen.model), frozen.sampling, frozen.endpoint, frame)
     return load_frozen(frozen, device, _dtype_of_frozen(settings, device))
+
+
+def load_asked(asked: OtherPrompterSettings, frame: Frame | None = None) -> EndpointPrompter:
+    """A prompter behind URLs by itself, in a frame or else in that of its settings, asked for one token.
+
+    Raises EndpointUnusable, EndpointDown, SettingsError.
+    """
+    endpoints = Endpoints()
+    try:
+        made = endpoints.load(asked.model, asked.sampling, asked.endpoint, frame or frame_of(asked))
+        endpoints.check()
+    except BaseException:
+        endpoints.close()
+        raise
+    return EndpointPrompter(made)
+
+
+def _others(settings: Settings, endpoints: Endpoints) -> dict[str, EndpointPrompter]:
+    """Prompters behind URLs that arms name."""
+    made = {}
+    for arm in arms.compared(settings):
+        if isinstance(arm, arms.OtherPrompter) and (own := arm.named(settings)):
+            made[arm.name] = EndpointPrompter(endpoints.load(own.model, own.sampling, own.endpoint, frame_of(own)))
+    return made
 
 
 def with_day(settings: Settings, clock: Clock) -> Settings:

@@ -17,10 +17,13 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel, LocalPrompter
 from alignpro.remote.function import FunctionModel
 from alignpro.remote.opened import Endpoints
+from alignpro.remote.prompter import EndpointPrompter
 from alignpro.rewards.guards import Guards
 from alignpro.types import FrozenModel, Judge, Prompter, Reward, RewriteTerms
 
-PieceName = Literal["prompts", "frozen", "reward", "second_reward", "judge", "passes", "prompter", "prompt_terms"]
+PieceName = Literal[
+    "prompts", "frozen", "reward", "second_reward", "judge", "passes", "prompter", "prompt_terms", "others"
+]
 Needs = frozenset[PieceName]
 EVERYTHING: Needs = frozenset(get_args(PieceName))
 T = TypeVar("T")
@@ -44,7 +47,8 @@ class Pieces:
     """What was loaded for a job, and its models computed elsewhere, which whoever holds the pieces closes.
 
     `prompter` is that of the settings, from which training starts and by which it is measured, and `passes` are the
-    fixed ones before it. `second_reward` and `prompt_terms` are None where the settings name none.
+    fixed ones before it; `others` are those of arms behind URLs, by the arms' names. `second_reward` and `prompt_terms`
+    are None where the settings name none.
     """
 
     settings: Settings = field(repr=False)
@@ -59,6 +63,7 @@ class Pieces:
     passes = _Piece[tuple[tuple[LocalPrompter, ...], ...]]()
     prompter = _Piece[LocalPrompter]()
     prompt_terms = _Piece[RewriteTerms | None]()
+    others = _Piece[Mapping[str, EndpointPrompter]]()
 
     def __repr__(self) -> str:
         return f"Pieces({', '.join(self.loaded)})"
@@ -118,6 +123,7 @@ class Pieces:
             reward=self.reward,
             second_reward=self.second_reward,
             prompt_terms=self.prompt_terms if "prompt_terms" in self else None,
+            others=self.others if "others" in self else {},
         )
 
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from alignpro.config import OFFLINE, EndpointSettings, Settings, TrainSettings
+from alignpro.config import (
+    META_PROMPT,
+    OFFLINE,
+    EndpointSettings,
+    OtherPrompterSettings,
+    Settings,
+    TrainSettings,
+)
 from alignpro.data.origin import Origin
 from alignpro.data.prompts import Prompts
 from alignpro.data.templates import read_templates
@@ -168,6 +175,9 @@ def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
     if is_endpoint(str(settings.evaluate.second_reward)):
         yield f"grades that it will ask of the second reward, {settings.evaluate.second_reward}"
         yield from _table(_grades(seconds(settings, needs)), settings.evaluate.second_reward_endpoint)
+    for own, need in _others(settings) if "evaluation" in stages else ():
+        yield f"rewrites that it will ask of {own.model}"
+        yield from _table([need], own.endpoint)
     judge = str(settings.evaluate.judge)
     by_url = is_endpoint(judge)
     if "evaluation" in stages and (by_url or judge.startswith("lm:")) and judge not in _rewards(settings):
@@ -177,6 +187,17 @@ def plan_lines(settings: Settings, stages: Sequence[str]) -> Iterator[str]:
         f"tokens are estimates: {CHARACTERS} characters of a prompt are one, rewrites and answers are taken as long as"
         " max_new_tokens lets them be, so that it is less as a rule; retries are not in it"
     )
+
+
+def _others(settings: Settings) -> Iterator[tuple[OtherPrompterSettings, Need]]:
+    """What prompters behind URLs are asked, by their settings."""
+    prompts = _prompts(settings).test[: settings.evaluate.prompts]
+    calls = len(prompts) * settings.evaluate.responses
+    for arm in arms.compared(settings):
+        if isinstance(arm, arms.OtherPrompter) and (own := arm.named(settings)):
+            said = len(own.template or META_PROMPT) + sum(len(p.prompt + p.rewrite) for p in own.examples)
+            asked = (said + len(own.system or "") + _characters(prompts)) / CHARACTERS + FRAME
+            yield own, Need("evaluation", calls, round(calls * asked), calls * own.sampling.max_new_tokens)
 
 
 def _grades(needs: Sequence[Need]) -> list[Need]:

@@ -13,17 +13,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-from alignpro.config import Settings, flat
+from alignpro import config
+from alignpro.config import EndpointSettings, OtherPrompterSettings, Settings, flat
 from alignpro.data.conversations import EMPTY_PROMPT, prompt_of
 from alignpro.data.texts import blank
-from alignpro.errors import DataError, PromptTooLong, RunFailure, SettingsError, UnusableRow, UsageError
+from alignpro.errors import (
+    DataError,
+    EndpointDown,
+    EndpointUnusable,
+    PromptTooLong,
+    RunFailure,
+    SettingsError,
+    UnusableRow,
+    UsageError,
+)
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
 from alignpro.models.fingerprint import fingerprint
-from alignpro.models.local import TOO_LONG, LocalPrompter
+from alignpro.models.framing import Frame
+from alignpro.models.local import TOO_LONG, LocalPrompter, load_frame
+from alignpro.models.written import EMPTY_REWRITE, NO_ANSWER
+from alignpro.remote.prompter import EndpointPrompter
 from alignpro.rewards.guards import Guards
 from alignpro.rng import derive
 from alignpro.running import exported
-from alignpro.running.load import load, prompted_by
+from alignpro.running.load import load, load_asked, prompted_by
 from alignpro.runtime import ownership
 from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
 from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel, Seed
@@ -33,6 +46,10 @@ Messages = Sequence[Mapping[str, Any]]
 
 Asked = str | Prompt | Messages
 """One prompt, however it comes."""
+LANES = 64
+"""Prompts that a prompter behind URLs is asked to rewrite at a time."""
+NOT_ASKED = "the prompter's URL gave no answer"
+"""What the failure of a rewrite begins with that could not be had of a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +86,36 @@ class Rewriter:
         return self.passes[0]
 
     @property
+    def frame(self) -> Frame:
+        """What stands around a prompt where the first pass reads it."""
+        return self.first.lm.frame
+
+    @property
     def guards(self) -> Guards:
         """Those of the settings: called with a prompt and its rewrite they say whether it may be sent."""
-        return Guards(self.settings.guards, self.first.lm.frame.template)
+        return Guards(self.settings.guards, self.frame.template)
 
     @property
     def batch(self) -> int:
         """Prompts that are rewritten together."""
         return self.first.lm.batch_size
 
+    @property
+    def lanes(self) -> int:
+        """Batches that may be rewritten at a time."""
+        return 1
+
+    def tokens_added(self, x: Prompt, text: str) -> int | None:
+        """Tokens of a rewrite less those of its prompt; None where there is no tokenizer."""
+        tokens = self.frame.tokens
+        return len(tokens(text)) - len(tokens(x.text))
+
     def described(self) -> dict[str, Any]:
         """What decides the rewrites of a prompt and a seed: digests of the weights and frames, and how is sampled."""
         models = [one.lm for one in self.passes]
-        frames = [[lm.frame.described(), lm.cut_long_prompts] for lm in models]
         return {
             "weights": [fingerprint(lm.model) for lm in models],
-            "frames": hashlib.blake2b(json.dumps(frames).encode(), digest_size=16).hexdigest(),
+            "frames": _digest([[lm.frame.described(), lm.cut_long_prompts] for lm in models]),
             "sampling": [lm.sampling.model_dump() for lm in models],
         }
 
@@ -154,11 +185,13 @@ class Rewriter:
         usable = [i for i, x in enumerate(xs) if not blank(x.text)]
         if usable:
             asked = [xs[i] for i in usable]
-            with self._lock:
-                drawn = self.prompter.rewrite(asked, n, self._seeds(asked, seed))
-                for i, row in zip(usable, drawn, strict=True):
-                    rows[i] = [self._rewrite(xs[i], g) for g in row]
+            for i, row in zip(usable, self._drawn(asked, n, self._seeds(asked, seed)), strict=True):
+                rows[i] = [self._rewrite(xs[i], g) for g in row]
         return rows
+
+    def _drawn(self, xs: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
+        with self._lock:
+            return self.prompter.rewrite(xs, n, seed)
 
     def _seeds(self, xs: Sequence[Prompt], seed: int) -> Seed:
         """A seed for each prompt: what becomes of it does not depend on the others of the list, but for the earlier
@@ -194,24 +227,87 @@ class TrainedPrompter(Rewriter):
         `overrides` change its settings: ["device=cpu"], or the frozen model, of which an exported folder knows none.
         Raises UsageError where there is no trained prompter, NotTrusted, and as `load_prompter`.
         """
-        path, run = Path(folder), RunFolder(Path(folder))
-        if exported.is_exported(path):
-            settings = own = exported.settings_of(path, overrides)
-        elif run.config.is_file():
-            ownership.check(path, overrides, of=("prompter.",), writes=False)
-            settings = run.settings(overrides)
-            run.check_trained()
-            own = prompted_by(settings, run.prompter)
-        else:
-            held = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) if path.is_dir() else ""
-            there = f"found {held}" if held else "it is empty" if path.is_dir() else "there is no such folder"
-            raise UsageError(
-                f"{folder} holds no run (config.yaml) and no exported prompter ({exported.FILE}); {there}; give a"
-                " folder that `alignpro run` or `alignpro export` wrote"
-            )
+        path = Path(folder)
+        settings, own = _settings_in(path, overrides)
         pieces = load(own, {"passes", "prompter"})
         came_from = None if exported.is_exported(path) else (path, tuple(overrides))
         return cls(settings, pieces.pipeline(), pieces.prompters, None, came_from)
+
+
+class AskedPrompter(Rewriter):
+    """A prompter behind OpenAI-compatible URLs: another model that rewrites, or a trained one that is served elsewhere.
+
+    It may be asked from several threads at once.
+    """
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        overrides: Sequence[str] = (),
+        folder: str | Path | None = None,
+        endpoint: EndpointSettings | None = None,
+    ) -> AskedPrompter:
+        """`model` is openai:MODEL or http://host:8000/v1#MODEL, framed and sampled as `prompter.*` of the overrides, or
+        as the prompter in a folder, a run's or an exported one, whose tokenizer must be there.
+
+        It is asked for one token. Raises UsageError for a folder as `TrainedPrompter.load` and for a run's prompters in
+        sequence, EndpointUnusable, EndpointDown, SettingsError.
+        """
+        if folder is None:
+            settings = own = config.load("local", overrides)
+        else:
+            settings, own = _settings_in(Path(folder), overrides)
+        if own.prompter.before:
+            raise UsageError(
+                f"{folder} has prompters in sequence, and a URL has one; `alignpro export` writes the last"
+            )
+        frame = None if folder is None else load_frame("prompter", own.prompter)
+        told = own.prompter.model_dump(include={"template", "system", "examples", "thoughts", "sampling"})
+        asked = OtherPrompterSettings(name="prompter", model=model, endpoint=endpoint or EndpointSettings(), **told)
+        return cls(settings, load_asked(asked, frame), ())
+
+    @property
+    def frame(self) -> Frame:
+        return self._asked.model.frame
+
+    @property
+    def batch(self) -> int:
+        """One: others are asked beside it."""
+        return 1
+
+    @property
+    def lanes(self) -> int:
+        return LANES
+
+    def tokens_added(self, x: Prompt, text: str) -> int | None:
+        return super().tokens_added(x, text) if self.frame.tokenizer else None
+
+    def described(self) -> dict[str, Any]:
+        """The same, with the URL and the model's name in the place of weights that nobody here sees."""
+        model = self._asked.model
+        return {
+            "model": [model.identity, model.name],
+            "frames": _digest([model.frame.described() if self.frame.tokenizer else model.frame.messages("x")]),
+            "sampling": [model.sampling.model_dump()],
+        }
+
+    @property
+    def _asked(self) -> EndpointPrompter:
+        assert isinstance(self.prompter, EndpointPrompter)
+        return self.prompter
+
+    def _drawn(self, xs: Sequence[Prompt], n: int, seed: Seed) -> list[list[Generation]]:
+        try:
+            return self.prompter.rewrite(xs, n, seed)
+        except (EndpointDown, EndpointUnusable) as error:
+            return [[Generation("", failure=str(error))] * n for _ in xs]
+
+    def _rewrite(self, x: Prompt, drawn: Generation) -> Rewrite:
+        failure = drawn.failure
+        if failure is None or failure in (EMPTY_REWRITE, NO_ANSWER):
+            return Rewrite(x, x.text if failure else drawn.text, failure)
+        return Rewrite(x, x.text, f"{NOT_ASKED}: {failure}")
 
 
 class SampledPrompter(Rewriter):
@@ -262,6 +358,32 @@ class SampledPrompter(Rewriter):
     def _seeds(self, xs: Sequence[Prompt], seed: int) -> Seed:
         """One for the whole list."""
         return seed
+
+
+def _settings_in(folder: Path, overrides: Sequence[str]) -> tuple[Settings, Settings]:
+    """The settings of a folder that holds a trained prompter, and the same with that prompter in them.
+
+    Raises UsageError where it holds none, NotTrusted.
+    """
+    run = RunFolder(folder)
+    if exported.is_exported(folder):
+        settings = exported.settings_of(folder, overrides)
+        return settings, settings
+    if run.config.is_file():
+        ownership.check(folder, overrides, of=("prompter.",), writes=False)
+        settings = run.settings(overrides)
+        run.check_trained()
+        return settings, prompted_by(settings, run.prompter)
+    held = ", ".join(sorted(entry.name for entry in folder.iterdir())[:5]) if folder.is_dir() else ""
+    there = f"found {held}" if held else "it is empty" if folder.is_dir() else "there is no such folder"
+    raise UsageError(
+        f"{folder} holds no run (config.yaml) and no exported prompter ({exported.FILE}); {there}; give a folder that"
+        " `alignpro run` or `alignpro export` wrote"
+    )
+
+
+def _digest(frames: Sequence[Any]) -> str:
+    return hashlib.blake2b(json.dumps(frames).encode(), digest_size=16).hexdigest()
 
 
 def _is_conversation(value: object) -> bool:

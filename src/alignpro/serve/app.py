@@ -30,6 +30,7 @@ class App:
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/metrics": self._metrics,
+            "/openapi.json": playground.description,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

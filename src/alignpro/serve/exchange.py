@@ -19,6 +19,8 @@ from alignpro.serve.metrics import Metrics
 from alignpro.serve.options import Options
 from alignpro.serve.prompters import Prompters
 from alignpro.serve.relay import OWN, Unanswered, Upstream, relayed
+from alignpro.serve.tracing import Trace, Tracing
+from alignpro.serve.turns import Turns
 
 ENCODED, OPTED_OUT = "encoded", "opt-out"
 SHADOW, AB = "shadow", "ab"
@@ -41,6 +43,9 @@ class Pieces:
     upstream: Upstream
     metrics: Metrics
     log: audit.Audit | None
+    turns: Turns | None = None
+    """Where earlier turns go on as they were rewritten."""
+    tracing: Tracing | None = None
 
 
 @dataclass
@@ -64,27 +69,37 @@ class Exchange:
     _status: int | None = None
     _ended: Literal["whole", "reset", "aborted"] = "aborted"
     _retries: int = 0
+    _turns: int = 0
+    """Earlier turns that go on rewritten."""
     _seen: Seen | None = None
+    _trace: Trace | None = None
+    _begun: float | None = None
+    """When the request had arrived."""
 
     @property
     def headers(self) -> dict[str, str]:
         """What the client is told of what became of its prompt."""
         version = next((one.rewritten.version for one in self._made), None) or self.pieces.prompters.version
         told = "rewritten" if self._arm == "rewritten" else f"original; reason={self.reason or 'fault'}"
-        return {OWN: told, f"{OWN}-id": self.id} | ({f"{OWN}-version": version} if version else {})
+        turns = {f"{OWN}-turns": str(self._turns)} if self._turns else {}
+        return {OWN: told, f"{OWN}-id": self.id} | ({f"{OWN}-version": version} if version else {}) | turns
 
     async def answer(self) -> web.StreamResponse:
         """Rewrite, ask and relay. Raises Refused and Unanswered before the first byte of an answer."""
         options, upstream, loop = self.pieces.options, self.pieces.upstream, asyncio.get_running_loop()
+        if self.pieces.tracing is not None:
+            self._trace = self.pieces.tracing.begin(self.request.headers)
         try:
             body = await receiving.whole(self.request, options.receive, options.body_limit)
-            begun = loop.time()
+            self._begun = begun = loop.time()
             body = await self._rewritten(body)
             self._sent = loop.time()
             waited = max((one.seconds for one in self._made), default=0.0)
             self.pieces.metrics.observe("alignpro_added_seconds", self._sent - begun - waited)
             headers = upstream.headers(self.request.headers)
             headers.popall("Content-Length", None)
+            if self._trace is not None:
+                self._trace.asks(headers)
             answer, self._retries = await upstream.ask("POST", self.request.raw_path, headers, body, again=True)
             self._headed, self._status = loop.time(), answer.status
             self._seen = Seen(answer.headers.get("Content-Encoding")) if self.pieces.log else None
@@ -110,8 +125,20 @@ class Exchange:
             return body
         asked = self._asked = read(self.kind, body, options.depth_limit)
         self.reason = OPTED_OUT if off else asked.reason
+        if self.pieces.turns is None or off:
+            return await self._of_asked(asked, body)
+        changes, self._turns, last = self.pieces.turns.earlier(asked)
+        kept = asked.with_rewrites([None] * len(asked.slots), changes) if changes else body
+        sent = await self._of_asked(asked, kept, changes)
+        if last is not None and self._arm == "rewritten" and (text := self._made[-1].rewritten.text) is not None:
+            self.pieces.turns.note(last, text)
+        return sent
+
+    async def _of_asked(self, asked: wire.Asked, body: bytes, changes: wire.Changes | None = None) -> bytes:
+        """The body with the rewrites and the changes, or `body` where there are no rewrites to send."""
         if self.reason is not None:
             return body
+        options = self.pieces.options
         self._assigned = self._assignment(asked)
         making = _all_made(self.pieces, asked.slots)
         if self._assigned == "original":
@@ -120,7 +147,7 @@ class Exchange:
         self._made = await making
         self.reason = next((one.rewritten.reason for one in self._made if one.rewritten.reason), None)
         if self.reason is None:
-            return asked.with_rewrites([one.rewritten.text for one in self._made])
+            return asked.with_rewrites([one.rewritten.text for one in self._made], changes)
         if options.fail_closed:
             told = f"the prompt was not rewritten ({self.reason}), and the server was told to send no other"
             raise receiving.Refused(503, told, "not_rewritten")
@@ -144,6 +171,8 @@ class Exchange:
         if self._sent is not None and self._headed is not None:
             metrics.observe("alignpro_first_byte_seconds", self._headed - self._sent, arm=arm)
             metrics.observe("alignpro_answer_seconds", now - self._sent, arm=arm)
+        if self._trace is not None:
+            self._end_trace(self._trace, now)
         if arm == "rewritten":
             metrics.count("alignpro_tokens_added", sum(one.rewritten.tokens_added or 0 for one in self._made))
         if self._beside is not None and not self._beside.done() and self._ended != "aborted":
@@ -152,6 +181,29 @@ class Exchange:
             if self._beside is not None:
                 self._beside.cancel()
             self._write(now)
+
+    def _end_trace(self, trace: Trace, now: float) -> None:
+        if self._made and self._begun is not None:
+            told = {"alignpro.prompts": len(self._made), "alignpro.cached": all(one.cached for one in self._made)}
+            trace.rewrote(self._begun, self._begun + max(one.seconds for one in self._made), told)
+        asked = self._asked
+        trace.end(
+            now,
+            self._headed,
+            self._ended == "reset" or (self._status or 0) >= 500,
+            {"http.response.status_code": self._status, "http.request.resend_count": self._retries},
+            {
+                "http.request.method": "POST",
+                "http.response.status_code": self._status,
+                "gen_ai.request.model": asked.model if asked else None,
+                "alignpro.kind": self.kind,
+                "alignpro.id": self.id,
+                "alignpro.arm": self._arm,
+                "alignpro.reason": self.reason,
+                "alignpro.version": self.headers.get(f"{OWN}-version"),
+                "alignpro.ended": self._ended,
+            },
+        )
 
     @property
     def _slots(self) -> Sequence[wire.Slot]:

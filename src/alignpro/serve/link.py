@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ def prompts_in(tree: Sequence[Sequence[Any]]) -> list[Prompt]:
 @dataclass(eq=False)
 class Link:
     """A prompter's process that is ready, from the side of the server: `version` tells its weights, frame and sampling
-    from others, `batch` is how many prompts it takes at once."""
+    from others, `batch` is how many prompts it takes at once, and `lanes` how many batches."""
 
     name: str
     version: str
@@ -82,6 +83,12 @@ class Link:
     _process: asyncio.subprocess.Process
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        self._coming: dict[int, asyncio.Future[list[Any]]] = {}
+        self._numbers = itertools.count()
+        self._reading: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> Link:
@@ -99,17 +106,39 @@ class Link:
         except asyncio.CancelledError:
             await link.end()
             raise
-        link.name, link.version, link.batch = told
+        link.name, link.version, link.batch, link.lanes = told
+        link._reading = asyncio.create_task(link._read())
         return link
 
     async def rewrite(self, prompts: Sequence[Prompt]) -> list[Rewritten]:
-        """What becomes of each prompt. Raises OSError or IncompleteReadError where the process has gone."""
-        self._writer.write(_packed([[x.text, x.system, x.history] for x in prompts]))
-        await self._writer.drain()
-        return [Rewritten(text, reason, added, self.version) for text, reason, added in await self._next()]
+        """What becomes of each prompt. Raises OSError or EOFError where the process has gone."""
+        if self._reading is not None and self._reading.done():
+            raise EOFError
+        number = next(self._numbers)
+        made = self._coming[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(_packed([number, [[x.text, x.system, x.history] for x in prompts]]))
+            await self._writer.drain()
+            return [Rewritten(text, reason, added, self.version) for text, reason, added in await made]
+        finally:
+            self._coming.pop(number, None)
+
+    async def _read(self) -> None:
+        """Give each batch what came of it, until the process goes."""
+        try:
+            while True:
+                number, made = await self._next()
+                if (coming := self._coming.get(number)) and not coming.done():
+                    coming.set_result(made)
+        except (OSError, EOFError, ValueError) as error:
+            for coming in self._coming.values():
+                if not coming.done():
+                    coming.set_exception(error)
 
     async def end(self) -> None:
         """End the process, whatever it does."""
+        if self._reading is not None:
+            self._reading.cancel()
         self._writer.close()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

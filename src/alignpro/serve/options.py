@@ -17,7 +17,8 @@ from alignpro.errors import UsageError
 class Options:
     """Times are in seconds, sizes in bytes. `keys` and `upstream_key` are secrets, and are shown nowhere.
 
-    `mode` shadow rewrites and sends the original; ab sends the rewrite in `share` of the conversations.
+    `mode` shadow rewrites and sends the original; ab sends the rewrite in `share` of the conversations. `turns` is how
+    earlier turns of the user's go on.
     """
 
     upstream: str
@@ -25,6 +26,7 @@ class Options:
     port: int = 8080
     mode: Literal["serve", "shadow", "ab"] = "serve"
     share: float = 1.0
+    turns: Literal["as-sent", "as-rewritten"] = "as-sent"
     fail_closed: bool = False
     workers: int = 1
     timeout: float = 5.0
@@ -40,6 +42,7 @@ class Options:
     drain: float = 300.0
     audit: Path | None = None
     hash_only: bool = False
+    otel: bool | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     upstream_key: str | None = field(default=None, repr=False)
 

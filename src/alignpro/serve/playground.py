@@ -1,4 +1,5 @@
-"""The page at `/`, which shows what the prompter makes of a prompt beside both answers, and the rewrites for it."""
+"""The page at `/`, which shows what the prompter makes of a prompt beside both answers, and the rewrites for it; what
+the server says of itself at `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -17,14 +18,19 @@ _ALONE = (
 
 
 @cache
-def _page() -> str:
-    return (files("alignpro.serve") / "playground.html").read_text(encoding="utf-8")
+def _file(name: str) -> str:
+    return (files("alignpro.serve") / name).read_text(encoding="utf-8")
 
 
 async def page(request: web.BaseRequest) -> web.StreamResponse:
     """The page, which takes nothing from elsewhere and may stand in no other."""
     headers = {"Content-Security-Policy": _ALONE, "Referrer-Policy": "no-referrer"}
-    return web.Response(text=_page(), content_type="text/html", headers=headers)
+    return web.Response(text=_file("playground.html"), content_type="text/html", headers=headers)
+
+
+async def description(request: web.BaseRequest) -> web.StreamResponse:
+    """What the server answers itself, as OpenAPI has it."""
+    return web.Response(text=_file("openapi.json"), content_type="application/json")
 
 
 async def rewrite(pieces: Pieces, request: web.BaseRequest) -> web.StreamResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from alignpro.prompt import Prompt
@@ -171,21 +171,29 @@ class Prompters:
         wake, gone = asyncio.Event(), asyncio.ensure_future(link.gone())
         gone.add_done_callback(lambda _: wake.set())
         self._wakes.add(wake)
+        under_way = set[asyncio.Task[None]]()
         try:
             while self._generation == generation:
                 if gone.done():
                     raise EOFError
-                if self._queued:
-                    await self._batch(link, generation)
+                for batch in [one for one in under_way if one.done()]:
+                    under_way.discard(batch)
+                    batch.result()
+                if self._queued and len(under_way) < link.lanes:
+                    jobs = [self._queued.popleft() for _ in range(min(link.batch, len(self._queued)))]
+                    under_way.add(batch := asyncio.create_task(self._batch(link, jobs, generation)))
+                    batch.add_done_callback(lambda _: wake.set())
                 else:
                     wake.clear()
                     await wake.wait()
+            await asyncio.gather(*under_way)
         finally:
             self._wakes.discard(wake)
-            gone.cancel()
+            for one in (gone, *under_way):
+                one.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _batch(self, link: Link, generation: int) -> None:
-        jobs = [self._queued.popleft() for _ in range(min(link.batch, len(self._queued)))]
+    async def _batch(self, link: Link, jobs: Sequence[_Job], generation: int) -> None:
         made = [LOST] * len(jobs)
         try:
             made = await asyncio.wait_for(link.rewrite([job.prompt for job in jobs]), self.stall)

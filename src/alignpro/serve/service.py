@@ -20,6 +20,8 @@ from alignpro.serve.metrics import Metrics
 from alignpro.serve.options import Options
 from alignpro.serve.prompters import Prompters
 from alignpro.serve.relay import Upstream
+from alignpro.serve.tracing import Tracing, chosen
+from alignpro.serve.turns import Turns
 
 LAST_REFUSALS = 0.25
 """Seconds in which requests that were on their way are refused in words, after the last accepted one has ended."""
@@ -37,7 +39,8 @@ def serve(options: Options, command: Sequence[str], tell: Callable[[str], None])
 
 async def _until_told(options: Options, command: Sequence[str], tell: Callable[[str], None]) -> None:
     loop, told, swaps = asyncio.get_running_loop(), asyncio.Event(), set[asyncio.Task[None]]()
-    async with Service(options, partial(Link.start, command), tell) as service:
+    tracing = chosen(options.otel, tell)
+    async with Service(options, partial(Link.start, command), tell, tracing) as service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
         if not sys.stderr.isatty():  # where it says that the terminal has gone
@@ -58,8 +61,15 @@ async def _until_told(options: Options, command: Sequence[str], tell: Callable[[
 class Service:
     """A server that listens while it is entered. `start` begins a prompter's process."""
 
-    def __init__(self, options: Options, start: Callable[[], Awaitable[Link]], tell: Callable[[str], None]) -> None:
-        self._options = o = options
+    def __init__(
+        self,
+        options: Options,
+        start: Callable[[], Awaitable[Link]],
+        tell: Callable[[str], None],
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._options, self._tracing = options, tracing
+        o = options
         self.prompters = Prompters(start, o.workers, o.queue, o.timeout, o.stall, o.cache, tell)
         self._stack = AsyncExitStack()
 
@@ -71,9 +81,12 @@ class Service:
                 stack.callback(log.close)
             metrics = self._counting(log)
             upstream = Upstream(options, lambda: metrics.count("alignpro_upstream_retries_total"))
+            turns = Turns(options.cache) if options.turns == "as-rewritten" and options.cache else None
+            if self._tracing is not None:
+                stack.push_async_callback(self._tracing.close)
             stack.push_async_callback(upstream.close)
             stack.push_async_callback(self.prompters.end)
-            self.app = App(Pieces(options, self.prompters, upstream, metrics, log))
+            self.app = App(Pieces(options, self.prompters, upstream, metrics, log, turns, self._tracing))
             self._server = web.Server(
                 self.app.handle,
                 handler_cancellation=True,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from alignpro.data.conversations import EMPTY_PROMPT, EMPTY_TURN, prompt_of
 from alignpro.data.texts import CUT_CHARACTER, NUL, blank, mended
@@ -28,17 +31,32 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 _SYSTEM = ("system", "developer")
 
 
+Changes = Mapping[tuple[int, int], str]
+"""What comes in the place of the characters from a start to an end."""
+
+
 class _Kept(Exception):
     """There is nothing to rewrite, for the reason that it holds."""
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A prompt and where its text is spelt; `beside` are characters that go when it is replaced."""
+class Spelt(NamedTuple):
+    """A user's text and where it is spelt; `beside` are characters that go when it is replaced."""
 
-    prompt: Prompt
+    text: str
     place: tuple[int, int]
     beside: tuple[int, int] | None = None
+
+    def replaced(self, new: str, document: str) -> Changes:
+        """What makes the new text stand in its place in the document."""
+        return {self.place: spelt(new, document)} | ({self.beside: ""} if self.beside else {})
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A prompt and where it is spelt."""
+
+    prompt: Prompt
+    spelt: Spelt
 
 
 @dataclass(frozen=True)
@@ -52,14 +70,13 @@ class Asked:
     model: str | None = None
     streamed: bool = False
 
-    def with_rewrites(self, rewrites: Sequence[str | None]) -> bytes:
-        """Its bytes with each rewrite in the place of its prompt, where there is one. All else stays as it was sent."""
-        changes: dict[tuple[int, int], str] = {}
+    def with_rewrites(self, rewrites: Sequence[str | None], also: Changes | None = None) -> bytes:
+        """Its bytes with each rewrite in the place of its prompt, where there is one, and other changes. All else stays
+        as it was sent."""
+        changes = dict(also or {})
         for slot, rewrite in zip(self.slots, rewrites, strict=True):
             if rewrite is not None and rewrite != slot.prompt.text:
-                changes[slot.place] = spelt(rewrite, self.text)
-                if slot.beside:
-                    changes[slot.beside] = ""
+                changes |= slot.spelt.replaced(rewrite, self.text)
         return spliced(self.text, changes).encode()
 
 
@@ -97,7 +114,7 @@ def _responses(text: str, fields: Mapping[str, Value]) -> tuple[Slot, ...]:
     system = [told] if isinstance(told, str) and not blank(told) else []
     asked = fields.get("input")
     if asked is not None and isinstance(asked.value, str):
-        return (Slot(_prompt(system, (), asked.value), asked[1:]),)
+        return (_slot(asked, system),)
     return (_last_of(text, asked, system, "input_text"),)
 
 
@@ -106,12 +123,12 @@ def _completion(text: str, fields: Mapping[str, Value]) -> tuple[Slot, ...]:
     if any(name in fields and fields[name].value for name in ("suffix", "echo")):
         raise _Kept(TEXT_BESIDE)
     if asked is not None and isinstance(asked.value, str):
-        return (Slot(_prompt([], (), asked.value), asked[1:]),)
+        return (_slot(asked),)
     if asked is None or not isinstance(asked.value, list) or not asked.value:
         raise _Kept(NO_PROMPT)
     if not all(isinstance(one, str) for one in asked.value):
         raise _Kept(TOKEN_IDS)
-    return tuple(Slot(_prompt([], (), one.value), one[1:]) for one in elements(text, asked.start))
+    return tuple(map(_slot, elements(text, asked.start)))
 
 
 _SLOTS: Mapping[str, Callable[[str, Mapping[str, Value]], tuple[Slot, ...]]] = {
@@ -122,6 +139,11 @@ _SLOTS: Mapping[str, Callable[[str, Mapping[str, Value]], tuple[Slot, ...]]] = {
 _ENDINGS = {"/chat/completions": "chat", "/completions": "completion", "/responses": "responses"}
 
 
+def _slot(asked: Value, system: Iterable[str] = ()) -> Slot:
+    """That of a prompt which is a text alone."""
+    return Slot(_prompt(system, (), asked.value), Spelt(asked.value, asked[1:]))
+
+
 def _last_of(text: str, turns: Value | None, system: Sequence[str], part: str) -> Slot:
     """The text of the last turn, which must be the user's, with what stands before it."""
     if turns is None or not isinstance(turns.value, list) or not turns.value:
@@ -129,21 +151,20 @@ def _last_of(text: str, turns: Value | None, system: Sequence[str], part: str) -
     last = turns.value[-1]
     if not isinstance(last, dict) or last.get("role") != "user" or last.get("type", "message") != "message":
         raise _Kept(LAST_MESSAGE)
-    content = members(text, elements(text, turns.start)[-1].start).get("content")
-    if content is None:
-        raise _Kept(EMPTY)
-    if isinstance(content.value, str):
-        return Slot(_prompt(system, turns.value[:-1], content.value), content[1:])
-    if not isinstance(content.value, list):
-        raise _Kept(EMPTY)
-    return _of_parts(text, content, part, lambda x: _prompt(system, turns.value[:-1], x))
+    told = _spelt(text, elements(text, turns.start)[-1], part)
+    return Slot(_prompt(system, turns.value[:-1], told.text), told)
 
 
-def _of_parts(text: str, content: Value, part: str, prompt: Callable[[str], Prompt]) -> Slot:
-    """The text parts of a turn as one prompt, whose rewrite takes the place of the first; the others go then.
+def _spelt(text: str, turn: Value, part: str) -> Spelt:
+    """The text of a turn: of its parts as one, in the place of the first, where the others go.
 
     They must stand side by side, and those that go must hold nothing but their text.
     """
+    content = members(text, turn.start).get("content")
+    if content is not None and isinstance(content.value, str):
+        return Spelt(content.value, content[1:])
+    if content is None or not isinstance(content.value, list):
+        raise _Kept(EMPTY)
     parts = elements(text, content.start)
     mine = [
         i
@@ -155,9 +176,41 @@ def _of_parts(text: str, content: Value, part: str, prompt: Callable[[str], Prom
     first, last = mine[0], mine[-1]
     if last - first + 1 != len(mine) or any(set(parts[i].value) != {"type", "text"} for i in mine[1:]):
         raise _Kept(PARTS)
-    x = prompt("\n".join(parts[i].value["text"] for i in mine))
     beside = (parts[first].end, parts[last].end) if last > first else None
-    return Slot(x, members(text, parts[first].start)["text"][1:], beside)
+    return Spelt("\n".join(parts[i].value["text"] for i in mine), members(text, parts[first].start)["text"][1:], beside)
+
+
+def users_turns(kind: str, text: str) -> list[tuple[str, Spelt]]:
+    """The user's turns of a conversation whose texts can be replaced, each with a digest of what was said up to it.
+
+    Tools and what they gave are left out of it, as the prompter is not shown them. None of what holds no conversation.
+    """
+    heard, found = hashlib.blake2b(digest_size=16), list[tuple[str, Spelt]]()
+
+    def hear(role: str, said: object) -> None:
+        if isinstance(said, str) and not blank(said):
+            heard.update(f"{role} {len(said)} {said}".encode("utf-8", "surrogatepass"))
+
+    try:
+        fields = whole_object(text)
+    except (ValueError, StopIteration):
+        return found
+    turns, part = (fields.get("messages"), "text") if kind == "chat" else (fields.get("input"), "input_text")
+    if kind == "completion" or turns is None:
+        return found
+    if kind == "responses" and "instructions" in fields:
+        hear("system", fields["instructions"].value)
+    if isinstance(turns.value, str):  # the first turn, which later requests hold as such
+        hear("user", turns.value)
+        return [(heard.hexdigest(), Spelt(turns.value, turns[1:]))]
+    for turn in elements(text, turns.start) if isinstance(turns.value, list) else ():
+        role, said = _said(turn.value)
+        if role in (*_SYSTEM, "user", "assistant"):
+            hear("system" if role in _SYSTEM else role, said)
+        if role == "user":
+            with contextlib.suppress(_Kept):
+                found.append((heard.hexdigest(), _spelt(text, turn, part)))
+    return found
 
 
 def _prompt(system: Iterable[str], before: Iterable[object], text: str) -> Prompt:

@@ -7,17 +7,20 @@ import json
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from alignpro.flow.prompters import NO_REWARD
 from alignpro.models.local import TOO_LONG
 from alignpro.prompt import Prompt
-from alignpro.running.rewriter import Rewrite, Rewriter
+from alignpro.running.rewriter import NOT_ASKED, Rewrite, Rewriter
 from alignpro.runtime.interrupt import SIGNALS
 from alignpro.serve.link import PROMPTER_ERROR, Rewritten, prompts_in, receive, send
 
-REASONS = {TOO_LONG: "too-long", NO_REWARD: "no-reward"}
+REASONS = {TOO_LONG: "too-long", NO_REWARD: "no-reward", NOT_ASKED: PROMPTER_ERROR}
 NO_REWRITE = "no-rewrite"
 
 Guard = Callable[[Prompt, str], str | None]
@@ -36,9 +39,20 @@ def work(link: socket.socket, rewriter: Rewriter, guard: Guard | None = None, se
     Every prompt takes `seed`, so that the same one is rewritten the same way by every process with these weights.
     """
     rewriter.rewrite("Which way to the station?", seed=seed)
-    send(link, [rewriter.prompter.name, version(rewriter), rewriter.batch])
-    while (asked := receive(link)) is not None:
-        send(link, [one[:3] for one in rewritten(rewriter, prompts_in(asked), guard, seed)])
+    send(link, [rewriter.prompter.name, version(rewriter), rewriter.batch, rewriter.lanes])
+    sending = threading.Lock()
+
+    def handle(number: int, asked: Sequence[Sequence[Any]]) -> None:
+        made = [one[:3] for one in rewritten(rewriter, prompts_in(asked), guard, seed)]
+        with sending:
+            send(link, [number, made])
+
+    with ThreadPoolExecutor(rewriter.lanes) as pool:
+        while (message := receive(link)) is not None:
+            if rewriter.lanes == 1:
+                handle(*message)  # in this thread, for which torch's were counted
+            else:
+                pool.submit(handle, *message)
 
 
 def version(rewriter: Rewriter) -> str:
@@ -60,8 +74,9 @@ def rewritten(rewriter: Rewriter, prompts: Sequence[Prompt], guard: Guard | None
 
 def _told(rewriter: Rewriter, made: Rewrite, guard: Guard | None) -> Rewritten:
     if made.failure is not None:
+        if made.failure.startswith(NOT_ASKED):
+            print(made.failure, file=sys.stderr)  # noqa: T201
         return Rewritten(None, next((r for told, r in REASONS.items() if made.failure.startswith(told)), NO_REWRITE))
     if guard is not None and (why := guard(made.prompt, made.text)):
         return Rewritten(None, f"guard-{'-'.join(why.split())}")
-    tokens = rewriter.first.lm.frame.tokens
-    return Rewritten(made.text, None, len(tokens(made.text)) - len(tokens(made.prompt.text)))
+    return Rewritten(made.text, None, rewriter.tokens_added(made.prompt, made.text))

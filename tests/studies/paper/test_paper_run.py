@@ -28,6 +28,7 @@ def overrides(workshop):
         "evaluate.responses=2",
         "evaluate.bootstrap=100",
         "evaluate.sampling={max_new_tokens: 5, temperature: 1.5, top_p: 0.6}",
+        "prompter.template=Better: {prompt}",
     ]
 
 

@@ -16,6 +16,7 @@ from alignpro.evaluate.arms.arm import Arm
 from alignpro.evaluate.arms.chain_pass import ChainPass
 from alignpro.evaluate.arms.gibbs import Gibbs
 from alignpro.evaluate.arms.no_prompter import NoPrompter
+from alignpro.evaluate.arms.other_prompter import OtherPrompter
 from alignpro.evaluate.arms.reference_prompter import ReferencePrompter
 from alignpro.evaluate.arms.rlhf import Rlhf
 from alignpro.evaluate.arms.template import BestTemplate, OneTemplate
@@ -29,6 +30,7 @@ ARMS: tuple[type[Arm], ...] = (
     ChainPass,
     BestTemplate,
     OneTemplate,
+    OtherPrompter,
 )
 """In the order in which tables and figures show them."""
 
@@ -41,6 +43,7 @@ __all__ = [
     "Gibbs",
     "NoPrompter",
     "OneTemplate",
+    "OtherPrompter",
     "ReferencePrompter",
     "Rlhf",
 ]

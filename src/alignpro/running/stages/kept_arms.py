@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class KeptArms:
 
     def get(self, name: str, prompts: Sequence[Prompt]) -> ArmResult | None:
         """The arm, or None where it is not there, or not the one that would be sampled now."""
-        tree = processes.by_first(lambda: files.read_json(self.path / f"{name}.json"))
+        tree = processes.by_first(lambda: files.read_json(self._file(name)))
         if tree is None or tree.get("identity") != self.identity:
             return None
         try:
@@ -57,8 +58,11 @@ class KeptArms:
         """Keep an arm; returns what `get` gives, so that figures of a comparison never depend on which it was."""
         tree = _tree(arm)
         processes.by_first(lambda: self.path.mkdir(exist_ok=True))
-        files.write_json(self.path / f"{arm.name}.json", {"identity": self.identity, **tree}, checked=True)
+        files.write_json(self._file(arm.name), {"identity": self.identity, **tree}, checked=True)
         return _arm(arm.name, arm.prompts, tree)
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{quote(name, safe='')}.json"
 
     def done(self) -> None:
         """The comparison is written: `forget_compared` may drop these."""
