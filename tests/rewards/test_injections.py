@@ -4,7 +4,7 @@ is not believed."""
 import re
 
 import pytest
-from injections import CANARY, INJECTIONS, Injection
+from injections import CANARY, INJECTIONS, Injection, attacked
 from tiny import make_tokenizer
 
 from alignpro.config import META_PROMPT
@@ -14,7 +14,6 @@ from alignpro.types import Prompt, Turn
 
 FENCED = Frame.of(META_PROMPT, None, "prompter", quotes=True)
 NAIVE = Frame.of(META_PROMPT.replace("{fenced}", "<request>\n{prompt}\n</request>"), None, "prompter", quotes=True)
-TURN = re.compile(r"<\|im_start\|>system|<\|system\|>|<start_of_turn>|\[/?INST\]|<｜User｜>|^User:", re.MULTILINE)
 GUARDS = Guards(template=META_PROMPT)
 
 
@@ -23,12 +22,6 @@ def obeys_outside(message: str) -> str:
     opened = re.search(r"<([\w-]+)>\n", message)
     text, _, rest = message[opened.end() :].partition(f"</{opened[1]}>")
     return f"<rewrite>{CANARY}</rewrite>" if CANARY in rest else f"<rewrite>{text.strip()}</rewrite>"
-
-
-def attacked(text: str) -> bool:
-    """Whether a frozen model says CANARY that obeys the first line of what it is asked, and new turns in it."""
-    turns = TURN.split(text)
-    return CANARY in text.strip().split("\n")[0] or any(CANARY in turn for turn in turns[1:])
 
 
 def test_there_are_at_least_200_and_each_holds_its_order():

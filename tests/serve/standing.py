@@ -82,7 +82,7 @@ class Upstream:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            body = await request.read()
+            body = await request.content.read()
             self.seen.append((request.method, request.raw_path, dict(request.headers), body))
             return await self.script(request, body)
         except asyncio.CancelledError:
@@ -160,11 +160,11 @@ def user(text: Any = "tell me about owls", *before: dict[str, Any], **more: Any)
     return {"model": "m", "messages": [*before, {"role": "user", "content": text}], **more}
 
 
-def running(test):
-    """Run an asynchronous test, which must leave no task behind."""
+def running(test, seconds=60.0):
+    """Run an asynchronous test of so many seconds at most, which must leave no task behind."""
 
     async def whole():
-        await asyncio.wait_for(test(), 20)
+        await asyncio.wait_for(test(), seconds)
         await settled(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
     asyncio.run(whole())

@@ -8,12 +8,13 @@ import sys
 import textwrap
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 from standing import EVENTS, answer, good, rows, running, settled, standing, streams, upstream, user
 
 from alignpro.errors import UsageError
-from alignpro.serve import audit, service
+from alignpro.serve import service
 from alignpro.serve.link import Link, NotStarted
 from alignpro.serve.options import Options
 
@@ -149,9 +150,27 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(after, length, tmp_path):
     running(test)
 
 
+def test_an_upstream_that_falls_silent_in_mid_stream_is_broken_off(tmp_path):
+    async def halting(request, body):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(EVENTS[0])
+        await stalls(request)
+
+    async def test():
+        async with standing(halting, audit=tmp_path / "log", idle=0.05) as s:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await s.ask(user(stream=True))
+            assert [row.ended for row in await rows(tmp_path / "log", 1)] == ["reset"]
+            await settled(lambda: s.upstream.cancelled == 1)
+
+    running(test)
+
+
 @pytest.mark.parametrize("when", ["rewriting", "waiting", "streaming"])
 def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
-    times = 30
+    """`ALIGNPRO_ABORTS=1000` has so many of them go, at most 50 at a time."""
+    times = int(os.environ.get("ALIGNPRO_ABORTS", "30"))
 
     async def slowly(request, body):
         if when == "waiting":
@@ -164,34 +183,43 @@ def test_clients_that_go_away_leave_nothing_behind(when, tmp_path):
         return response
 
     async def test():
-        async with standing(slowly, audit=tmp_path / "log") as s:
-            if when == "rewriting":
-                s.prompter.hold = asyncio.Event()
+        async with standing(slowly, audit=tmp_path / "log", queue=50) as s:
             await settled(lambda: s.service.prompters._wakes)
-            before = len(asyncio.all_tasks())
+            before, files = len(asyncio.all_tasks()), psutil.Process().num_fds()
 
-            async def leaves(i):
-                _, writer = await asyncio.open_connection("127.0.0.1", s.service.port)
+            async def asks(i):
+                reader, writer = await asyncio.open_connection("127.0.0.1", s.service.port)
                 body = json.dumps(user(f"owl {i}", stream=True)).encode()
                 head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
                 writer.write(head + body)
+                if when == "streaming":
+                    await reader.readuntil(EVENTS[0])
+                return writer
+
+            gone = 0
+            while gone < times:
                 if when == "rewriting":
-                    await settled(lambda: s.service.app.active == times)
+                    s.prompter.hold = asyncio.Event()
+                together = min(50, times - gone)
+                left = await asyncio.gather(*(asks(gone + i) for i in range(together)))
+                if when == "rewriting":
+                    await settled(lambda: s.service.app.active == together)  # noqa: B023
                 else:
-                    await settled(lambda: len(s.upstream.seen) == times)
-                writer.transport.abort()
+                    await settled(lambda: len(s.upstream.seen) == gone + together)  # noqa: B023
+                for writer in left:
+                    writer.transport.abort()
+                gone += together
+                await settled(lambda: s.service.app.active == 0)
+                await settled(lambda: s.upstream.cancelled == (0 if when == "rewriting" else gone))  # noqa: B023
+                await settled(lambda: s.upstream.connections() == 0)
+                assert s.service.prompters.waiting == 0
+                if s.prompter.hold:
+                    s.prompter.hold.set()
+                await settled(lambda: len(asyncio.all_tasks()) <= before)
+            await settled(lambda: psutil.Process().num_fds() <= files)
+            assert [row.ended for row in await rows(tmp_path / "log", times)] == ["aborted"] * times
 
-            await asyncio.gather(*(leaves(i) for i in range(times)))
-            await settled(lambda: s.service.app.active == 0)
-            await settled(lambda: s.upstream.cancelled == (0 if when == "rewriting" else times))
-            await settled(lambda: s.upstream.connections() == 0)
-            assert s.service.prompters.waiting == 0
-            if s.prompter.hold:
-                s.prompter.hold.set()
-            await settled(lambda: len(asyncio.all_tasks()) <= before)
-            assert {row.ended for row in audit.read(tmp_path / "log")} == {"aborted"}
-
-    running(test)
+    running(test, 60 + times)
 
 
 def test_slow_and_endless_requests_are_cut_off():
@@ -215,6 +243,28 @@ def test_slow_and_endless_requests_are_cut_off():
             async with s.client.post(f"{s.url}/v1/files", data=b"x" * 5000) as response:
                 assert response.status == 200  # what passes is never whole here
             assert s.upstream.bodies == [b"x" * 5000]
+
+    running(test)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
+@pytest.mark.parametrize("slow", ["head", "body"])
+def test_a_client_that_drips_is_cut_off(path, slow):
+    async def test():
+        async with standing(receive=0.5) as s:
+            reader, writer = await asyncio.open_connection("127.0.0.1", s.service.port)
+            head = f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n"
+            writer.write((head + "X-Slow: " if slow == "head" else head + "\r\n{").encode())
+            reading = asyncio.ensure_future(reader.read(4096))
+            for _ in range(60):
+                await asyncio.sleep(0.05)
+                if reading.done():
+                    break
+                writer.write(b"x")
+            assert reading.done()
+            writer.close()
+            assert slow == "head" or b"HTTP/1.1 408" in reading.result()
+            await settled(lambda: s.service.app.active == 0 and not s.service._server.connections)
 
     running(test)
 

@@ -430,17 +430,3 @@ def test_health_readiness_and_metrics():
             assert (await s.ask(user("new")))[1]["x-alignpro"] == "original; reason=not-ready"
 
     running(test)
-
-
-def test_the_official_client_sees_what_it_would_see_without_us():
-    openai = pytest.importorskip("openai")
-
-    async def test():
-        async with standing(streams) as s, openai.AsyncOpenAI(api_key="k", base_url=f"{s.url}/v1") as client:
-            stream = await client.chat.completions.create(**user(), stream=True)
-            assert "".join([chunk.choices[0].delta.content async for chunk in stream]) == "01234"
-        async with standing() as s, openai.AsyncOpenAI(api_key="k", base_url=f"{s.url}/v1", max_retries=0) as client:
-            made = await client.chat.completions.create(**user())
-            assert (made.choices[0].message.content, made.usage.prompt_tokens) == ("fine", 7)
-
-    running(test)

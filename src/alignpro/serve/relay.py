@@ -18,6 +18,7 @@ from yarl import URL
 from alignpro.remote.wire import retry_after
 from alignpro.serve.answers import Seen
 from alignpro.serve.options import Options
+from alignpro.serve.receiving import Refused
 
 OWN = "x-alignpro"
 """Our header: the client's is never sent on. Others of ours begin with it too."""
@@ -92,7 +93,7 @@ class Upstream:
     ) -> tuple[aiohttp.ClientResponse, int]:
         """The head of the answer, and how often was tried again, which is done where `again` says so.
 
-        Raises Unanswered.
+        Raises Unanswered, and Refused where a body that is sent on as it comes does not.
         """
         tried = 0
         while True:
@@ -104,6 +105,8 @@ class Upstream:
             except asyncio.TimeoutError:
                 raise Unanswered(504, "the upstream did not answer in time") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
+                if isinstance(error.__cause__, Refused):
+                    raise error.__cause__ from None
                 if last:
                     raise Unanswered(502, f"the upstream {_fault(error)}") from None
                 wait = self._wait(tried, {})
