@@ -30,7 +30,8 @@ ROOMS = (
     ("running",),
     ("fits",),
     ("studies",),
-    ("export", "adapters", "serve"),
+    ("export", "serve"),
+    ("adapters",),
     ("cli",),
     ("__init__", "__main__"),
 )

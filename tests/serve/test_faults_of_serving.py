@@ -273,8 +273,9 @@ def test_what_is_nested_too_deeply_is_refused():
     async def test():
         async with standing() as s:
             for deep in (b"[" * 100_000, b'{"a":' * 200 + b"1" + b"}" * 200):
-                status, _, body = await s.ask(b'{"messages": [], "x": ' + deep)
-                assert (status, json.loads(body)["error"]["code"]) == (400, "too_deep")
+                for headers in ({}, {"x-alignpro": "off"}):
+                    status, _, body = await s.ask(b'{"messages": [], "x": ' + deep, headers=headers)
+                    assert (status, json.loads(body)["error"]["code"]) == (400, "too_deep")
             assert s.upstream.seen == []
 
     running(test)

@@ -235,14 +235,19 @@ def test_a_new_prompter_takes_over_without_a_lost_request():
     running(test)
 
 
-def test_clients_may_opt_out():
+@pytest.mark.parametrize("logged", [False, True])
+def test_clients_may_opt_out(tmp_path, logged):
     async def test():
-        async with standing(fail_closed=True) as s:
+        log = tmp_path / "log"
+        async with standing(fail_closed=True, audit=log if logged else None) as s:
             _, headers, _ = await s.ask(user(), headers={"x-alignpro": "off"})
             assert headers["x-alignpro"] == "original; reason=opt-out"
             assert s.upstream.bodies == [json.dumps(user()).encode()]
             assert "x-alignpro" not in s.upstream.seen[0][2]
             assert s.prompter.asked == []
+            if logged:
+                (row,) = await rows(log, 1)
+                assert (row.arm, row.assigned, row.reason, row.x) == ("original", None, "opt-out", "tell me about owls")
 
     running(test)
 

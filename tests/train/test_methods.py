@@ -45,13 +45,13 @@ class Drawn:
         return [[self.answers[i] for i in row] for row in drawn]
 
 
-def settings_of(method, lam, **update):
+def settings_of(method, lam, steps=None, **update):
     rate = {"learning_rate": 1e-3, "anneal": True, "max_grad_norm": None}
     sections = {name: rate | own | update for name, own in UPDATES[method].items()}
     sampling = {"rewrites": 1000, "responses": 1000} if method in OFFLINE else {"rewrites": 64, "responses": 4}
     return TrainSettings(
         method=method,
-        steps=150 if method in OFFLINE else 60,
+        steps=steps or (150 if method in OFFLINE else 80),
         prompts_per_step=9,
         kl=KlSettings(coef=lam),
         average=0.9,
@@ -100,16 +100,20 @@ def trained(method, seed, folder, lam=LAM, **update):
 
 @pytest.mark.parametrize("method", UPDATES)
 def test_every_method_reaches_the_closed_form_optimum(method, tmp_path):
-    world, log_rho, _ = trained(method, 0, tmp_path)
-    distance = world.distance(log_rho)
-    shortfall = world.objective(world.log_optimum) - world.objective(log_rho)
-    assert shortfall == pytest.approx(LAM * distance, abs=1e-9)  # (B4)
-    assert world.distance(world.log_reference) > 0.5  # where it began
-    assert distance < 0.05
+    distances = []
+    for seed in (0, 1) if method in OFFLINE else (0,):  # those that sample at every step take long
+        (tmp_path / str(seed)).mkdir()
+        world, log_rho, _ = trained(method, seed, tmp_path / str(seed))
+        distances.append(world.distance(log_rho))
+        shortfall = world.objective(world.log_optimum) - world.objective(log_rho)
+        assert shortfall == pytest.approx(LAM * distances[-1], abs=1e-9)  # (B4)
+        assert world.distance(world.log_reference) > 0.5  # where it began
+    assert np.mean(distances) < 0.05
 
 
 def test_dividing_by_the_groups_deviation_moves_the_fixed_point_to_where_the_docs_say(tmp_path):
-    world, log_rho, units = trained("grpo", 0, tmp_path, lam=0.6, divide_by_deviation=True, learning_rate=7e-4)
+    finely = {"steps": 100, "learning_rate": 5e-4}
+    world, log_rho, units = trained("grpo", 0, tmp_path, lam=0.6, divide_by_deviation=True, **finely)
     frozen = np.exp(world.log_frozen)
     noise = (world.reward**2 @ frozen.T - world.rewards_of_rewrites**2) / 4  # of a mean over four responses
     log_fixed = world.log_reference

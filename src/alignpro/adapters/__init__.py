@@ -1,4 +1,4 @@
-"""The same objective in other trainers, through what they publish for rewards: `trl`, `verl`.
+"""Other packages, through what they publish for it: rewards of the trainers `trl` and `verl`, hooks of `litellm`.
 
-Neither package is imported here; each adapter is what that trainer asks a reward to be.
+None is imported at the top; each adapter is what that package asks for.
 """
