@@ -10,7 +10,7 @@ from alignpro.config.section import Section, Share
 
 GUARDS = (
     *("numbers", "urls", "code", "quotes", "placeholders", "negations", "language"),
-    *("words", "answer", "frame", "length"),
+    *("words", "repeats", "answer", "frame", "length"),
 )
 
 
@@ -26,6 +26,10 @@ class GuardSettings(Section):
     language: bool = Field(True, description="reject x' in another script or language than x")
     words: Share | None = Field(
         0.1, description="reject x' that keeps less than this share of x's longer words, where x has eight; null: never"
+    )
+    repeats: bool = Field(
+        True,
+        description="reject x' that says eight words in a row of x more often than x does, but not all of x again",
     )
     answer: bool = Field(True, description="reject x' that gives an answer, as far as signs tell, or the row's own")
     answer_column: str = Field("answer", description="column of the data whose text x' may not hold unless x does")

@@ -4,6 +4,7 @@ and serving sends the prompt itself instead."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +24,7 @@ FEWEST = 8
 SHORT = 20
 """Words of a prompt up to which no rewrite is too short for it."""
 PHRASE = 8
-"""Words in a row of the meta-prompt that a rewrite may not repeat."""
+"""Words in a row of the meta-prompt that a rewrite may not repeat, and of the prompt that it may not say twice."""
 _PLACE = re.compile(r"\{\w+\}")
 
 
@@ -61,6 +62,7 @@ class Guards:
             "quotes": lambda x, rewrite: _lost("quotes", x, rewrite),
             "placeholders": lambda x, rewrite: _lost("placeholders", x, rewrite),
             "words": self._words,
+            "repeats": _repeated,
             "negations": lambda x, rewrite: _because("lacks", lost_negation(x.text, rewrite)),
             "answer": lambda x, rewrite: _because("says", answered(x.text, rewrite, x.row, on.answer_column)),
             "language": lambda x, rewrite: _because("changes from", other_language(x.text, rewrite)),
@@ -107,6 +109,20 @@ class Guards:
 def _lost(kind: str, x: Prompt, rewrite: str) -> str | None:
     gone, _ = lost(kind, x.text, rewrite)
     return f"lacks {min(gone, key=lambda span: (len(span), span))[:60]}" if gone else None
+
+
+def _repeated(x: Prompt, rewrite: str) -> str | None:
+    """What stands in a row in the prompt and more often in the rewrite: an order in it, say, put where it is obeyed. A
+    prompt that is said again as a whole is none."""
+    runs, said = _runs(x.text), _runs(rewrite)
+    more = [run for run, count in runs.items() if said[run] > count]
+    return f"says again: {' '.join(more[0])}" if 0 < len(more) < len(runs) else None
+
+
+def _runs(text: str) -> Counter[tuple[str, ...]]:
+    """All that stands in a row of PHRASE words, by Unicode's rules for words, and how often."""
+    said = lengths.words_of(text.casefold())
+    return Counter(zip(*(said[at:] for at in range(PHRASE)), strict=False))
 
 
 def _because(verb: str, what: str | None) -> str | None:
