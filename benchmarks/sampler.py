@@ -1,7 +1,7 @@
 """Our sampler against transformers' `generate`: the same model, queries, counts and limits.
 
     python benchmarks/sampler.py [MODEL] [--rows 64] [--batch 64] [--count 1] [--head 130] [--own 31] [--tokens 64]
-                                 [--ends 0] [--runs 5] [--dtype float32]
+                                 [--ends 0] [--temperature 1] [--top-p 1] [--runs 5] [--dtype float32]
 
 MODEL is a folder with a causal language model; without it the lab's frozen model. Queries are random tokens behind a
 common head of `--head`, as those behind a meta-prompt are. `--ends` is the share of the vocabulary, drawn at random,
@@ -29,7 +29,7 @@ from alignpro.runtime import threads
 
 
 def ours(model: Any, queries: list[list[int]], ends: list[int], given: argparse.Namespace, seed: int) -> int:
-    limits = Sampling(max_new_tokens=given.tokens)
+    limits = Sampling(max_new_tokens=given.tokens, temperature=given.temperature, top_p=given.top_p)
     rows = sample(model, queries, [given.count] * len(queries), limits, ends, 0, seed, batch_size=given.batch)
     return sum(len(one.tokens) for row in rows for one in row)
 
@@ -44,6 +44,8 @@ def theirs(model: Any, queries: list[list[int]], ends: list[int], given: argpars
             attention_mask=torch.ones_like(ids),
             do_sample=True,
             top_k=0,
+            temperature=given.temperature,
+            top_p=given.top_p,
             max_new_tokens=given.tokens,
             num_return_sequences=given.count,
             eos_token_id=ends or None,
@@ -66,7 +68,8 @@ def main() -> None:
     sizes = {"rows": 64, "batch": 64, "count": 1, "head": 130, "own": 31, "tokens": 64, "runs": 5}
     for name, value in sizes.items():
         ask.add_argument(f"--{name}", type=int, default=value)
-    ask.add_argument("--ends", type=float, default=0.0)
+    for name, value in {"ends": 0.0, "temperature": 1.0, "top-p": 1.0}.items():
+        ask.add_argument(f"--{name}", type=float, default=value)
     ask.add_argument("--dtype", default="float32")
     given = ask.parse_args()
     count = threads.use(None)
