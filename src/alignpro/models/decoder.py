@@ -189,7 +189,7 @@ class Rows:
             x = layer.out(read.view(rows, heads * width)).add_(x)
             y = layer.between(x)
             x = layer.down(functional.silu(layer.gate(y), inplace=True).mul_(layer.up(y))).add_(x)
-        return decoder.head(decoder.norm(x))
+        return decoder.head(decoder.norm(x)).contiguous()
 
     def _make_room(self) -> None:
         """Zeros, for what is not written is read with a share of 0 where the whole room is read."""
