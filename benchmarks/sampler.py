@@ -68,8 +68,8 @@ def main() -> None:
     sizes = {"rows": 64, "batch": 64, "count": 1, "head": 130, "own": 31, "tokens": 64, "runs": 5}
     for name, value in sizes.items():
         ask.add_argument(f"--{name}", type=int, default=value)
-    for name, value in {"ends": 0.0, "temperature": 1.0, "top-p": 1.0}.items():
-        ask.add_argument(f"--{name}", type=float, default=value)
+    for name, usual in {"ends": 0.0, "temperature": 1.0, "top-p": 1.0}.items():
+        ask.add_argument(f"--{name}", type=float, default=usual)
     ask.add_argument("--dtype", default="float32")
     given = ask.parse_args()
     count = threads.use(None)
