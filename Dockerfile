@@ -1,11 +1,11 @@
-# alignpro serve on a processor: docs/serving.md says how it is run.
+# alignpro serve: docs/serving.md says how it is built and run, and what TORCH_INDEX is for.
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX
 WORKDIR /build
 COPY constraints.txt ./
 RUN python -m venv /opt/alignpro \
-    && /opt/alignpro/bin/pip install --no-cache-dir -c constraints.txt --index-url ${TORCH_INDEX} torch
+    && /opt/alignpro/bin/pip install --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--index-url=${TORCH_INDEX}} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/alignpro/bin/pip install --no-cache-dir -c constraints.txt '.[endpoints,otel]'
