@@ -108,8 +108,8 @@ def hook(
 ) -> Any:
     """What LiteLLM takes as a callback, with the prompter of a run or of an exported folder.
 
-    `arguments` are more of `alignpro serve`, as in `["--method=gibbs"]` or `["--guards.use=[]"]`; `python` is the
-    interpreter that has torch, where LiteLLM's has not. Raises ImportError without LiteLLM.
+    `arguments` are more of `alignpro serve`, as in `["--method=gibbs"]` or `["--guards.numbers=false"]`; `python` is
+    the interpreter that has torch, where LiteLLM's has not. Raises ImportError without LiteLLM.
     """
     from litellm.integrations.custom_logger import CustomLogger
 
