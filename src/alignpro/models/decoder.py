@@ -259,9 +259,9 @@ def _linear(layers: Sequence[Any], with_adapter: bool) -> Linear:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [N, I] times weight [O, I], and bias [O]. On a CPU, whose library repacks one of two factors at each call, as
-    weight times x, so that this is x; outputs then lie column by column, but if they are many, as logits are."""
-    if not x.is_cpu:
+    """x [N, I] times weight [O, I], and bias [O]. In float32 on a CPU, whose library repacks one of two factors at each
+    call, as weight times x, so that this is x; outputs then lie column by column, but if they are many, as logits."""
+    if not x.is_cpu or x.dtype != torch.float32:
         return functional.linear(x, weight, bias)
     if len(weight) <= SLAB:
         product = torch.mm(weight, x.t()).t()
