@@ -37,8 +37,9 @@ class EndpointPrompter:
         return [[as_rewrite(g) for g in row] for row in rows]
 
 
-def frame_of(settings: OtherPrompterSettings) -> Frame:
-    """The frame of a prompter behind a URL. Raises SettingsError where it would lose the prompt."""
+def frame_of(settings: OtherPrompterSettings, where: str | None = None) -> Frame:
+    """The frame of a prompter behind a URL, one of evaluate.prompters or set `where`. Raises SettingsError where it
+    would lose the prompt."""
     template = META_PROMPT if settings.template is None else settings.template
-    where = f"evaluate.prompters {settings.name}"
+    where = where or f"evaluate.prompters {settings.name}"
     return Frame.of(template, settings.system, where, True, settings.examples, settings.thoughts)

@@ -137,14 +137,14 @@ def _frozen(settings: Settings, device: str, endpoints: Endpoints) -> FrozenMode
     return load_frozen(frozen, device, _dtype_of_frozen(settings, device))
 
 
-def load_asked(asked: OtherPrompterSettings, frame: Frame | None = None) -> EndpointPrompter:
-    """A prompter behind URLs by itself, in a frame or else in that of its settings, asked for one token.
+def load_asked(asked: OtherPrompterSettings, frame: Frame) -> EndpointPrompter:
+    """A prompter behind URLs by itself, in a frame, asked for one token.
 
     Raises EndpointUnusable, EndpointDown, SettingsError.
     """
     endpoints = Endpoints()
     try:
-        made = endpoints.load(asked.model, asked.sampling, asked.endpoint, frame or frame_of(asked))
+        made = endpoints.load(asked.model, asked.sampling, asked.endpoint, frame)
         endpoints.check()
     except BaseException:
         endpoints.close()

@@ -32,7 +32,7 @@ from alignpro.models.fingerprint import fingerprint
 from alignpro.models.framing import Frame
 from alignpro.models.local import TOO_LONG, LocalPrompter, load_frame
 from alignpro.models.written import EMPTY_REWRITE, NO_ANSWER
-from alignpro.remote.prompter import EndpointPrompter
+from alignpro.remote.prompter import EndpointPrompter, frame_of
 from alignpro.rewards.guards import Guards
 from alignpro.rng import derive
 from alignpro.running import exported
@@ -262,9 +262,9 @@ class AskedPrompter(Rewriter):
             raise UsageError(
                 f"{folder} has prompters in sequence, and a URL has one; `alignpro export` writes the last"
             )
-        frame = None if folder is None else load_frame("prompter", own.prompter)
         told = own.prompter.model_dump(include={"template", "system", "examples", "thoughts", "sampling"})
         asked = OtherPrompterSettings(name="prompter", model=model, endpoint=endpoint or EndpointSettings(), **told)
+        frame = frame_of(asked, "prompter") if folder is None else load_frame("prompter", own.prompter)
         return cls(settings, load_asked(asked, frame), ())
 
     @property
