@@ -8,23 +8,21 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
 from alignpro import config
 from alignpro.config import EndpointSettings, OtherPrompterSettings, Settings, flat
-from alignpro.data.conversations import EMPTY_PROMPT, prompt_of
+from alignpro.data.conversations import EMPTY_PROMPT
 from alignpro.data.texts import blank
 from alignpro.errors import (
-    DataError,
     EndpointDown,
     EndpointUnusable,
     PromptTooLong,
     RunFailure,
     SettingsError,
-    UnusableRow,
     UsageError,
 )
 from alignpro.flow.prompters import NO_REWARD, GibbsPrompter
@@ -36,16 +34,12 @@ from alignpro.remote.prompter import EndpointPrompter, frame_of
 from alignpro.rewards.guards import Guards
 from alignpro.rng import derive
 from alignpro.running import exported
+from alignpro.running.given import Asked, is_conversation, prompt_in, several
 from alignpro.running.load import load, load_asked, prompted_by
 from alignpro.runtime import ownership
 from alignpro.runtime.run_folder import MAY_CHANGE, RunFolder
 from alignpro.types import FrozenModel, Generation, Prompt, Prompter, RemoteModel, Seed
 
-Messages = Sequence[Mapping[str, Any]]
-"""One conversation, in OpenAI's form (role, content) or ShareGPT's (from, value); its last turn is the user's."""
-
-Asked = str | Prompt | Messages
-"""One prompt, however it comes."""
 LANES = 64
 """Prompts that a prompter behind URLs is asked to rewrite at a time."""
 NOT_ASKED = "the prompter's URL gave no answer"
@@ -140,9 +134,9 @@ class Rewriter:
         call draws anew; with one a prompt gets the same rewrites whatever else is in the list, but for earlier prompts
         that equal it. Raises DataError for what is no prompt.
         """
-        one = isinstance(prompts, (str, Prompt)) or _is_conversation(prompts)
-        asked: Iterable[Any] = [prompts] if one else _several(prompts)
-        xs = [_prompt(value, number) for number, value in enumerate(asked, 1)]
+        one = isinstance(prompts, (str, Prompt)) or is_conversation(prompts)
+        asked: Iterable[Any] = [prompts] if one else several(prompts)
+        xs = [prompt_in(value, number) for number, value in enumerate(asked, 1)]
         if n is not None and n < 1:
             raise UsageError(f"n is {n}; give how many rewrites of each prompt are wanted, or leave it out for one")
         rows = self._rewrites(xs, n or 1, secrets.randbits(62) if seed is None else seed)
@@ -158,7 +152,7 @@ class Rewriter:
         if isinstance(prompt, Rewrite):
             x = prompt.prompt.asking(prompt.text)
         else:
-            asked = _prompt(prompt, 1)
+            asked = prompt_in(prompt, 1)
             x = asked.asking(asked.text)
         with self._lock:
             if self.frozen is None:
@@ -384,43 +378,3 @@ def _settings_in(folder: Path, overrides: Sequence[str]) -> tuple[Settings, Sett
 
 def _digest(frames: Sequence[Any]) -> str:
     return hashlib.blake2b(json.dumps(frames).encode(), digest_size=16).hexdigest()
-
-
-def _is_conversation(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
-
-
-def _several(value: object) -> Iterable[Any]:
-    if isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
-        return value
-    raise DataError(f"prompts: found {_found(value)}; wanted {_WANTED}, or a list of them")
-
-
-def _prompt(value: object, number: int) -> Prompt:
-    """The prompt of a text or of messages. Raises DataError; `number` counts from 1."""
-    if isinstance(value, Prompt):
-        return value
-    if isinstance(value, str) and blank(value):
-        return Prompt(value)  # which is told where it is to be rewritten
-    try:
-        if isinstance(value, str) or _is_conversation(value):
-            return prompt_of(value)
-        reason = "it is none"
-    except UnusableRow as error:
-        reason = str(error)
-    raise DataError(f"prompt {number}: {reason}; found {_found(value)}; wanted {_WANTED}")
-
-
-_WANTED = "a text, a Prompt, or messages ({role, content}) of which the last is the user's"
-
-
-def _found(value: object) -> str:
-    if isinstance(value, Mapping):
-        return f"a mapping of {', '.join(map(str, value)) or 'nothing'}"
-    if isinstance(value, (list, tuple)) and value:
-        first = value[0]
-        roles = ", ".join(
-            str(turn.get("role") or turn.get("from") or [*turn]) for turn in value if isinstance(turn, Mapping)
-        )
-        return f"turns of {roles}" if roles else f"a list of {type(first).__name__}"
-    return repr(value)[:60] if isinstance(value, str) else type(value).__name__
