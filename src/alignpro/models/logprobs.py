@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from alignpro.models import output_layer, prefixes
+from alignpro.models.packing import pack
 from alignpro.models.padding import pad, positions
 from alignpro.runtime import memory, processes, progress
 
@@ -100,10 +101,13 @@ def _outputs(model: nn.Module, actions: Actions, head: nn.Module | None, logits:
     count, width = actions.action.shape
     wanted: dict[str, Any] = {"output_hidden_states": True} if hidden and head is None else {}
 
-    def kept(columns: int, ids: Tensor) -> Tensor:
-        return _last(columns if logits or head is not None else 1, ids)
+    def kept(columns: int, length: int | None = None) -> Tensor:
+        return _last(columns if logits or head is not None else 1, length or columns, actions.query.device)
 
-    shares = prefixes.is_worth(queries, count, width - 1) and prefixes.can_share(model)
+    ids, own = actions.action[:, :-1], actions.action_mask[:, 1:]  # the last token of a row need not be read
+    packing = None if logits else pack(row.tolist(), own.sum(1).tolist(), actions.query.shape[1], _width(model))
+    packed = None if packing is None else packing.size
+    shares = prefixes.is_worth(queries, count, width - 1, packed) and prefixes.can_share(model)
     with ExitStack() as stack:
         seen = stack.enter_context(output_layer.reading(head, skip=not logits)) if hidden and head is not None else None
         if not shares:
@@ -113,7 +117,7 @@ def _outputs(model: nn.Module, actions: Actions, head: nn.Module | None, logits:
                 attention_mask=mask.long(),
                 position_ids=positions(mask),
                 use_cache=False,
-                logits_to_keep=kept(width, mask),
+                logits_to_keep=kept(width, mask.shape[1]),
                 **wanted,
             )
             yield _part(output, seen, width)
@@ -121,17 +125,25 @@ def _outputs(model: nn.Module, actions: Actions, head: nn.Module | None, logits:
         held = prefixes.read(model, queries, **wanted)
         first = _part(held.output, seen, 1)
         yield _Part(first.logits[row], None if first.hidden is None else first.hidden[row])
-        if width > 1:
+        if width > 1 and packing is None:
             held.take(row)
-            ids, own = actions.action[:, :-1], actions.action_mask[:, :-1]
-            output = prefixes.follow(model, ids, held, own, logits_to_keep=kept(width - 1, ids), **wanted)
+            output = prefixes.follow(model, ids, held, own, logits_to_keep=kept(width - 1), **wanted)
             yield _part(output, seen, width - 1)
+        elif width > 1:
+            wanted["logits_to_keep"] = kept(packing.width)
+            output, where = prefixes.follow_packed(model, ids, held, own, packing, **wanted)
+            states = _states([_part(output, seen, packing.width)]).flatten(0, 1)
+            yield _Part(output.logits, states.index_select(0, where.flatten()).view(count, width - 1, -1))
 
 
-def _last(count: int, row: Tensor) -> Tensor:
-    """The last `count` columns, by number: a slice of them would be strided, and the output layer copied for each row
-    of it."""
-    return torch.arange(row.shape[1] - count, row.shape[1], device=row.device)
+def _last(count: int, length: int, device: torch.device) -> Tensor:
+    """The last `count` columns of `length`, by number: a slice of them would be strided, and the output layer copied
+    for each row of it."""
+    return torch.arange(length - count, length, device=device)
+
+
+def _width(model: Any) -> int:
+    return int(getattr(model.config.get_text_config(), "hidden_size", 0))
 
 
 def _part(output: Any, seen: output_layer.Seen | None, width: int) -> _Part:
@@ -196,7 +208,13 @@ def score(
     """Log-probabilities of each action's tokens, one array [T_i] a row; computed in batches of like length, which
     several processes share. `setting` is what `batch_size` is called where memory runs out."""
     device = next(model.parameters()).device
-    order = sorted(range(len(queries)), key=lambda i: len(queries[i]) + len(actions[i]))
+    own = [tuple(query) for query in queries]
+    shared = 2 * len(set(own)) <= len(own)  # then rows of one query stand together, where it is read once for them
+
+    def place(i: int) -> tuple[Any, ...]:
+        return (len(own[i]), own[i], len(actions[i])) if shared else (len(own[i]) + len(actions[i]),)
+
+    order = sorted(range(len(queries)), key=place)
 
     def compute(mine: Sequence[int]) -> list[npt.NDArray[np.float32]]:
         scored: list[npt.NDArray[np.float32]] = []

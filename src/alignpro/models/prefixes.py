@@ -20,6 +20,7 @@ from transformers import Cache
 
 from alignpro.models.cache import attends_only, make_cache
 from alignpro.models.checkpointing import is_checkpointed
+from alignpro.models.packing import Packing
 from alignpro.models.padding import pad
 from alignpro.runtime import processes
 
@@ -65,10 +66,12 @@ def head_of(queries: Sequence[Sequence[int]]) -> int:
     return min(shared, min(len(query) for query in queries) - 1)
 
 
-def is_worth(queries: Sequence[Sequence[int]], rows: int, width: int) -> bool:
-    """Whether to read different `queries`, which serve `rows` rows of `width` further tokens, by shared parts."""
+def is_worth(queries: Sequence[Sequence[int]], rows: int, width: int, packed: int | None = None) -> bool:
+    """Whether to read different `queries`, which serve `rows` rows of `width` further tokens, by shared parts; of
+    those tokens `packed` are read then, where the rows are laid end to end."""
     longest, head = max(len(query) for query in queries), head_of(queries)
-    return head + len(queries) * (longest - head) + rows * width <= WORTH * rows * (longest + width)
+    further = rows * width if packed is None else packed
+    return head + len(queries) * (longest - head) + further <= WORTH * rows * (longest + width)
 
 
 def can_share(model: Any) -> bool:
@@ -104,14 +107,43 @@ def read(model: Any, queries: Sequence[Sequence[int]], begun: Read | None = None
 def follow(model: Any, ids: Tensor, held: Read, own: Tensor | None = None, **wanted: Any) -> Any:
     """The model's output for tokens `ids` [N, T] (own [N, T] bool, True on tokens) after what is held, which grows by
     them."""
-    held.padded |= own is not None and not bool(own.all())
     own = torch.ones_like(ids, dtype=torch.bool) if own is None else own
-    position = (held.mask.sum(1, keepdim=True) + own.long().cumsum(1) - 1).clamp(min=0)
+    return _go_on(model, ids, held, own, own.long().cumsum(1) - 1, None, wanted)
+
+
+def follow_packed(
+    model: Any, ids: Tensor, held: Read, own: Tensor, packing: Packing, **wanted: Any
+) -> tuple[Any, Tensor]:
+    """The model's output for tokens `ids` [N, T] (own [N, T], True on tokens, the first ones of each row) that
+    `packing` lays end to end after the queries held; and where in the output, flattened, each stands [N, T]."""
+    count, width = ids.shape
+    device = ids.device
+    places = torch.as_tensor(packing.line * packing.width + packing.start, device=device)[:, None]
+    column = torch.arange(width, device=device)
+    where = (places + column).masked_fill_(~own, 0)
+    taken = where[own]
+
+    def laid(values: Tensor, otherwise: int) -> Tensor:
+        flat = torch.full((packing.size,), otherwise, dtype=torch.long, device=device)
+        return flat.index_copy_(0, taken, values.expand(count, width)[own]).view(-1, packing.width)
+
+    rows = laid(torch.arange(count, device=device)[:, None], -1)
+    held.take(torch.as_tensor(packing.source, device=device))
+    return _go_on(model, laid(ids, 0), held, rows >= 0, laid(column, 0), rows, wanted), where
+
+
+def _go_on(
+    model: Any, ids: Tensor, held: Read, own: Tensor, after: Tensor, rows: Tensor | None, wanted: dict[str, Any]
+) -> Any:
+    """Read ids [N, T], each so many tokens `after` what is held; of those that are read now, a token sees those of its
+    own number in `rows` [N, T]."""
+    held.padded |= not bool(own.all())
+    position = (held.mask.sum(1, keepdim=True) + after).clamp(min=0)
     held.mask = torch.cat([held.mask, own], 1)
     held.position = torch.cat([held.position, position], 1)
     return model(
         input_ids=ids,
-        attention_mask=_seen(model, held, position),
+        attention_mask=_seen(model, held, position, rows),
         position_ids=position,
         past_key_values=held.cache,
         use_cache=True,
@@ -119,15 +151,18 @@ def follow(model: Any, ids: Tensor, held: Read, own: Tensor | None = None, **wan
     )
 
 
-def _seen(model: Any, held: Read, position: Tensor) -> Any:
+def _seen(model: Any, held: Read, position: Tensor, rows: Tensor | None) -> Any:
     """What each new token sees of all that is held, 0 or the least number there is [N, 1, T, L]; one for each kind of
-    layer where some see but a window. None where a single token sees everything."""
+    layer where some see but a window. None where a single token sees everything. Of the new tokens it sees those of
+    its own of the `rows` [N, T]."""
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     if position.shape[1] == 1 and not held.padded and (window is None or held.mask.shape[1] <= window):
         return None
     back = position.unsqueeze(2) - held.position.unsqueeze(1)
     seen = held.mask.unsqueeze(1) & (back >= 0)
+    if rows is not None:
+        seen[:, :, -rows.shape[1] :] &= rows.unsqueeze(2) == rows.unsqueeze(1)
     seen |= torch.zeros_like(seen).scatter_(2, _slots(held, position), True)  # padding sees itself, lest it be nan
     kinds = set(getattr(config, "layer_types", None) or ())
     near = seen & (back < window) if window else seen

@@ -110,11 +110,12 @@ def sweep(
     Stops early, before the update that would carry the policy further, when a minibatch's mean approximate KL to the
     sampling policy passes 1.5 times `target_kl`, or its movement what the step size allows. How far the whole step went
     is measured on the last minibatch, and steers the next step's size. On the first, before any update, stands how far
-    log-probabilities as sampled are from those computed here.
+    log-probabilities as sampled are from those computed here, which is rounding: it is no movement.
     """
     mask = experience.actions.action_mask
     cut = learner.pieces.cutter(experience.actions, experience.groups, piece_loss)
     gap: dict[str, float] = {}
+    rounding = 0.0
     generator = torch.Generator().manual_seed(seed)
     log: dict[str, list[float]] = {}
     shuffled = [
@@ -127,9 +128,11 @@ def sweep(
         figures = _over_pieces(rows, mask, settings, piece_loss, cut, learn=True)
         check(figures)
         step_kl, a_token, a_sample = (figures.pop(name) for name in ("step_kl", "apart", "feigned"))
-        gap = gap or {"sampling_gap": a_token, "sampling_kl": a_sample}
+        if not gap:
+            gap, rounding = {"sampling_gap": a_token, "sampling_kl": a_sample}, step_kl
+        step_kl = max(0.0, step_kl - rounding)
         stopped = settings.target_kl is not None and figures["approx_kl"] > 1.5 * settings.target_kl
-        if stopped or learner.step_size.is_too_far(step_kl):
+        if log and (stopped or learner.step_size.is_too_far(step_kl)):
             break
         figures |= step(learner.optimizer, settings.max_grad_norm)
         for name, number in figures.items():
@@ -137,6 +140,7 @@ def sweep(
     else:
         with torch.no_grad():
             step_kl = _over_pieces(rows, mask, settings, piece_loss, cut, learn=False)["step_kl"]
+            step_kl = max(0.0, step_kl - rounding)
     learner.step_size.after(step_kl)
     metrics = {name: sum(values) / len(values) for name, values in log.items()}
     return metrics | gap | {"step_kl": step_kl, "updates": float(len(log.get("policy_loss", ())))}
