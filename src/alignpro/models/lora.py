@@ -76,6 +76,8 @@ def adapted(
     """
     from peft import LoraConfig, get_peft_model
 
+    from alignpro.models.fused_lora import fuse
+
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -89,6 +91,7 @@ def adapted(
         warnings.simplefilter("ignore", FutureWarning)  # of peft about transformers, nothing to the user
         torch.manual_seed(seed)
         policy = get_peft_model(model, config)
+    fuse(policy)
     try:
         yield policy.eval()
     finally:
