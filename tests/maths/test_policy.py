@@ -87,3 +87,16 @@ def test_of_one_prompt_nothing_is_learned():
     for few, defined in ((1, False), (2, True)):
         value, interval = policy.learned(scores[:few], SEEN[:few], crossed.best_template(scores[:few]))
         assert np.isfinite(value) == defined and np.isnan(interval).all()
+
+
+def test_what_a_vector_tells_is_learned_where_no_word_does():
+    rng = np.random.default_rng(0)
+    vectors = np.eye(KINDS)[KIND] + 0.1 * rng.normal(size=(len(KIND), KINDS))
+    mute = ["a prompt"] * len(TEXTS)
+    means = np.eye(KINDS, TEMPLATES)
+    scores = asked(rng, means, 8)
+    best = crossed.best_template(scores)
+    blind, _ = policy.learned(scores, policy.features(mute), best)
+    seeing, (low, _) = policy.learned(scores, policy.features(mute, vectors), best)
+    assert blind == pytest.approx(0, abs=0.05)
+    assert low > 0.2 and seeing > 0.4  # of the 2/3 that choosing by kind gains over one template

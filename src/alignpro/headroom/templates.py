@@ -117,9 +117,16 @@ def ask(
     return np.array([rows[prompt.key] for prompt in design.prompts])
 
 
-def report(listed: str, design: Design, scores: FloatArray, frontier: Mapping[str, float] | None) -> Templates:
+def report(
+    listed: str,
+    design: Design,
+    scores: FloatArray,
+    frontier: Mapping[str, float] | None,
+    vectors: FloatArray | None = None,
+) -> Templates:
     """What the design's scores [P, J, R] say. `frontier` has the gain of the best prompter by the prompt's key, None
-    where that was withheld: then one template is held against all that choosing per prompt could gain.
+    where that was withheld: then one template is held against all that choosing per prompt could gain. `vectors` [P, D]
+    are those of the prompts by a sentence encoder, from which a policy may learn too.
 
     Prompts for which every cell failed are left out.
     """
@@ -128,7 +135,8 @@ def report(listed: str, design: Design, scores: FloatArray, frontier: Mapping[st
     prompts = [prompt for prompt, told in zip(design.prompts, answered.tolist(), strict=True) if told]
     parts, best = crossed.variances(scores), crossed.best_template(scores)
     between = crossed.bracket(scores, best, parts.interaction[1])
-    learned = policy.learned(scores, policy.features([prompt.text for prompt in prompts]), best)
+    seen = policy.features([prompt.text for prompt in prompts], None if vectors is None else vectors[answered])
+    learned = policy.learned(scores, seen, best)
     (gain, (low, high)), share, ahead = best.gain, ENOUGH, UNKNOWN
     if frontier is not None:
         most = np.array([frontier.get(prompt.key, np.nan) for prompt in prompts])

@@ -36,17 +36,19 @@ class Policy:
         return np.asarray((self.level + (features - self.centre) @ self.slopes).argmax(1))
 
 
-def features(texts: Sequence[str]) -> FloatArray:
-    """What is seen of each prompt [P, F]: the logarithms of its words and characters, and which words it has.
+def features(texts: Sequence[str], vectors: FloatArray | None = None) -> FloatArray:
+    """What is seen of each prompt [P, F]: the logarithms of its words and characters, which words it has, and its
+    vector [P, D] by a sentence encoder, where there is one.
 
-    Words are those of two texts at least and not of all, without case. Lengths and words weigh alike: each has mean 0
-    and length 1 in the mean square over the texts, or is 0 where it is the same in all.
+    Words are those of two texts at least and not of all, without case. Lengths, words and vectors weigh alike: each has
+    mean 0 and length 1 in the mean square over the texts, or is 0 where it is the same in all.
     """
     size = np.log1p([[lengths.words(text), lengths.characters(text)] for text in texts])
     held = [set(_WORD.findall(text.casefold())) for text in texts]
     common = sorted(word for word, n in Counter(word for words in held for word in words).items() if 1 < n < len(held))
     present = np.array([[float(word in words) for word in common] for words in held])
-    return np.hstack([_scaled(size), _scaled(present)])
+    blocks = [size, present] if vectors is None else [size, present, vectors]
+    return np.hstack([_scaled(block) for block in blocks])
 
 
 def _scaled(block: FloatArray) -> FloatArray:

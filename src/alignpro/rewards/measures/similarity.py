@@ -10,9 +10,10 @@ import numpy as np
 
 from alignpro.errors import SettingsError, UnusableRow
 from alignpro.models.loading import display_name
+from alignpro.rewards.composite import CompositeReward
 from alignpro.rewards.measures.encoder import SentenceEncoder, load_encoder
 from alignpro.rewards.verify.verifier import Verifier, said, texts
-from alignpro.types import Prompt, Response, RewardResult, as_prompts, as_responses
+from alignpro.types import Prompt, Response, Reward, RewardResult, as_prompts, as_responses
 
 EMPTY = "no text to compare"
 
@@ -60,6 +61,13 @@ class Similarity:
         except UnusableRow as error:
             return str(error)
         return [answer, *golds] if answer.strip() and all(map(str.strip, golds)) else EMPTY
+
+
+def encoder_of(reward: Reward) -> SentenceEncoder | None:
+    """The sentence encoder that a reward, or the first of its terms and gates that has one, reads answers by."""
+    parts = [*reward.terms, *reward.gates] if isinstance(reward, CompositeReward) else []
+    rewards = [part.reward for part in parts] or [reward]
+    return next((one.encoder for one in rewards if isinstance(one, Similarity)), None)
 
 
 def load_similarity(encoder: str, device: str, batch_size: int | None, column: str | None = None) -> Similarity:

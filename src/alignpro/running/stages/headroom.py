@@ -15,6 +15,7 @@ from alignpro.models import batches
 from alignpro.models.fingerprint import fingerprint
 from alignpro.models.local import LocalFrozenModel
 from alignpro.results import Cost, Headroom, Templates, write
+from alignpro.rewards.measures.similarity import encoder_of
 from alignpro.rng import derive
 from alignpro.running.checks import check_lengths
 from alignpro.running.load import load_other_frozen, load_trained
@@ -128,7 +129,14 @@ def _under_templates(run: Run, design: Design, estimator: Estimator) -> Template
     best = estimator.best
     gains = best.reward - estimator.plain
     by_key = {prompt.key: float(gain) for prompt, gain in zip(estimator.samples.prompts, gains, strict=True)}
-    told = templates.report(str(settings.headroom.templates), design, scores, None if best.why_withheld else by_key)
+    encoder, texts = encoder_of(pieces.reward), [prompt.text for prompt in design.prompts]
+    told = templates.report(
+        str(settings.headroom.templates),
+        design,
+        scores,
+        None if best.why_withheld else by_key,
+        encoder.embed(texts) if encoder else None,
+    )
     if told.unanswered:
         run.progress.say(f"{told.unanswered} prompts left out: every answer to them failed, under every template")
     return told
