@@ -19,6 +19,7 @@ from torch.nn import functional
 from alignpro.models.cache import ROOM
 from alignpro.models.graphs import Replayed
 from alignpro.models.lora import AdapterOff
+from alignpro.models.packed_weights import LARGEST, packed
 from alignpro.models.prefixes import Read
 from alignpro.runtime.processes import is_sharded
 
@@ -44,7 +45,8 @@ class Decoder:
         config = self.model.config
         self.heads, self.kept = config.num_attention_heads, config.num_key_value_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        linear = functools.partial(_linear, with_adapter=with_adapter)
+        again = sum(weight.numel() for weight in self.model.parameters()) <= LARGEST
+        linear = functools.partial(_linear, with_adapter=with_adapter, again=again)
         body = self.model.model
         self.layers = [_Layer(layer, linear) for layer in body.layers]
         self.embed, self.turn = body.embed_tokens, body.rotary_emb
@@ -236,16 +238,20 @@ def _wider(held: Tensor, dim: int, length: int, value: float) -> Tensor:
     return torch.cat([held.new_full(shape, value), held], dim)
 
 
-def _linear(layers: Sequence[Any], with_adapter: bool) -> Linear:
-    """Linear layers of one input as one, their outputs side by side, and their adapters as one of all their ranks."""
+def _linear(layers: Sequence[Any], with_adapter: bool, again: bool) -> Linear:
+    """Linear layers of one input as one, their outputs side by side, and their adapters as one of all their ranks. With
+    `again` the weights may be held a second time."""
     parts = [part for part in (_parts(layer, with_adapter) for layer in layers) if part is not None]
     weights, biases, adapters = zip(*parts, strict=True)
-    weight = torch.cat(weights) if len(parts) > 1 else weights[0]
     bias = None
     if any(one is not None for one in biases):
         bias = torch.cat([w.new_zeros(len(w)) if b is None else b for w, b in zip(weights, biases, strict=True)])
+    base = packed(weights, bias) if again else None
+    if base is None:
+        weight = torch.cat(weights) if len(parts) > 1 else weights[0]
+        base = functools.partial(_product, weight=weight, bias=bias)
     if not any(adapters):
-        return functools.partial(_product, weight=weight, bias=bias)
+        return base
     down = torch.cat([one[0] for one in adapters if one])
     up = torch.block_diag(
         *(one[1] if one else down.new_zeros(len(w), 0) for w, one in zip(weights, adapters, strict=True))
@@ -253,7 +259,7 @@ def _linear(layers: Sequence[Any], with_adapter: bool) -> Linear:
 
     def linear(x: Tensor) -> Tensor:
         change = _product(_product(x.to(down.dtype), down), up)
-        return _product(x, weight, bias).add_(change)
+        return base(x).add_(change)
 
     return linear
 
