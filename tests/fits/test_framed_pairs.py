@@ -109,7 +109,18 @@ def test_shares_are_proportional_to_gains():
 def test_prompts_are_drawn_their_templates_by_the_shares():
     templates = read_templates("default")[1:4]
     prompts = as_prompts(f"p{i}" for i in range(3000))
-    drawn = draw(prompts, templates, np.array([0.5, 0, 0.5]), 0)
+    drawn = draw(prompts, templates, np.array([0.5, 0, 0.5]), 1, 0)
     counts = Counter(template.number for _, template in drawn)
     assert set(counts) == {1, 3} and abs(counts[1] - 1500) < 4 * np.sqrt(750)
-    assert draw(prompts[5:9], templates, np.array([0.5, 0, 0.5]), 0) == drawn[5:9]  # whatever the others
+    assert draw(prompts[5:9], templates, np.array([0.5, 0, 0.5]), 1, 0) == drawn[5:9]  # whatever the others
+
+
+def test_a_prompt_takes_several_templates_each_another():
+    templates, prompts = read_templates("default")[1:5], as_prompts(f"p{i}" for i in range(2000))
+    shares = np.array([0.4, 0, 0.4, 0.2])
+    one, two, all_there_are = (draw(prompts, templates, shares, many, 0) for many in (1, 2, 9))
+    assert two[::2] == one  # those that it had alone, and more
+    assert all(a[0] == b[0] and a[1] != b[1] for a, b in zip(two[::2], two[1::2], strict=True))
+    assert len(all_there_are) == 3 * len(prompts)
+    third = Counter(t.number for _, t in two)[templates[3].number] / len(prompts)
+    assert third == pytest.approx(0.2 + 2 * 0.4 * 0.2 / 0.6, abs=0.04)

@@ -99,6 +99,9 @@ class PairsSettings(Section):
         description="how templates are drawn: evenly, with no model at all; or by their mean gain over the bare prompt,"
         " in proportion to it and those without one never, on evaluate.template_prompts training prompts",
     )
+    per_prompt: Positive = Field(
+        1, description="templates of each prompt, each another, so many of them as change it; best-of-N has one pair"
+    )
     candidates: Annotated[int, Field(ge=2)] = Field(8, description="rewrites of each prompt")
     responses: Positive = Field(2, description="answers that score each rewrite, to choose the best")
     fresh: Positive = Field(

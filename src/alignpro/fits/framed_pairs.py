@@ -27,7 +27,7 @@ from alignpro.types import FloatArray, Prompt
 
 
 def framed_pairs(settings: Settings, out: Path, key: str) -> FramedPairs:
-    """Write a pair for each training prompt to `out`, each in a template drawn by `pairs.weigh`, and figures to
+    """Write `pairs.per_prompt` pairs for each training prompt to `out`, in templates drawn by `pairs.weigh`, and figures to
     OUT.json; `key` stands for the settings.
 
     Where the same was written before, it is as it was. Raises UsageError where `out` holds something else or no
@@ -67,7 +67,8 @@ def framed_pairs(settings: Settings, out: Path, key: str) -> FramedPairs:
                     advance=advance,
                     check=stop.check,
                 )
-        drawn = draw(pieces.prompts.train[: own.prompts], templates, weights(templates, choice), settings.seed)
+        prompts = pieces.prompts.train[: own.prompts]
+        drawn = draw(prompts, templates, weights(templates, choice), own.per_prompt, settings.seed)
         files.write_text(out, "")
         rows = [
             {
@@ -121,15 +122,17 @@ def written(prompt: Prompt) -> str | list[Message]:
 
 
 def draw(
-    prompts: tuple[Prompt, ...], templates: tuple[Template, ...], shares: FloatArray, seed: int
+    prompts: tuple[Prompt, ...], templates: tuple[Template, ...], shares: FloatArray, per_prompt: int, seed: int
 ) -> list[tuple[Prompt, Template]]:
-    """A template for each prompt, by the shares [J] of those in which it reads otherwise than bare; a prompt that has
-    none is left out."""
+    """So many templates for each prompt, each another, by the shares [J] of those in which it reads otherwise than
+    bare; a prompt has fewer where there are fewer, and is left out where there are none."""
     drawn = []
     for prompt in prompts:
         bare = normalised(prompt.text)
         own = shares * [normalised(template.frame(prompt)) != bare for template in templates]
-        if own.sum():
-            luck = np.random.default_rng(derive(seed, "template", prompt.key))
-            drawn.append((prompt, templates[int(luck.choice(len(templates), p=own / own.sum()))]))
+        luck = np.random.default_rng(derive(seed, "template", prompt.key))
+        for _ in range(min(per_prompt, np.count_nonzero(own))):
+            taken = int(luck.choice(len(templates), p=own / own.sum()))
+            drawn.append((prompt, templates[taken]))
+            own[taken] = 0
     return drawn
