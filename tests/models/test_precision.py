@@ -126,6 +126,7 @@ def test_auto_takes_bfloat16_where_a_processor_multiplies_in_it(processor):
     assert precision.dtype_of("auto", "cpu", narrow) == precision.dtype_of("auto", "mps", wide) == torch.float32
     assert precision.dtype_of("bfloat16", "cpu", narrow) == torch.bfloat16
     assert precision.of_trained("auto", "cpu") == "float32"
+    assert precision.of_trained("auto", "cpu", adapter=True) == "auto"
     assert precision.of_trained("auto", "cuda:1") == "auto"
     assert precision.told("cpu").startswith("bfloat16" if has else "float32")
 
@@ -140,3 +141,13 @@ def test_what_is_trained_stays_in_float32_on_a_processor(oracle, tmp_path, monke
     pieces = load(settings, {"prompter", "frozen"})
     assert pieces.prompter.lm.model.dtype == torch.float32
     assert pieces.local_frozen.lm.model.dtype == (torch.float32 if oracle else torch.bfloat16)
+
+
+def test_what_is_under_an_adapter_computes_as_what_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "instruction", lambda: "amx_bf16")
+    monkeypatch.setattr(precision, "NARROW", 8)
+    save_model(tmp_path, "qwen2", seed=4)
+    own = {"model": str(tmp_path), "sampling": {"max_new_tokens": 4}}
+    adapters = {"prompter": own | {"lora": {}}, "rlhf": {"enabled": True, "lora": {}}}
+    pieces = load(Settings.model_validate({"frozen": own, "device": "cpu", **adapters}), {"prompter", "frozen"})
+    assert pieces.prompter.lm.model.dtype == pieces.local_frozen.lm.model.dtype == torch.bfloat16

@@ -33,7 +33,7 @@ class Settings(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="numbers that models compute in; auto: bfloat16 where the device computes in it, on a processor for"
-        " models that are not trained alone; else float32",
+        " models that are not trained, or are under prompter.lora, alone; else float32",
     )
     day: str | None = Field(
         None,

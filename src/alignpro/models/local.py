@@ -94,7 +94,8 @@ class LocalFrozenModel:
 
 def load_prompter(settings: PrompterSettings, device: str = "cpu", dtype: str = "auto") -> LocalPrompter:
     """The prompter named in the settings. Raises as `load_language_model`."""
-    return LocalPrompter(load_language_model("prompter", settings, device, of_trained(dtype, device)))
+    precision = of_trained(dtype, device, settings.lora is not None)
+    return LocalPrompter(load_language_model("prompter", settings, device, precision))
 
 
 def load_frozen(settings: FrozenSettings, device: str = "cpu", dtype: str = "auto") -> LocalFrozenModel:

@@ -26,9 +26,10 @@ def dtype_of(name: str, device: str, config: Mapping[str, Any] | None = None) ->
     return torch.bfloat16 if device == "cpu" and wide and instruction() else torch.float32
 
 
-def of_trained(name: str, device: str) -> str:
-    """The dtype setting of a model that is trained, and of its reference: auto is float32 on a processor."""
-    return "float32" if name == "auto" and device == "cpu" else name
+def of_trained(name: str, device: str, adapter: bool = False) -> str:
+    """The dtype setting of a model that is trained, and of its reference: on a processor auto is float32, but of the
+    frozen base of an adapter what it is of models that answer."""
+    return "float32" if name == "auto" and device == "cpu" and not adapter else name
 
 
 def instruction(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
@@ -52,8 +53,8 @@ def told(device: str) -> str:
     if (found := instruction()) is None:
         return f"float32, since the processor has none of {', '.join(BFLOAT16)}: bfloat16 would be slower"
     return (
-        f"bfloat16, by the processor's {found}, for models that answer and score; float32 for what is trained and its"
-        f" reference, and for models narrower than {NARROW}"
+        f"bfloat16, by the processor's {found}, for models that answer and score, and under adapters; float32 for"
+        f" weights that are trained, their reference, and models narrower than {NARROW}"
     )
 
 

@@ -209,4 +209,5 @@ def load_other_frozen(settings: Settings, name: Path | str) -> LocalFrozenModel:
 
 def _dtype_of_frozen(settings: Settings, device: str) -> str:
     """The frozen model is the reference of the oracle, where there is one, and computes as that is trained."""
-    return of_trained(settings.dtype, device) if settings.rlhf.enabled else settings.dtype
+    oracle = settings.rlhf
+    return of_trained(settings.dtype, device, oracle.lora is not None) if oracle.enabled else settings.dtype
