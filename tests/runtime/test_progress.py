@@ -42,7 +42,7 @@ def test_batches_within_a_unit_are_told_before_any_unit_is_done(clock, capsys):
         "estimating 0/32, about 570 s left  0 answers; texts 100/200",
         "estimating 0/32, about 1140 s left  0 answers; likelihoods 100/400",
         "estimating 0/32, about 810 s left  0 answers; texts 100/800",
-        "estimating 16/32, about 100 s left  texts 5/5",
+        "estimating 16/32, about 90 s left  texts 5/5",
     ]
 
 
@@ -55,6 +55,20 @@ def test_what_was_done_before_counts_for_no_pace_and_too_many_texts_end_no_unit(
     assert capsys.readouterr().err.splitlines() == [
         "estimating 16/32  scores 1/2",
         "estimating 16/32, about 1 s left  texts 500/1,000",
+    ]
+
+
+def test_a_task_that_goes_on_tells_so_and_counts_every_unit_of_its_own(clock, capsys):
+    with Progress().task("training", 60, 22) as advance:
+        at(clock, 10, tell, 29, 128, TEXTS)
+        at(clock, 40, advance, 23, "")
+        at(clock, 60, tell, 19, 128, TEXTS)
+        at(clock, 80, advance, 24, "")
+    assert capsys.readouterr().err.splitlines() == [
+        "training 22/60  texts 29/128",
+        "training 23/60, about 1480 s left",
+        "training 23/60, about 1460 s left  texts 19/128",
+        "training 24/60, about 1440 s left",
     ]
 
 

@@ -27,8 +27,8 @@ from alignpro.types import FloatArray, Prompt
 
 
 def framed_pairs(settings: Settings, out: Path, key: str) -> FramedPairs:
-    """Write `pairs.per_prompt` pairs for each training prompt to `out`, in templates drawn by `pairs.weigh`, and figures to
-    OUT.json; `key` stands for the settings.
+    """Write `pairs.per_prompt` pairs for each training prompt to `out`, in templates drawn by `pairs.weigh`, and figures
+    to OUT.json; `key` stands for the settings.
 
     Where the same was written before, it is as it was. Raises UsageError where `out` holds something else or no
     template gains, and as `load`.

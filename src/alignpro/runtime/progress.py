@@ -41,10 +41,11 @@ class Progress:
         self.console.print(printable(text), markup=False, soft_wrap=True)
 
     @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Watch `total` units of work; those done before the first report do not count for the estimate."""
-        with self._bar(name, total) if self.console.is_terminal else self._lines(name, total) as show:
-            task = _Task(total, show)
+    def task(self, name: str, total: int, done: int | None = None) -> Iterator[Advance]:
+        """Watch `total` units of work, of which so many were `done` before it begins and do not count for the estimate;
+        None: as the first report tells, or one unit less."""
+        with self._bar(name, total, done or 0) if self.console.is_terminal else self._lines(name, total) as show:
+            task = _Task(total, show) if done is None else _Task(total, show, done=done, start=done, first=done)
             _under_way.append(task)
             try:
                 yield task
@@ -52,10 +53,10 @@ class Progress:
                 _under_way.remove(task)
 
     @contextmanager
-    def _bar(self, name: str, total: int) -> Iterator[Show]:
+    def _bar(self, name: str, total: int, done: int) -> Iterator[Show]:
         columns = (_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, _text("{task.fields[note]}"), console=self.console) as bars:
-            task = bars.add_task(printable(name), total=total, note="")
+            task = bars.add_task(printable(name), total=total, completed=done, note="")
 
             def advance(done: int, note: str, left: float | None) -> None:
                 about = f"  about {left:.0f} s left" if left and not done else ""  # the bar itself tells it of units
@@ -125,6 +126,7 @@ class _Task:
     note: str = ""
     start: int | None = None
     first: int = 0
+    ended: float = 0.0
     planned: tuple[int, int] = (0, 0)
     made: int = 0
     last: tuple[int, int] = (0, 0)
@@ -132,7 +134,7 @@ class _Task:
     def __call__(self, done: int, note: str = "") -> None:
         if self.start is None:
             self.start, self.first = max(0, done - 1), done
-        self.done, self.note = done, note
+        self.done, self.note, self.ended = done, note, time.monotonic()
         self.expect(0, 0)
         self.show(done, note, self._left(max(1, done - self.start)))
 
@@ -150,5 +152,10 @@ class _Task:
         self.show(self.done, told, self._left(since, part) if since else None)
 
     def _left(self, since: float, part: float = 0.0) -> float:
-        """Seconds for what remains, at the pace of the units since the start; of one under way a part is done."""
-        return (time.monotonic() - self.begun) / since * (self.total - self.done - part)
+        """Seconds for what remains, at the pace of the units since the start; of one under way a part is done, or,
+        where none is known, so much as the time since the last one tells."""
+        now = time.monotonic()
+        if part:
+            return (now - self.begun) / since * (self.total - self.done - part)
+        pace = (self.ended - self.begun) / since
+        return max(0.0, pace * (self.total - self.done) - min(pace, now - self.ended))

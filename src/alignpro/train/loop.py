@@ -120,7 +120,7 @@ def train(
             )
             saved = done.step
 
-    with job.progress.task(job.name, settings.steps) as advance, guard.telling(broken):
+    with job.progress.task(job.name, settings.steps, done.step) as advance, guard.telling(broken):
         while done.step < settings.steps and not (validation.over or watch.over):
             begun = time.perf_counter()
             step = done.step + 1
