@@ -257,9 +257,10 @@ def _linear(layers: Sequence[Any], with_adapter: bool, again: bool) -> Linear:
         *(one[1] if one else down.new_zeros(len(w), 0) for w, one in zip(weights, adapters, strict=True))
     )
 
+    down, up = down.to(weights[0].dtype), up.to(weights[0].dtype)  # as the update reads them
+
     def linear(x: Tensor) -> Tensor:
-        change = _product(_product(x.to(down.dtype), down), up)
-        return base(x).add_(change)
+        return base(x).addmm_(_product(x, down), up.t())
 
     return linear
 
