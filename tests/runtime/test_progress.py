@@ -72,6 +72,29 @@ def test_a_task_that_goes_on_tells_so_and_counts_every_unit_of_its_own(clock, ca
     ]
 
 
+def test_units_of_unlike_size_are_told_by_their_sizes_and_the_last_without_a_guess(clock, capsys):
+    with Progress().task("evaluating", 3, sizes=[100, 100, 800]) as advance:
+        advance(0, "a")
+        at(clock, 10, advance, 1, "b")
+        at(clock, 20, advance, 2, "c")
+        expect(1, 800)
+        at(clock, 60, tell, 400, 800, TEXTS)
+        at(clock, 100, advance, 3, "")
+    with Progress().task("asking", 2) as advance:
+        at(clock, 130, advance, 1, "")
+        at(clock, 145, tell, 1, 2, "likelihoods")
+        at(clock, 200, tell, 2, 2, "likelihoods")
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluating 1/3, about 90 s left  b",
+        "evaluating 2/3, about 80 s left  c",
+        "evaluating 2/3, about 40 s left  c; texts 400/800",
+        "evaluating 3/3, 100 s",
+        "asking 1/2, about 30 s left",
+        "asking 1/2  likelihoods 1/2",
+        "asking 1/2  likelihoods 2/2",
+    ]
+
+
 def test_without_a_task_nothing_is_told(clock, capsys):
     with Progress().task("outer", 2), Progress().task("inner", 2):
         at(clock, 20, tell, 1, 2, TEXTS)

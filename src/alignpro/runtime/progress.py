@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -41,11 +41,15 @@ class Progress:
         self.console.print(printable(text), markup=False, soft_wrap=True)
 
     @contextmanager
-    def task(self, name: str, total: int, done: int | None = None) -> Iterator[Advance]:
+    def task(
+        self, name: str, total: int, done: int | None = None, sizes: Sequence[int] | None = None
+    ) -> Iterator[Advance]:
         """Watch `total` units of work, of which so many were `done` before it begins and do not count for the estimate;
-        None: as the first report tells, or one unit less."""
+        None: as the first report tells, or one unit less. `sizes` are those of the units, where they are unlike."""
         with self._bar(name, total, done or 0) if self.console.is_terminal else self._lines(name, total) as show:
-            task = _Task(total, show) if done is None else _Task(total, show, done=done, start=done, first=done)
+            sizes = [1] * total if sizes is None else sizes
+            before = 0 if done is None else done
+            task = _Task(total, show, sizes, done=before, first=before, start=done)
             _under_way.append(task)
             try:
                 yield task
@@ -121,6 +125,7 @@ class _Task:
 
     total: int
     show: Callable[[int, str, float | None], None]
+    sizes: Sequence[int]
     begun: float = dataclasses.field(default_factory=lambda: time.monotonic())
     done: int = 0
     note: str = ""
@@ -136,7 +141,7 @@ class _Task:
             self.start, self.first = max(0, done - 1), done
         self.done, self.note, self.ended = done, note, time.monotonic()
         self.expect(0, 0)
-        self.show(done, note, self._left(max(1, done - self.start)))
+        self.show(done, note, self._left(max(self._size(self.start, self.start + 1), self._size(self.start, done))))
 
     def expect(self, units: int, texts: int) -> None:
         self.planned, self.made, self.last = (units, texts), 0, (0, 0)
@@ -146,16 +151,20 @@ class _Task:
         self.made += (done - self.last[0] if went_on else done) if what == TEXTS else 0
         self.last = done, total
         units, texts = self.planned
-        part = units * min(0.99, self.made / texts) if texts else 0.0
-        since = self.done - self.first + part
+        part = self._size(self.done, self.done + units) * min(0.99, self.made / texts) if texts else 0.0
+        since = self._size(self.first, self.done) + part
         told = "; ".join(filter(None, (self.note, f"{what} {done:,}/{total:,}")))
         self.show(self.done, told, self._left(since, part) if since else None)
 
-    def _left(self, since: float, part: float = 0.0) -> float:
-        """Seconds for what remains, at the pace of the units since the start; of one under way a part is done, or,
-        where none is known, so much as the time since the last one tells."""
-        now = time.monotonic()
+    def _size(self, start: int, end: int) -> int:
+        return sum(self.sizes[start:end])
+
+    def _left(self, since: float, part: float = 0.0) -> float | None:
+        """Seconds for what remains, at the pace of what was done since the start; of the unit under way a part is done,
+        or, where none is known, so much as the time since the last one tells."""
+        now, left = time.monotonic(), self._size(self.done, self.total)
         if part:
-            return (now - self.begun) / since * (self.total - self.done - part)
-        pace = (self.ended - self.begun) / since
-        return max(0.0, pace * (self.total - self.done) - min(pace, now - self.ended))
+            return (now - self.begun) / since * (left - part)
+        own = (self.ended - self.begun) / since * self._size(self.done, self.done + 1)
+        rest = (self.ended - self.begun) / since * self._size(self.done + 1, self.total)
+        return rest + own - min(own, now - self.ended) if rest or now - self.ended <= own else None

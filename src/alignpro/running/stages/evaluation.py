@@ -51,10 +51,12 @@ def evaluate(run: Run) -> Evaluation:
     kept = KeptArms(folder.arms, identity(settings, prompts, weights))
     results: list[ArmResult] = []
     keep = batches.keeping(folder.batches)
-    with keep as written, run.progress.task("evaluating", len(wanted)) as advance:
+    samples = len(prompts) * settings.evaluate.responses
+    texts = [samples * (1 + arm.rewrites + 2 * arm.extra_calls(settings.evaluate)) for arm in wanted]
+    with keep as written, run.progress.task("evaluating", len(wanted), sizes=texts) as advance:
         for number, arm in enumerate(wanted):
             advance(number, arm.name)
-            expect(1, 2 * len(prompts) * settings.evaluate.responses)
+            expect(1, texts[number])
             finished = kept.get(arm.name, prompts)
             sampled = finished or run_arm(arm, models, prompts, settings, seed, settings.evaluate.responses)
             append_rows(folder.samples, sample_rows(sampled, "evaluation", settings.train.steps))
