@@ -27,7 +27,7 @@ from alignpro.types import FloatArray, Prompt
 
 
 def framed_pairs(settings: Settings, out: Path, key: str) -> FramedPairs:
-    """Write `pairs.per_prompt` pairs for each training prompt to `out`, in templates drawn by `pairs.weigh`, and figures
+    """Write `pairs.per_prompt` pairs of each training prompt to `out`, in templates drawn by `pairs.weigh`, and figures
     to OUT.json; `key` stands for the settings.
 
     Where the same was written before, it is as it was. Raises UsageError where `out` holds something else or no
@@ -131,7 +131,7 @@ def draw(
         bare = normalised(prompt.text)
         own = shares * [normalised(template.frame(prompt)) != bare for template in templates]
         luck = np.random.default_rng(derive(seed, "template", prompt.key))
-        for _ in range(min(per_prompt, np.count_nonzero(own))):
+        for _ in range(min(per_prompt, int(np.count_nonzero(own)))):
             taken = int(luck.choice(len(templates), p=own / own.sum()))
             drawn.append((prompt, templates[taken]))
             own[taken] = 0

@@ -125,11 +125,13 @@ def _outputs(model: nn.Module, actions: Actions, head: nn.Module | None, logits:
         held = prefixes.read(model, queries, **wanted)
         first = _part(held.output, seen, 1)
         yield _Part(first.logits[row], None if first.hidden is None else first.hidden[row])
-        if width > 1 and packing is None:
+        if width == 1:
+            return
+        if packing is None:
             held.take(row)
             output = prefixes.follow(model, ids, held, own, logits_to_keep=kept(width - 1), **wanted)
             yield _part(output, seen, width - 1)
-        elif width > 1:
+        else:
             wanted["logits_to_keep"] = kept(packing.width)
             output, where = prefixes.follow_packed(model, ids, held, own, packing, **wanted)
             states = _states([_part(output, seen, packing.width)]).flatten(0, 1)

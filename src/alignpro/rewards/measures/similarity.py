@@ -65,8 +65,9 @@ class Similarity:
 
 def encoder_of(reward: Reward) -> SentenceEncoder | None:
     """The sentence encoder that a reward, or the first of its terms and gates that has one, reads answers by."""
-    parts = [*reward.terms, *reward.gates] if isinstance(reward, CompositeReward) else []
-    rewards = [part.reward for part in parts] or [reward]
+    rewards = [reward]
+    if isinstance(reward, CompositeReward):
+        rewards = [*(term.reward for term in reward.terms), *(gate.reward for gate in reward.gates)]
     return next((one.encoder for one in rewards if isinstance(one, Similarity)), None)
 
 
