@@ -33,6 +33,7 @@ class FusedLinear(Linear):  # type: ignore[misc]
 
 def fuse(adapted: nn.Module) -> None:
     """Let every adapted layer of a model compute so that can: one that drops nothing, of a plain product."""
+    layer: Any
     for layer in adapted.modules():
         if type(layer) is Linear and type(layer.base_layer) is nn.Linear and not layer.fan_in_fan_out:
             dropped = any(not isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values())
