@@ -46,6 +46,18 @@ def test_batches_within_a_unit_are_told_before_any_unit_is_done(clock, capsys):
     ]
 
 
+def test_a_number_that_is_told_again_counts_once(clock, capsys):
+    with Progress().task("evaluating", 1) as advance:
+        advance(0, "")
+        expect(1, 100)
+        for done in (1, 10, 10, 20, 20):
+            at(clock, done, tell, done, 100, TEXTS)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluating 0/1, about 90 s left  texts 10/100",
+        "evaluating 0/1, about 80 s left  texts 20/100",
+    ]
+
+
 def test_what_was_done_before_counts_for_no_pace_and_too_many_texts_end_no_unit(clock, capsys):
     with Progress().task("estimating", 32) as advance:
         advance(16, "")
@@ -93,6 +105,15 @@ def test_units_of_unlike_size_are_told_by_their_sizes_and_the_last_without_a_gue
         "asking 1/2  likelihoods 1/2",
         "asking 1/2  likelihoods 2/2",
     ]
+
+
+@pytest.mark.parametrize("sizes", [None, []])
+def test_work_without_a_unit_is_told_as_done(clock, capsys, sizes):
+    with Progress().task("asking", 0, sizes=sizes) as advance:
+        at(clock, 3, advance, 0, "")
+    with Progress().task("training", 60, 60) as advance:
+        at(clock, 9, advance, 60, "")
+    assert capsys.readouterr().err.splitlines() == ["asking 0/0, 3 s", "training 60/60, 6 s"]
 
 
 def test_without_a_task_nothing_is_told(clock, capsys):

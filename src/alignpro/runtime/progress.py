@@ -47,7 +47,6 @@ class Progress:
         """Watch `total` units of work, of which so many were `done` before it begins and do not count for the estimate;
         None: as the first report tells, or one unit less. `sizes` are those of the units, where they are unlike."""
         with self._bar(name, total, done or 0) if self.console.is_terminal else self._lines(name, total) as show:
-            sizes = [1] * total if sizes is None else sizes
             before = 0 if done is None else done
             task = _Task(total, show, sizes, done=before, first=before, start=done)
             _under_way.append(task)
@@ -125,7 +124,7 @@ class _Task:
 
     total: int
     show: Callable[[int, str, float | None], None]
-    sizes: Sequence[int]
+    sizes: Sequence[int] | None
     begun: float = dataclasses.field(default_factory=lambda: time.monotonic())
     done: int = 0
     note: str = ""
@@ -141,13 +140,13 @@ class _Task:
             self.start, self.first = max(0, done - 1), done
         self.done, self.note, self.ended = done, note, time.monotonic()
         self.expect(0, 0)
-        self.show(done, note, self._left(max(self._size(self.start, self.start + 1), self._size(self.start, done))))
+        self.show(done, note, self._left(self._size(self.start, max(done, self.start + 1)) or 1))
 
     def expect(self, units: int, texts: int) -> None:
         self.planned, self.made, self.last = (units, texts), 0, (0, 0)
 
     def within(self, done: int, total: int, what: str) -> None:
-        went_on = self.last[1] == total and done > self.last[0]
+        went_on = self.last[1] == total and done >= self.last[0]  # the end of a batch is told again
         self.made += (done - self.last[0] if went_on else done) if what == TEXTS else 0
         self.last = done, total
         units, texts = self.planned
@@ -157,7 +156,7 @@ class _Task:
         self.show(self.done, told, self._left(since, part) if since else None)
 
     def _size(self, start: int, end: int) -> int:
-        return sum(self.sizes[start:end])
+        return min(end, self.total) - min(start, self.total) if self.sizes is None else sum(self.sizes[start:end])
 
     def _left(self, since: float, part: float = 0.0) -> float | None:
         """Seconds for what remains, at the pace of what was done since the start; of the unit under way a part is done,
