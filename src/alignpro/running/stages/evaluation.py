@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -53,7 +54,8 @@ def evaluate(run: Run) -> Evaluation:
     keep = batches.keeping(folder.batches)
     samples = len(prompts) * settings.evaluate.responses
     texts = [samples * (1 + arm.rewrites + 2 * arm.extra_calls(settings.evaluate)) for arm in wanted]
-    with keep as written, run.progress.task("evaluating", len(wanted), sizes=texts) as advance:
+    before = sum(1 for _ in itertools.takewhile(lambda arm: kept.get(arm.name, prompts) is not None, wanted))
+    with keep as written, run.progress.task("evaluating", len(wanted), before, texts) as advance:
         for number, arm in enumerate(wanted):
             advance(number, arm.name)
             expect(1, texts[number])
