@@ -336,4 +336,4 @@ def _resume(
 
 def _failed(failures: Counter[str]) -> str:
     total = sum(failures.values())
-    return f"{total} failed samples masked" if total else ""
+    return f"{total} failed sample{'s' * (total > 1)} masked" if total else ""
