@@ -116,6 +116,18 @@ def test_work_without_a_unit_is_told_as_done(clock, capsys, sizes):
     assert capsys.readouterr().err.splitlines() == ["asking 0/0, 3 s", "training 60/60, 6 s"]
 
 
+def test_what_is_read_after_the_last_unit_is_told_now_and_then(clock, capsys):
+    with Progress().task("training", 2) as advance:
+        at(clock, 5, advance, 2, "")
+        for done in range(1, 30):
+            at(clock, 5 + done, tell, done, 30, TEXTS)
+    assert capsys.readouterr().err.splitlines() == [
+        "training 2/2, 5 s",
+        "training 2/2, 15 s  texts 10/30",
+        "training 2/2, 25 s  texts 20/30",
+    ]
+
+
 def test_without_a_task_nothing_is_told(clock, capsys):
     with Progress().task("outer", 2), Progress().task("inner", 2):
         at(clock, 20, tell, 1, 2, TEXTS)

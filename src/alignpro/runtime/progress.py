@@ -70,11 +70,13 @@ class Progress:
     @contextmanager
     def _lines(self, name: str, total: int) -> Iterator[Show]:
         begun = shown = time.monotonic()
+        ended = False
 
         def advance(done: int, note: str, left: float | None) -> None:
-            nonlocal shown
+            nonlocal shown, ended
             now = time.monotonic()
-            if self.console.quiet or (done < total and now - shown < SECONDS_BETWEEN_LINES):
+            ends, ended = done >= total and not ended, done >= total
+            if self.console.quiet or (not ends and now - shown < SECONDS_BETWEEN_LINES):
                 return
             shown = now
             about = "" if left is None else f", about {left:.0f} s left"
