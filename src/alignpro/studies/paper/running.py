@@ -63,7 +63,7 @@ def run(cells: Sequence[Cell], everything: Sequence[Cell], out: Path, jobs: int)
     done: dict[str, Future[None]] = {}
     with (
         StopRequest("stopping the cells; each saves first") as stop,
-        progress.task("the grid, texts sampled", round(sum(sizes.values()))) as advance,
+        progress.task("the grid, texts sampled", total := round(sum(sizes.values()))) as advance,
         ThreadPoolExecutor(jobs) as pool,
     ):
 
@@ -84,7 +84,7 @@ def run(cells: Sequence[Cell], everything: Sequence[Cell], out: Path, jobs: int)
         try:
             last = -1
             while not all(future.done() for future in done.values()):
-                if (now := round(_progressed(cells, out, sizes, uses))) > last:
+                if (now := min(total - 1, round(_progressed(cells, out, sizes, uses)))) > last:
                     advance(now, _note(cells, out, started, spent))
                     last = now
                 wait(done.values(), LOOK_EVERY)
@@ -92,7 +92,7 @@ def run(cells: Sequence[Cell], everything: Sequence[Cell], out: Path, jobs: int)
                     broken[0].result()
             for future in done.values():
                 future.result()
-            advance(round(sum(sizes.values())), f"{len(cells)} of {len(cells)} cells finished")
+            advance(total, f"{len(cells)} of {len(cells)} cells finished")
         except BaseException:
             stop.asked = True  # the cells under way save and stop, those not begun do not begin
             wait(done.values())
