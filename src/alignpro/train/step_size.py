@@ -23,8 +23,9 @@ START = 0.05
 """Share of the usual rate that steering begins with: too slow costs a step, too fast may cost the policy."""
 SWIFTNESS = 3.0
 """Factor by which one step may change the rate at most."""
-SLOWEST, FASTEST = 0.01, 10.0
-"""Bounds of a steered rate, in multiples of the usual one: samples of equal reward move nothing at any rate."""
+SLOWEST, FASTEST = 0.01, 1.0
+"""Bounds of a steered rate, in multiples of the usual one. Samples of equal reward move nothing at any rate; and those of
+a policy that is sure of its actions hardly show how far it moves, until a step at ten times the rate has ruined it."""
 
 
 def usual_rate(model: Any) -> float:
