@@ -15,7 +15,7 @@ from alignpro.train import group
 from alignpro.train.offline import OfflineLearner
 from alignpro.train.offline_losses import LOSSES
 from alignpro.train.ppo import Ppo
-from alignpro.train.step_size import FASTEST, StepSize, moved, usual_rate
+from alignpro.train.step_size import FASTEST, HEADWAY, StepSize, moved, usual_rate
 from alignpro.train.update import Experience
 
 QUERIES = [[5, 2, 3], [7, 7], [9, 1, 4, 2]] * 3
@@ -92,6 +92,24 @@ def test_a_rate_is_bounded_where_nothing_moves_the_policy():
     for _ in range(50):
         size.after(0.0)
     assert size.rate == FASTEST * usual_rate(model)
+
+
+def test_a_policy_that_moves_no_more_does_not_raise_the_rate_beyond_what_once_moved_it():
+    model = make_model("llama")
+    size, settings = StepSize(model, GroupSettings()), GroupSettings()
+    per_rate = settings.step_kl / (usual_rate(model) / 8) ** 2  # an eighth of the usual rate moves it as is wanted
+    for _ in range(20):
+        size.after(per_rate * size.rate**2)
+    found = size.rate
+    assert found == pytest.approx(usual_rate(model) / 8, rel=0.05)
+    for _ in range(20):
+        size.after(0.0)
+    assert size.rate == size.most == pytest.approx(HEADWAY * found, rel=0.05)
+    size.after(400 * settings.step_kl)  # one step that went astray does not bind those that follow
+    assert size.most == pytest.approx(HEADWAY * found, rel=0.05)
+    size.rate = HEADWAY * found
+    size.after(settings.step_kl)  # seen to be right at this rate, which therefore may rise as far above it again
+    assert size.most == pytest.approx(HEADWAY**2 * found, rel=0.05)
 
 
 def test_a_token_that_became_impossible_does_not_pass_for_a_great_step():

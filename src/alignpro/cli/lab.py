@@ -59,6 +59,23 @@ def lab_preferences(
     say(f"{len(rows)} pairs in {out}; the gold utility agrees with {agreed:.3f} of their labels")
 
 
+@lab.command("prompts")
+def lab_prompts(
+    out: Annotated[Path, typer.Option(help="JSONL file to write")],
+    prompts: Annotated[int, typer.Option(min=1, max=1_000_000, help="how many, no two alike")] = 6000,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Make prompts about made-up subjects, by which a reference learns to copy any: `alignpro pairs lab`."""
+    from alignpro.lab.made_up import distinct
+    from alignpro.runtime.files import append_jsonl
+
+    if jsonl_file(out).exists():
+        raise UsageError(f"--out {out} is there already; give a new file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    append_jsonl(out, [{"prompt": text} for text in distinct(prompts, seed)])
+    say(f"{prompts} prompts in {out}")
+
+
 @lab.command("suffixes")
 def lab_suffixes(
     folder: Annotated[Path, typer.Argument(help="folder of a run")],

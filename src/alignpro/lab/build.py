@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from alignpro.config import Sampling
-from alignpro.lab import gold, world
+from alignpro.lab import gold, made_up, world
 from alignpro.lab.subjects import Subject, subjects
 from alignpro.models.framing import Frame
 from alignpro.models.language_model import LanguageModel
@@ -43,9 +43,6 @@ CHAT = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<user> {{ m['content'] }} {% else %}"
     "<assistant> {{ m['content'] }} <end>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-CONSONANTS, VOWELS, LETTERS = "bcdfghjklmnprstvwz", "aeiou", "abcdefghijklmnopqrstuvwxyz"
-
-SHORT_WORDS = ("i", "a", "an", "so", "um", "hi", "on", "in", "it", "me", "be", "and", "my", "no", "to", "two", "am")
 ANSWERS = 4
 """Answers a prompt that reward learning compares, all pairs of them."""
 
@@ -201,15 +198,12 @@ def _prompter(recipe: Recipe, say: Say) -> tuple[Any, PreTrainedTokenizerFast, f
     rng = random.Random(derive(recipe.seed, "prompter"))
     known = {p.subject.phrase for p in world.user_prompts("train", recipe.seed)}
     real = [s for s in subjects() if s.phrase in known]
-    phrasings = [(mood, p) for mood, several in world.PHRASINGS.items() for p in several]
-    secret = {word for s in subjects() if s.phrase not in known for word in world.words(s.phrase)}
-    words = sorted(word for word in _world_words() - secret if word.isalpha())
+    users = made_up.prompts(rng, recipe.seed)
 
     def texts() -> tuple[str, str]:
-        like, (mood, phrasing) = rng.choice(real), rng.choice(phrasings)
-        phrase = like.phrase if rng.random() < 0.3 else _made_up(rng, like, words)
-        odds = world.taste(like.kind, like.hazard is not None, mood)
-        return world.tidy(phrasing.format(s=phrase)), world.rewrite(rng, phrase, odds)
+        x = next(users)
+        odds = world.taste(x.subject.kind, x.subject.hazard is not None, x.mood)
+        return x.text, world.rewrite(rng, x.subject.phrase, odds)
 
     tokenizer = _letter_tokenizer(real)
     framed = Frame(tokenizer=tokenizer)
@@ -240,10 +234,6 @@ def _batches(pair: Callable[[], sft.Pair], size: int, rng: random.Random) -> Ite
         yield from (drawn[start : start + size] for start in starts)
 
 
-def _openers() -> tuple[str, ...]:
-    return (*world.CLEAR, *world.VAGUE)
-
-
 def _any_prompt(rng: random.Random) -> str:
     """A prompt as the frozen model may meet it: a user's own, a rewrite, or a user's own with words added."""
     phrase = rng.choice(subjects()).phrase
@@ -263,38 +253,9 @@ def _asked_for(rng: random.Random, prompt: world.UserPrompt) -> str:
     return prompt.text if rng.random() < 0.25 else world.rewrite(rng, prompt.subject.phrase)
 
 
-def _made_up(rng: random.Random, like: Subject, words: list[str]) -> str:
-    """A phrase of the same form with an invented noun, e.g. `clean a whimoss`, so that copying is learned by
-    letters."""
-    noun = " ".join(_invented(rng, words) for _ in range(1 if rng.random() < 0.7 else 2))
-    if like.kind == "fact":
-        return noun
-    return f"{like.family} {rng.choice(('', 'a ', 'an ', 'the ', 'my '))}{noun}"
-
-
-def _invented(rng: random.Random, words: list[str]) -> str:
-    """A real word, two spliced ones, syllables, or any letters.
-
-    Some begin with a short word that the tokenizer knows whole, as `islands` begins with `i`, so as not to be taken
-    for it.
-    """
-    kind = rng.random()
-    if kind < 0.25:
-        return rng.choice(words)
-    if kind < 0.6:
-        head, tail = rng.choice(words), rng.choice(words)
-        return head[: rng.randint(1, len(head))] + tail[rng.randint(0, len(tail) - 1) :]
-    if kind < 0.8:
-        return rng.choice(SHORT_WORDS) + rng.choice(words)[rng.randint(0, 2) :]
-    if kind < 0.92:
-        syllables = (rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 4)))
-        return "".join(syllables) + rng.choice("snrt")
-    return "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 9)))
-
-
 def _word_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {PAD: 0, UNKNOWN: 1, END: 2, USER: 3, ASSISTANT: 4}
-    for word in sorted(_world_words()):
+    for word in sorted(world.all_words()):
         vocabulary[word] = len(vocabulary)
     core = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     core.normalizer = normalizers.Lowercase()
@@ -307,7 +268,7 @@ def _letter_tokenizer(known: list[Subject]) -> PreTrainedTokenizerFast:
     """Words that stand around subjects are whole, all others are spelled letter by letter, known and unknown alike."""
     around = [
         *(phrasing.replace("{s}", "") for mood in world.PHRASINGS.values() for phrasing in mood),
-        *(opener.replace("{s}", "") for opener in _openers()),
+        *(opener.replace("{s}", "") for opener in world.OPENERS),
         *(phrase for phrases in world.CUE_PHRASES.values() for phrase in phrases),
         *(s.family for s in known if s.kind != "fact"),
     ]
@@ -332,22 +293,6 @@ def _wrapped(core: Tokenizer) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=256,
     )
-
-
-def _world_words() -> set[str]:
-    parts = [
-        *(f"{s.phrase} {' '.join(s.points)} {s.example} {s.hazard or ''}" for s in subjects()),
-        *(phrasing.replace("{s}", "") for mood in world.PHRASINGS.values() for phrasing in mood),
-        *(opener.replace("{s}", "") for opener in (*_openers(), world.CLEAR_SUFFIX)),
-        *(phrase for phrases in world.CUE_PHRASES.values() for phrase in phrases),
-        *world.KIND_WORDS,
-        *world.CLOSINGS,
-        *world.CONFUSED,
-        *world.STEP_WORDS,
-        *world.NEEDLESS_RISKS,
-        "about for example warning . , ?",
-    ]
-    return {word for part in parts for word in world.words(part)}
 
 
 def _ended(tokenizer: Any, text: str) -> list[int]:

@@ -53,6 +53,7 @@ PHRASINGS: dict[Mood, tuple[str, ...]] = {
 
 CLEAR = ("please explain {s}", "give me a clear answer about {s}", "tell me clearly about {s}")
 VAGUE = ("{s}", "say something about {s}", "i would like {s}")
+OPENERS = (*CLEAR, *VAGUE)
 CLEAR_MARK = ("explain", "clear", "clearly")
 CLEAR_SUFFIX = "explain it clearly"
 
@@ -99,6 +100,23 @@ def tidy(text: str) -> str:
 def words(text: str) -> list[str]:
     """Lower-case words, numbers and marks; the inverse of `tidy` up to spaces."""
     return re.findall(r"[a-z0-9]+|[.,?]", text.lower())
+
+
+def all_words() -> set[str]:
+    """Every word and mark that the world knows."""
+    parts = [
+        *(f"{s.phrase} {' '.join(s.points)} {s.example} {s.hazard or ''}" for s in subjects()),
+        *(phrasing.replace("{s}", "") for mood in PHRASINGS.values() for phrasing in mood),
+        *(opener.replace("{s}", "") for opener in (*OPENERS, CLEAR_SUFFIX)),
+        *(phrase for phrases in CUE_PHRASES.values() for phrase in phrases),
+        *KIND_WORDS,
+        *CLOSINGS,
+        *CONFUSED,
+        *STEP_WORDS,
+        *NEEDLESS_RISKS,
+        "about for example warning . , ?",
+    ]
+    return {word for part in parts for word in words(part)}
 
 
 def user_prompts(which: Literal["train", "test"], seed: int = 0) -> list[UserPrompt]:

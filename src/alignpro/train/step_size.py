@@ -24,8 +24,11 @@ START = 0.05
 SWIFTNESS = 3.0
 """Factor by which one step may change the rate at most."""
 SLOWEST, FASTEST = 0.01, 1.0
-"""Bounds of a steered rate, in multiples of the usual one. Samples of equal reward move nothing at any rate; and those of
-a policy that is sure of its actions hardly show how far it moves, until a step at ten times the rate has ruined it."""
+"""Bounds of a steered rate, in multiples of the usual one: samples of equal reward move nothing at any rate."""
+HEADWAY = 2.0
+"""How far the rate may rise above the one that was last seen to move the policy by what is wanted, as a factor. A policy
+that is sure of its actions has small gradients and moves little; a rate that rose for that would throw it far off at the
+first large one."""
 
 
 def usual_rate(model: Any) -> float:
@@ -50,7 +53,8 @@ class StepSize:
     With `settings.learning_rate` it is that. Without it starts at START of `usual_rate`, and after each step is
     multiplied by the fourth root of what `step_kl` is of the KL that the step made, since a step's KL is noisy and
     grows with the rate squared; after the first, which was small on purpose, by the whole square root. A schedule's
-    share s of the rate asks for s^2 of `step_kl`.
+    share s of the rate asks for s^2 of `step_kl`. From the first step that went as far as was wanted, `most` is HEADWAY
+    times the highest rate that would have gone just so far, and the rate stays below.
     """
 
     def __init__(self, model: Any, settings: UpdateSettings) -> None:
@@ -59,6 +63,7 @@ class StepSize:
         self._start = usual * START
         self.rate = self._start if settings.learning_rate is None else settings.learning_rate
         self._bounds = (usual * SLOWEST, usual * FASTEST)
+        self.most: float | None = None
         self._step_kl, self._share = settings.step_kl, 1.0
 
     def begin(self, optimizer: torch.optim.Optimizer, share: float) -> float:
@@ -77,8 +82,12 @@ class StepSize:
         """Steer by the step just made, which moved the policy by `kl` nats a sample."""
         if self.steered and math.isfinite(kl):
             ratio = math.sqrt(self._wanted / max(kl, 1e-12))
+            if kl >= self._wanted:
+                self.most = max(self.most or 0.0, HEADWAY * ratio * self.rate)
             factor, most = (ratio, 1 / START) if self.rate == self._start else (math.sqrt(ratio), SWIFTNESS)
-            self.rate = min(max(self.rate * min(max(factor, 1 / most), most), self._bounds[0]), self._bounds[1])
+            least, fastest = self._bounds
+            rate = self.rate * min(max(factor, 1 / most), most)
+            self.rate = max(min(rate, fastest, self.most or fastest), least)
 
     @property
     def _wanted(self) -> float:

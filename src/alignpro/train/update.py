@@ -61,13 +61,14 @@ class Learner(Protocol):
         return {
             "optimizer": self.optimizer.state_dict(),
             "rate": self.step_size.rate,
+            "most": self.step_size.most,
             "tokens": self.pieces.tokens,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo what happened since `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step_size.rate = state["rate"]
+        self.step_size.rate, self.step_size.most = state["rate"], state.get("most")
         self.pieces.tokens = self.pieces.tokens or state.get("tokens")
 
 
