@@ -1,4 +1,4 @@
-"""Prompts about made-up subjects: as many as asked, no two alike, none about a held-out subject, written by a command."""
+"""Prompts about made-up subjects: no two alike, none about a held-out subject, written by a command."""
 
 from alignpro.lab import made_up, world
 from alignpro.lab.subjects import held_out

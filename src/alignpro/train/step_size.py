@@ -26,9 +26,9 @@ SWIFTNESS = 3.0
 SLOWEST, FASTEST = 0.01, 1.0
 """Bounds of a steered rate, in multiples of the usual one: samples of equal reward move nothing at any rate."""
 HEADWAY = 2.0
-"""How far the rate may rise above the one that was last seen to move the policy by what is wanted, as a factor. A policy
-that is sure of its actions has small gradients and moves little; a rate that rose for that would throw it far off at the
-first large one."""
+"""How far the rate may rise above one that was seen to move the policy by what is wanted, as a factor. A policy that is
+sure of its actions has small gradients and moves little; a rate that rose for that would throw it far off at the first
+large one."""
 
 
 def usual_rate(model: Any) -> float:
