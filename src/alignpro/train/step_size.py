@@ -84,9 +84,9 @@ class StepSize:
             ratio = math.sqrt(self._wanted / max(kl, 1e-12))
             if kl >= self._wanted:
                 self.most = max(self.most or 0.0, HEADWAY * ratio * self.rate)
-            factor, most = (ratio, 1 / START) if self.rate == self._start else (math.sqrt(ratio), SWIFTNESS)
+            factor, swiftest = (ratio, 1 / START) if self.rate == self._start else (math.sqrt(ratio), SWIFTNESS)
             least, fastest = self._bounds
-            rate = self.rate * min(max(factor, 1 / most), most)
+            rate = self.rate * min(max(factor, 1 / swiftest), swiftest)
             self.rate = max(min(rate, fastest, self.most or fastest), least)
 
     @property
