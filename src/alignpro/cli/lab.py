@@ -50,8 +50,7 @@ def lab_preferences(
     from alignpro.runtime import threads as torch_threads
     from alignpro.runtime.files import append_jsonl
 
-    if jsonl_file(out).exists():
-        raise UsageError(f"--out {out} is there already; give a new file")
+    _check_new(out)
     torch_threads.use(threads)
     rows, agreed = preferences(prompts, answers, seed, say)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +68,7 @@ def lab_prompts(
     from alignpro.lab.made_up import distinct
     from alignpro.runtime.files import append_jsonl
 
-    if jsonl_file(out).exists():
-        raise UsageError(f"--out {out} is there already; give a new file")
+    _check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     append_jsonl(out, [{"prompt": text} for text in distinct(prompts, seed)])
     say(f"{prompts} prompts in {out}")
@@ -98,3 +96,8 @@ def lab_suffixes(
     samples = read_rows(Sample, opened.samples)
     for line in search(prompts, pieces.frozen, pieces.reward, samples, responses, settings.seed):
         say(line)
+
+
+def _check_new(out: Path) -> None:
+    if jsonl_file(out).exists():
+        raise UsageError(f"--out {out} is there already; give a new file")
